@@ -1,0 +1,112 @@
+# make              build/turbine, build/libturboquant.{a,so}
+# make check        all tests, under two minutes          make check SAN=address,undefined
+# make bench        kernel timings                        make fuzz FUZZ_SECONDS=600
+# make format       clang-format                          make install PREFIX=/usr/local
+CC      ?= cc
+AR      ?= ar
+OBJCOPY ?= objcopy
+SAN     ?=
+PREFIX  ?= /usr/local
+FUZZ_SECONDS ?= 2
+PYTHON  ?= $(if $(wildcard build/venv/bin/python),build/venv/bin/python,python3)
+
+OUT := build$(if $(filter-out cc gcc,$(CC)),/$(notdir $(CC)))$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
+comma := ,
+
+PKGS     := libpcre2-8 jansson libedit
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS))
+PKG_LIBS := $(shell pkg-config --libs $(PKGS))
+
+OPT     ?= -O2 -g
+WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
+           -Wmissing-prototypes -Wvla -Werror
+CFLAGS  := -std=c11 -D_POSIX_C_SOURCE=200809L $(OPT) $(WARN) -ffp-contract=off -fPIC \
+           -fvisibility=hidden -fstack-protector-strong -pthread $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
+CPPFLAGS := -Iinclude -Isrc -MMD -MP $(PKG_CFLAGS)
+LDLIBS  := $(PKG_LIBS) -lm -pthread
+
+SRC      := $(wildcard src/*/*.c)
+OBJ      := $(SRC:%.c=$(OUT)/%.o)
+CLI_OBJ  := $(filter $(OUT)/src/cli/%,$(OBJ))
+LIB_OBJ  := $(filter-out $(CLI_OBJ),$(OBJ))
+CODEC_OBJ := $(filter $(OUT)/src/codec/% $(OUT)/src/cpu/%,$(OBJ))
+
+UNIT     := $(patsubst %.c,$(OUT)/%,$(wildcard tests/unit/test_*.c))
+CHECK    := $(patsubst %.c,$(OUT)/%,$(wildcard tests/check/check_*.c))
+FUZZ     := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+all: $(OUT)/turbine $(OUT)/libturboquant.a $(OUT)/libturboquant.so
+
+$(OUT)/turbine: $(OBJ)
+	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
+# Only what the public header declares leaves the library: hidden symbols become local.
+$(OUT)/libturboquant.a: $(CODEC_OBJ)
+	ld -r -o $(OUT)/turboquant.o $^
+	$(OBJCOPY) --localize-hidden $(OUT)/turboquant.o
+	rm -f $@ && $(AR) rcs $@ $(OUT)/turboquant.o
+
+$(OUT)/libturboquant.so: $(CODEC_OBJ)
+	$(CC) $(CFLAGS) -shared -Wl,-soname,libturboquant.so.0 -o $@ $^ -lm
+
+$(OUT)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+# ---- tests ----
+$(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(LIB_OBJ)
+	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+
+$(OUT)/tests/check/%: $(OUT)/tests/check/%.o $(LIB_OBJ)
+	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
+check: $(OUT)/turbine $(UNIT) $(CHECK) house symbols
+	@TURBINE=$(OUT)/turbine PYTHON=$(PYTHON) tools/run_tests.sh $(UNIT) $(CHECK)
+
+unit: $(UNIT) $(CHECK)
+	@tools/run_tests.sh $(UNIT) $(CHECK)
+
+house:
+	@tools/check_layers.py src layers.txt
+	@tools/check_house.py src
+
+symbols: $(OUT)/libturboquant.a $(OUT)/libturboquant.so
+	@! nm -g --defined-only $(OUT)/libturboquant.a | grep -E ' [A-Z] ' | grep -v ' tq_'
+	@! nm -D --defined-only $(OUT)/libturboquant.so | grep -E ' [A-Z] ' | grep -v ' tq_'
+
+bench: $(CHECK)
+	@for b in $(CHECK); do $$b --bench || exit 1; done
+
+# libFuzzer; every source is compiled again with the sanitizers.
+FUZZ_SRC := $(filter-out src/cli/%,$(SRC))
+FUZZ_OBJ := $(FUZZ_SRC:%.c=build/fuzz/%.o)
+FUZZ_CC  ?= clang
+FUZZ_FLAGS := -std=c11 -D_POSIX_C_SOURCE=200809L -O1 -g -ffp-contract=off -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+
+build/fuzz/%.o: %.c
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(CPPFLAGS) $(FUZZ_FLAGS) -c -o $@ $<
+
+build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o $(FUZZ_OBJ)
+	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(LDLIBS)
+
+fuzz: $(FUZZ)
+	@tools/run_fuzz.sh $(FUZZ_SECONDS) $(FUZZ)
+
+format:
+	clang-format -i $$(find src include tests bench examples -name '*.[ch]' 2>/dev/null)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include
+	install $(OUT)/turbine $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 $(OUT)/libturboquant.a $(DESTDIR)$(PREFIX)/lib/
+	install $(OUT)/libturboquant.so $(DESTDIR)$(PREFIX)/lib/libturboquant.so.0
+	ln -sf libturboquant.so.0 $(DESTDIR)$(PREFIX)/lib/libturboquant.so
+	install -m 644 include/turboquant.h $(DESTDIR)$(PREFIX)/include/
+
+clean:
+	rm -rf build
+
+-include $(OBJ:.o=.d) $(UNIT:=.d) $(CHECK:=.d)
+.PHONY: all check unit house symbols bench fuzz format install clean
+.SECONDARY:

@@ -1,0 +1,156 @@
+/* turboquant.h - compressed key-value caches for attention.
+ *
+ * A codec describes how one role (keys or values) of one attention head is stored:
+ * a type and a head dimension d.  Tokens live in pages of TQ_PAGE_TOKENS.  The page is
+ * the unit of encoding; its bytes are specified in docs/format.md.
+ *
+ * The compressed types work in a rotated basis: the caller rotates every key, value and
+ * query row once (tq_rotate) and turns the attention output back once (tq_unrotate).
+ * Exact (f16, f32) pages may hold rotated or plain rows; the codec does not care.
+ *
+ * Nothing here allocates, logs, fails or keeps global state.  All functions are
+ * thread-safe for distinct outputs.  For a fixed machine and build every output row is
+ * a pure function of its own inputs: it does not depend on how many rows, queries or
+ * tokens are processed in one call. */
+#ifndef TURBOQUANT_H
+#define TURBOQUANT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TQ_API __attribute__((visibility("default")))
+
+enum { TQ_PAGE_TOKENS = 64, TQ_TILE_TOKENS = 16, TQ_DIM_MAX = 256 };
+
+enum tq_type {
+    TQ_F32,
+    TQ_F16,
+    TQ_TURBO8, // int8, two's complement, one f16 scale a row
+    TQ_TURBO4, // 8-state tail-biting trellis, 4 bits a value, one f16 scale a row
+    TQ_TURBO3,
+    TQ_TURBO2,
+    TQ_TYPE_COUNT
+};
+
+enum tq_role { TQ_KEY, TQ_VALUE };
+
+/* Highest instruction set that a codec may use; TQ_ISA_BEST is what the CPU has. */
+enum tq_isa { TQ_ISA_C, TQ_ISA_AVX2, TQ_ISA_AVX512, TQ_ISA_BEST = 255 };
+
+/* "turbo4"; aliases of other projects (tbq4, tq4_0, turbo4_0, turbo3_tcq ...) parse too.
+ * tq_type_parse returns false and leaves *out alone for an unknown name. */
+TQ_API const char *tq_type_name(enum tq_type t);
+TQ_API bool tq_type_parse(enum tq_type *out, const char *name);
+
+/* Compressed types need rotated rows and pages encoded from exact ones. */
+TQ_API bool tq_type_compressed(enum tq_type t);
+
+/* 64, 80, 96, 112, 128, 192 and 256. */
+TQ_API bool tq_dim_supported(int d);
+
+/* Bytes of one token: 4d, 2d, or 2 + d * bits / 8 (turbo4 at d = 128: 66). */
+TQ_API size_t tq_row_bytes(enum tq_type t, int d);
+/* TQ_PAGE_TOKENS rows; there is no padding. */
+TQ_API size_t tq_page_bytes(enum tq_type t, int d);
+
+struct tq_kernels;
+
+/* Caller-owned and immutable after tq_codec_init; the fields are private. */
+struct tq_codec {
+    enum tq_type type;
+    enum tq_role role;
+    int d;
+    const struct tq_kernels *kernels;
+};
+
+/* false if d is not supported for the type: a compressed type needs tq_dim_supported(d),
+ * an exact one 1 <= d <= TQ_DIM_MAX. */
+TQ_API bool tq_codec_init(struct tq_codec *c, enum tq_type t, enum tq_role role, int d,
+                          enum tq_isa limit);
+
+/* Rotation: x <- R x and x <- R' x for n rows of d, in place.  R is orthogonal: fixed
+ * signs, then the Hadamard matrix of order d, over sqrt(d).
+ * Source: TurboQuant, arXiv 2504.19874, with the random matrix replaced. */
+TQ_API void tq_rotate(const struct tq_codec *c, float *x, int n);
+TQ_API void tq_unrotate(const struct tq_codec *c, float *x, int n);
+
+/* Store row x[d] as token `slot` of a page of an exact type.  Finite values beyond the
+ * f16 range saturate; NaN and infinity stay what they are. */
+TQ_API void tq_put(const struct tq_codec *c, void *page, int slot, const float *x);
+
+/* Bytes of scratch that tq_encode needs; any alignment. */
+TQ_API size_t tq_encode_scratch_bytes(int d);
+
+/* Encode a full page.
+ *
+ *   page   tq_page_bytes(c)      written
+ *   exact  page of TQ_F16, same role and d, rows rotated; may not overlap page
+ *
+ * c must be of a compressed type.  A row that contains NaN or infinity, or is all zero,
+ * is stored as the zero vector.  Returns how many rows were not finite. */
+TQ_API int tq_encode(const struct tq_codec *c, void *page, const void *exact, void *scratch);
+
+/* Decode tokens of a page to x [TQ_PAGE_TOKENS][d] f32, in the basis they were stored in.
+ * Any bytes decode to something finite or to what an exact page held. */
+TQ_API void tq_decode(const struct tq_codec *c, float *x, const void *page);
+
+/* A set of query rows of one kv head, prepared for scoring: in decode the query heads of
+ * the group, in prefill those of a block of tokens.  Memory is the caller's. */
+struct tq_query {
+    int n, n_cap, d;
+    float *x;        // [n][d], scaled
+    int8_t *hi, *lo; // [n][d], limbs: x = step * (hi + lo / 128)
+    float *step;     // [n]
+    int32_t *sum_hi; // [n], sum of hi over d, and of lo
+    int32_t *sum_lo; // [n]
+};
+
+TQ_API size_t tq_query_bytes(int d, int n_cap);
+/* mem: tq_query_bytes, 64-byte aligned. */
+TQ_API void tq_query_init(struct tq_query *q, void *mem, int d, int n_cap);
+/* Load n <= n_cap rows x [n][d] (row stride in floats), each multiplied by scale. */
+TQ_API void tq_query_load(const struct tq_codec *k, struct tq_query *q, const float *x,
+                          size_t stride, int n, float scale);
+
+/* Running softmax of n queries: weights are exp(score - m), l their sum, o the weighted
+ * sum of value rows.  o rows are 64-byte aligned if o is and d % 16 == 0. */
+struct tq_partial {
+    float *m; // [n]
+    float *l; // [n]
+    float *o; // [n][d of values]
+};
+
+TQ_API void tq_partial_reset(struct tq_partial *p, int n, int d);
+
+/* Bytes of scratch for tq_attend with at most n queries; 64-byte aligned. */
+TQ_API size_t tq_attend_scratch_bytes(int d_max, int n);
+
+/* Attend every query i to the tokens [lo, hi[i]) of one page and update p.
+ *
+ *   k, v          codecs of the two pages, of any types, independent of each other
+ *   kpage, vpage  only the 16-token tiles that hold tokens below max(hi) are read, and of
+ *                 an exact value page only the rows below max(hi)
+ *   hi            [q->n], each <= TQ_PAGE_TOKENS; hi[i] <= lo leaves query i unchanged
+ *
+ * Order of operations, the same for every n: 16 scores a tile, page maximum, weights,
+ * sum of weights by lanes then tree, values in token order.  docs/numerics.md. */
+TQ_API void tq_attend(const struct tq_codec *k, const struct tq_codec *v,
+                      struct tq_partial *p, const struct tq_query *q, const void *kpage,
+                      const void *vpage, int lo, const uint8_t *hi, void *scratch);
+
+/* into <- into (+) from, for n queries; from is unchanged and may not overlap. */
+TQ_API void tq_merge(struct tq_partial *into, const struct tq_partial *from, int n, int d);
+
+/* out [n][d] (row stride in floats) <- o / l; zero where l is 0. */
+TQ_API void tq_finish(const struct tq_partial *p, float *out, size_t stride, int n, int d);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,37 @@
+/* kv.h - memory of sequences: pages, and a block of state for each sequence.
+ *
+ * A page is the storage of KV_PAGE_TOKENS consecutive tokens of one sequence, for all
+ * layers; what is inside is the mixers' business.  The pool is reserved and touched at
+ * open, so that taking a page cannot fail for memory later. */
+#ifndef KV_KV_H
+#define KV_KV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+enum { KV_PAGE_TOKENS = 64 };
+
+struct kv_pool;
+
+/* page_bytes and state_bytes are rounded up to 64. */
+enum status kv_pool_open(struct kv_pool **out, size_t page_bytes, int n_page,
+                         size_t state_bytes, int n_seq, struct error *err);
+void kv_pool_close(struct kv_pool *p);
+size_t kv_pool_bytes(const struct kv_pool *p); // all that was reserved
+
+/* One timeline of tokens. */
+struct kv_seq;
+
+enum status kv_seq_open(struct kv_seq **out, struct kv_pool *p, struct error *err);
+void kv_seq_close(struct kv_seq *s);
+/* Take pages so that n_token tokens fit; STATUS_FULL (and nothing taken) if they do not. */
+enum status kv_seq_reserve(struct kv_seq *s, int n_token, struct error *err);
+/* Give back the pages behind the first n_token tokens. */
+void kv_seq_truncate(struct kv_seq *s, int n_token);
+uint8_t *kv_seq_page(const struct kv_seq *s, int page);
+uint8_t *kv_seq_state(const struct kv_seq *s);
+
+#endif

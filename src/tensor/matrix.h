@@ -1,0 +1,63 @@
+/* matrix.h - weight matrices and their product with activations.
+ *
+ * A matrix is repacked once at load into tiles of 16 rows, so that vector lanes are
+ * output rows: no horizontal sums, and an output element is computed in one order
+ * whatever the number of tokens.  Tiles take the bytes of the file's blocks (rows are
+ * padded to a multiple of 16).  Activations are quantised to int8 in blocks of 32 for
+ * integer types and stay f32 for float types.
+ *
+ * For a fixed machine and build an element of the product is a pure function of its
+ * weight row and its activation row: batch size, threads and chunking do not change a
+ * bit of it. */
+#ifndef TENSOR_MATRIX_H
+#define TENSOR_MATRIX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/pool.h"
+#include "base/status.h"
+#include "tensor/dtype.h"
+
+struct tensor_kernels; // tensor/kernels.h
+
+struct matrix {
+    enum dtype dtype;
+    int n_out, n_in;
+    uint8_t *tiles; // matrix_bytes, 64-byte aligned, the caller's
+};
+
+/* false for a type that cannot be computed with, or n_in not a multiple of its block. */
+bool matrix_supported(enum dtype t, int n_in);
+size_t matrix_bytes(enum dtype t, int n_out, int n_in);
+
+/* Repack rows [n_out][n_in] of GGUF blocks at src into m->tiles (set by the caller, as
+ * are dtype, n_out and n_in), in parallel. */
+void matrix_pack(struct matrix *m, const uint8_t *src, struct pool *pool);
+
+/* dst [n_in] <- dequantised row. */
+void matrix_row(const struct matrix *m, float *dst, int row);
+
+/* Activations x [n_tok][n_in] prepared for products.  Memory is the caller's. */
+struct act {
+    int n_tok, n_in;
+    const float *x;  // [n_tok][n_in], as given
+    int8_t *q;       // [n_tok][n_in]
+    float *scale;    // [n_tok][n_in / 32]
+    int32_t *sum;    // [n_tok][n_in / 16], sums of q over 16 values
+};
+
+/* Bytes for act_init; n_in is rounded up to a multiple of 32. */
+size_t act_bytes(int n_tok, int n_in);
+void act_init(struct act *a, void *mem, int n_tok_cap, int n_in_cap);
+
+/* Quantise n_tok rows of n_in (row stride n_in); a keeps a pointer to x. */
+void act_load(struct act *a, const struct tensor_kernels *k, struct pool *pool,
+              const float *x, int n_tok, int n_in);
+
+/* dst [n_tok][n_out] (row stride ld) <- W x. */
+void matmul(float *dst, size_t ld, const struct matrix *m, const struct act *a,
+            const struct tensor_kernels *k, struct pool *pool);
+
+#endif
