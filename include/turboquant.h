@@ -93,7 +93,8 @@ TQ_API size_t tq_encode_scratch_bytes(int d);
  *
  * c must be of a compressed type.  A row that contains NaN or infinity, or is all zero,
  * is stored as the zero vector.  Returns how many rows were not finite. */
-TQ_API int tq_encode(const struct tq_codec *c, void *page, const void *exact, void *scratch);
+TQ_API int tq_encode(const struct tq_codec *c, void *page, const void *exact,
+                     void *scratch);
 
 /* Decode tokens of a page to x [TQ_PAGE_TOKENS][d] f32, in the basis they were stored in.
  * Any bytes decode to something finite or to what an exact page held. */
@@ -144,10 +145,12 @@ TQ_API void tq_attend(const struct tq_codec *k, const struct tq_codec *v,
                       const void *vpage, int lo, const uint8_t *hi, void *scratch);
 
 /* into <- into (+) from, for n queries; from is unchanged and may not overlap. */
-TQ_API void tq_merge(struct tq_partial *into, const struct tq_partial *from, int n, int d);
+TQ_API void tq_merge(struct tq_partial *into, const struct tq_partial *from, int n,
+                     int d);
 
 /* out [n][d] (row stride in floats) <- o / l; zero where l is 0. */
-TQ_API void tq_finish(const struct tq_partial *p, float *out, size_t stride, int n, int d);
+TQ_API void tq_finish(const struct tq_partial *p, float *out, size_t stride, int n,
+                      int d);
 
 #ifdef __cplusplus
 }

@@ -14,7 +14,8 @@ bool mem_add(size_t *out, size_t a, size_t b);
  * overflows.  Freed by mem_free. */
 void *mem_array(size_t n, size_t size);
 
-/* Grow (or shrink) to n elements; the new part is not zeroed.  NULL leaves p as it was. */
+/* Grow (or shrink) to n elements; the new part is not zeroed.  NULL leaves p as it was.
+ */
 void *mem_resize(void *p, size_t n, size_t size);
 void mem_free(void *p);
 

@@ -141,7 +141,8 @@ enum status pool_open(struct pool **out, int n_thread, struct error *err)
         p->worker[i] = (struct worker){p, i};
         if (pthread_create(&p->thread[i], NULL, worker_main, &p->worker[i])) {
             pool_close(p);
-            return fail(err, STATUS_NO_MEMORY, "cannot start thread %d of %d", i + 1, n_thread);
+            return fail(err, STATUS_NO_MEMORY, "cannot start thread %d of %d", i + 1,
+                        n_thread);
         }
         p->n_thread = i + 1;
     }

@@ -16,7 +16,8 @@ static inline uint64_t rng_mix(uint64_t z)
 
 static inline uint64_t rng_at(uint64_t seed, uint64_t counter)
 {
-    return rng_mix(rng_mix(seed + 0x9e3779b97f4a7c15u) + 0x9e3779b97f4a7c15u * (counter + 1));
+    return rng_mix(rng_mix(seed + 0x9e3779b97f4a7c15u) +
+                   0x9e3779b97f4a7c15u * (counter + 1));
 }
 
 /* Uniform in [0, 1), 53 bits. */

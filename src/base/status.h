@@ -6,17 +6,17 @@
 #ifndef BASE_STATUS_H
 #define BASE_STATUS_H
 
-#define STATUS_MAP(X)                                                                    \
-    X(OK, "ok")                                                                          \
-    X(NO_MEMORY, "out of memory")                                                        \
-    X(BAD_ARG, "argument out of range")                                                  \
-    X(BAD_FILE, "file is malformed or truncated")                                        \
-    X(BAD_INPUT, "input is malformed")                                                   \
-    X(UNSUPPORTED, "valid, but not supported by this build")                             \
-    X(NOT_FOUND, "not found")                                                            \
-    X(IO, "read or write failed")                                                        \
-    X(LIMIT, "a limit on work, depth or size was reached")                               \
-    X(NUMERIC, "a value is not finite")                                                  \
+#define STATUS_MAP(X)                                        \
+    X(OK, "ok")                                              \
+    X(NO_MEMORY, "out of memory")                            \
+    X(BAD_ARG, "argument out of range")                      \
+    X(BAD_FILE, "file is malformed or truncated")            \
+    X(BAD_INPUT, "input is malformed")                       \
+    X(UNSUPPORTED, "valid, but not supported by this build") \
+    X(NOT_FOUND, "not found")                                \
+    X(IO, "read or write failed")                            \
+    X(LIMIT, "a limit on work, depth or size was reached")   \
+    X(NUMERIC, "a value is not finite")                      \
     X(FULL, "no free page; retry after one is freed")
 
 enum status {

@@ -7,18 +7,19 @@
 #define CPU_TARGET_STR_(s) #s
 #if defined(__clang__)
 #define CPU_TARGET_PUSH_(...) _Pragma(CPU_TARGET_STR_(__VA_ARGS__))
-#define CPU_TARGET_BEGIN(isa)                                                            \
-    CPU_TARGET_PUSH_(clang attribute push(__attribute__((target(isa))), apply_to = function))
+#define CPU_TARGET_BEGIN(isa) \
+    CPU_TARGET_PUSH_(         \
+        clang attribute push(__attribute__((target(isa))), apply_to = function))
 #define CPU_TARGET_END _Pragma("clang attribute pop")
 #else
 #define CPU_TARGET_PUSH_(...) _Pragma(CPU_TARGET_STR_(__VA_ARGS__))
-#define CPU_TARGET_BEGIN(isa)                                                            \
+#define CPU_TARGET_BEGIN(isa) \
     _Pragma("GCC push_options") CPU_TARGET_PUSH_(GCC target(isa))
 #define CPU_TARGET_END _Pragma("GCC pop_options")
 #endif
 
 #define CPU_TARGET_AVX2 "avx2,fma,f16c,bmi2"
-#define CPU_TARGET_AVX512                                                                \
+#define CPU_TARGET_AVX512 \
     "avx2,fma,f16c,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi"
 
 #endif

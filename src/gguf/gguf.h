@@ -24,8 +24,20 @@ struct gguf_str {
 };
 
 enum gguf_type {
-    GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL,
-    GGUF_STR, GGUF_ARR, GGUF_U64, GGUF_I64, GGUF_F64, GGUF_TYPE_COUNT
+    GGUF_U8,
+    GGUF_I8,
+    GGUF_U16,
+    GGUF_I16,
+    GGUF_U32,
+    GGUF_I32,
+    GGUF_F32,
+    GGUF_BOOL,
+    GGUF_STR,
+    GGUF_ARR,
+    GGUF_U64,
+    GGUF_I64,
+    GGUF_F64,
+    GGUF_TYPE_COUNT
 };
 
 struct gguf_tensor {
@@ -52,7 +64,8 @@ int gguf_n_files(const struct gguf *g);
 /* ---- tensors, over all files ---- */
 int gguf_n_tensors(const struct gguf *g);
 const struct gguf_tensor *gguf_tensor_at(const struct gguf *g, int i);
-const struct gguf_tensor *gguf_tensor_find(const struct gguf *g, const char *name); // or NULL
+const struct gguf_tensor *gguf_tensor_find(const struct gguf *g,
+                                           const char *name); // or NULL
 
 /* Tell the kernel that the pages of a tensor are not needed any more. */
 void gguf_tensor_drop(const struct gguf *g, const struct gguf_tensor *t);

@@ -14,14 +14,17 @@
 
 struct gguf_writer;
 
-enum status gguf_writer_open(struct gguf_writer **out, const char *path, struct error *err);
+enum status gguf_writer_open(struct gguf_writer **out, const char *path,
+                             struct error *err);
 void gguf_put_u32(struct gguf_writer *w, const char *key, uint32_t v);
 void gguf_put_f32(struct gguf_writer *w, const char *key, float v);
 void gguf_put_bool(struct gguf_writer *w, const char *key, int v);
 void gguf_put_str(struct gguf_writer *w, const char *key, const char *v);
-void gguf_put_str_array(struct gguf_writer *w, const char *key, const char *const *v, size_t n);
+void gguf_put_str_array(struct gguf_writer *w, const char *key, const char *const *v,
+                        size_t n);
 void gguf_put_f32_array(struct gguf_writer *w, const char *key, const float *v, size_t n);
-void gguf_put_i32_array(struct gguf_writer *w, const char *key, const int32_t *v, size_t n);
+void gguf_put_i32_array(struct gguf_writer *w, const char *key, const int32_t *v,
+                        size_t n);
 void gguf_put_tensor(struct gguf_writer *w, const char *name, enum dtype t, int n_dims,
                      const int64_t *ne);
 void gguf_write_data(struct gguf_writer *w, const void *data, size_t bytes);

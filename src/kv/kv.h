@@ -27,7 +27,8 @@ struct kv_seq;
 
 enum status kv_seq_open(struct kv_seq **out, struct kv_pool *p, struct error *err);
 void kv_seq_close(struct kv_seq *s);
-/* Take pages so that n_token tokens fit; STATUS_FULL (and nothing taken) if they do not. */
+/* Take pages so that n_token tokens fit; STATUS_FULL (and nothing taken) if they do not.
+ */
 enum status kv_seq_reserve(struct kv_seq *s, int n_token, struct error *err);
 /* Give back the pages behind the first n_token tokens. */
 void kv_seq_truncate(struct kv_seq *s, int n_token);

@@ -42,10 +42,10 @@ void matrix_row(const struct matrix *m, float *dst, int row);
 /* Activations x [n_tok][n_in] prepared for products.  Memory is the caller's. */
 struct act {
     int n_tok, n_in;
-    const float *x;  // [n_tok][n_in], as given
-    int8_t *q;       // [n_tok][n_in]
-    float *scale;    // [n_tok][n_in / 32]
-    int32_t *sum;    // [n_tok][n_in / 16], sums of q over 16 values
+    const float *x; // [n_tok][n_in], as given
+    int8_t *q;      // [n_tok][n_in]
+    float *scale;   // [n_tok][n_in / 32]
+    int32_t *sum;   // [n_tok][n_in / 16], sums of q over 16 values
 };
 
 /* Bytes for act_init; n_in is rounded up to a multiple of 32. */

@@ -14,7 +14,8 @@
 
 struct tokenizer;
 
-enum status tokenizer_open(struct tokenizer **out, const struct gguf *g, struct error *err);
+enum status tokenizer_open(struct tokenizer **out, const struct gguf *g,
+                           struct error *err);
 void tokenizer_close(struct tokenizer *t);
 
 int tokenizer_n_vocab(const struct tokenizer *t);
@@ -43,12 +44,13 @@ enum {
 /* Append the ids of text[0..n).  Invalid UTF-8 becomes byte tokens or U+FFFD, never an
  * error.  mark (may be NULL) has a byte for each byte of text; special tokens are not
  * recognised where any of their bytes has a mark that is not 0: that is user input. */
-enum status tokenizer_encode(const struct tokenizer *t, struct tokens *out, const char *text,
-                             size_t n, const uint8_t *mark, unsigned flags,
-                             struct error *err);
+enum status tokenizer_encode(const struct tokenizer *t, struct tokens *out,
+                             const char *text, size_t n, const uint8_t *mark,
+                             unsigned flags, struct error *err);
 
 /* The bytes that a token stands for, as they continue a text (no space is dropped).
  * Control tokens give 0 bytes unless `special`.  Returns a pointer into the tokenizer. */
-const char *tokenizer_piece(const struct tokenizer *t, int32_t id, bool special, size_t *n);
+const char *tokenizer_piece(const struct tokenizer *t, int32_t id, bool special,
+                            size_t *n);
 
 #endif

@@ -1,0 +1,49 @@
+/* cli.h - what the commands share: the table of commands, options, messages.
+ *
+ * Exit codes: 0 done, 1 failed (one line on stderr says why), 2 wrong usage. */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/status.h"
+#include "cpu/cpu.h"
+
+enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
+
+enum cli_kind {
+    CLI_FLAG,   // bool *
+    CLI_INT,    // int *, [min, max]
+    CLI_FLOAT,  // double *, [min, max]
+    CLI_STRING, // const char **
+    CLI_CPU,    // enum cpu_isa *
+};
+
+struct cli_option {
+    const char *name; // "--ctx"
+    enum cli_kind kind;
+    void *out; // keeps its value if the option is not given
+    double min, max;
+    const char *help; // "N  tokens of context"
+};
+
+struct cli_command {
+    const char *name, *args, *summary;
+    const struct cli_option *options; // terminated by a NULL name
+    int min_args, max_args;
+};
+
+/* Parse argv[1..]: options "--name value" or "--name=value" anywhere, "--" ends them.
+ * Positional arguments go to arg[max_args], the rest is NULL.  Returns -1 to go on, or
+ * an exit code after printing what was wrong (or the help of the command). */
+int cli_parse(const struct cli_command *c, int argc, char **argv, const char **arg);
+
+/* Print "turbine COMMAND: text" and return CLI_FAILED. */
+int cli_fail(const struct cli_command *c, const struct error *err);
+
+#define COMMAND(name, summary) int cmd_##name(int argc, char **argv);
+#include "cli/commands.def"
+#undef COMMAND
+
+#endif

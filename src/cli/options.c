@@ -1,0 +1,117 @@
+/* options.c - one table-driven parser for all commands. */
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+static void print_help(const struct cli_command *c)
+{
+    printf("turbine %s%s%s\n%s\n", c->name, *c->args ? " " : "", c->args, c->summary);
+    for (const struct cli_option *o = c->options; o->name; o++)
+        printf("  %-18s %s\n", o->name, o->help);
+}
+
+static int wrong_usage(const struct cli_command *c, const char *what, const char *which)
+{
+    fprintf(stderr, "turbine %s: %s%s%s; see 'turbine %s --help'\n", c->name, what,
+            *which ? " " : "", which, c->name);
+    return CLI_USAGE;
+}
+
+static bool parse_number(double *out, const char *text, const struct cli_option *o)
+{
+    char *end;
+    errno = 0;
+    const double v = strtod(text, &end);
+    if (end == text || *end || errno || !isfinite(v) || v < o->min || v > o->max)
+        return false;
+    if (o->kind == CLI_INT && v != trunc(v))
+        return false;
+    *out = v;
+    return true;
+}
+
+static int set_option(const struct cli_command *c, const struct cli_option *o,
+                      const char *text)
+{
+    double v;
+    switch (o->kind) {
+    case CLI_FLAG:
+        *(bool *)o->out = true;
+        return -1;
+    case CLI_STRING:
+        *(const char **)o->out = text;
+        return -1;
+    case CLI_CPU:
+        if (cpu_isa_parse(o->out, text))
+            return -1;
+        return wrong_usage(c, "--cpu takes c, avx2 or avx512, not", text);
+    case CLI_INT:
+    case CLI_FLOAT:
+        if (parse_number(&v, text, o)) {
+            if (o->kind == CLI_INT)
+                *(int *)o->out = (int)v;
+            else
+                *(double *)o->out = v;
+            return -1;
+        }
+        fprintf(stderr, "turbine %s: %s takes %s between %g and %g, not '%s'\n", c->name,
+                o->name, o->kind == CLI_INT ? "a whole number" : "a number", o->min,
+                o->max, text);
+        return CLI_USAGE;
+    }
+    return CLI_USAGE;
+}
+
+static const struct cli_option *find_option(const struct cli_command *c, const char *arg)
+{
+    const size_t n = strcspn(arg, "=");
+    for (const struct cli_option *o = c->options; o->name; o++)
+        if (strlen(o->name) == n && !strncmp(o->name, arg, n))
+            return o;
+    return NULL;
+}
+
+int cli_parse(const struct cli_command *c, int argc, char **argv, const char **arg)
+{
+    int n = 0;
+    bool options = true;
+    for (int i = 0; i < c->max_args; i++)
+        arg[i] = NULL;
+    for (int i = 1; i < argc; i++) {
+        const char *a = argv[i];
+        if (options && !strcmp(a, "--")) {
+            options = false;
+        } else if (options && (!strcmp(a, "--help") || !strcmp(a, "-h"))) {
+            print_help(c);
+            return CLI_OK;
+        } else if (options && a[0] == '-' && a[1]) {
+            const struct cli_option *o = find_option(c, a);
+            if (!o)
+                return wrong_usage(c, "unknown option", a);
+            const char *value = strchr(a, '=');
+            if (o->kind == CLI_FLAG && value)
+                return wrong_usage(c, "no value is taken by", o->name);
+            if (o->kind != CLI_FLAG && !value && ++i == argc)
+                return wrong_usage(c, "a value is missing after", a);
+            const int rc = set_option(c, o, value ? value + 1 : argv[i]);
+            if (rc >= 0)
+                return rc;
+        } else if (n == c->max_args) {
+            return wrong_usage(c, "one argument too many:", a);
+        } else {
+            arg[n++] = a;
+        }
+    }
+    return n < c->min_args ? wrong_usage(c, "an argument is missing:", c->args) : -1;
+}
+
+int cli_fail(const struct cli_command *c, const struct error *err)
+{
+    fprintf(stderr, "turbine %s: %s\n", c->name, err->text);
+    return CLI_FAILED;
+}
