@@ -10,7 +10,7 @@
 
 /* Values are GGUF's type ids. */
 enum dtype {
-#define DTYPE(id, NAME, name, elems, bytes) DTYPE_##NAME = id,
+#define DTYPE(id, NAME, name, elems, bytes, dequant) DTYPE_##NAME = id,
 #include "tensor/dtypes.def"
 #undef DTYPE
 };

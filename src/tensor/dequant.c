@@ -1,0 +1,153 @@
+#include "tensor/dequant.h"
+
+#include <string.h>
+
+#include "tensor/dtype.h"
+
+static uint32_t load_u32(const uint8_t *p)
+{
+    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static float load_f16(const uint8_t *p)
+{
+    return dtype_f16_to_f32((uint16_t)(p[0] | p[1] << 8));
+}
+
+/* Element i of a block of 32: the low nibble of byte i, then the high nibbles. */
+static int nibble(const uint8_t *qs, int i)
+{
+    return i < 16 ? qs[i] & 15 : qs[i - 16] >> 4;
+}
+
+void dequant_f32(float *dst, const uint8_t *src, int64_t n_block)
+{
+    memcpy(dst, src, (size_t)n_block * sizeof *dst);
+}
+
+void dequant_f16(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (int64_t i = 0; i < n_block; i++)
+        dst[i] = load_f16(src + 2 * i);
+}
+
+void dequant_bf16(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (int64_t i = 0; i < n_block; i++) {
+        const uint32_t bits = (uint32_t)src[2 * i] << 16 | (uint32_t)src[2 * i + 1] << 24;
+        memcpy(dst + i, &bits, sizeof bits);
+    }
+}
+
+/* d f16, qs[16] */
+void dequant_q4_0(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 18, dst += 32) {
+        const float d = load_f16(src);
+        for (int i = 0; i < 32; i++)
+            dst[i] = d * (float)(nibble(src + 2, i) - 8);
+    }
+}
+
+/* d f16, m f16, qs[16] */
+void dequant_q4_1(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 20, dst += 32) {
+        const float d = load_f16(src), m = load_f16(src + 2);
+        for (int i = 0; i < 32; i++)
+            dst[i] = d * (float)nibble(src + 4, i) + m;
+    }
+}
+
+/* d f16, qh u32 (bit i belongs to element i), qs[16] */
+void dequant_q5_0(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 22, dst += 32) {
+        const float d = load_f16(src);
+        const uint32_t qh = load_u32(src + 2);
+        for (int i = 0; i < 32; i++)
+            dst[i] = d * (float)(nibble(src + 6, i) + (int)(qh >> i & 1) * 16 - 16);
+    }
+}
+
+/* d f16, m f16, qh u32, qs[16] */
+void dequant_q5_1(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 24, dst += 32) {
+        const float d = load_f16(src), m = load_f16(src + 2);
+        const uint32_t qh = load_u32(src + 4);
+        for (int i = 0; i < 32; i++)
+            dst[i] = d * (float)(nibble(src + 8, i) + (int)(qh >> i & 1) * 16) + m;
+    }
+}
+
+/* d f16, qs i8[32] */
+void dequant_q8_0(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 34, dst += 32) {
+        const float d = load_f16(src);
+        for (int i = 0; i < 32; i++)
+            dst[i] = d * (float)(int8_t)src[2 + i];
+    }
+}
+
+/* Scale and min of sub-block j of 8, six bits each in s[12]. */
+static void scale_min(int *scale, int *min, const uint8_t *s, int j)
+{
+    if (j < 4) {
+        *scale = s[j] & 63;
+        *min = s[j + 4] & 63;
+    } else {
+        *scale = (s[j + 4] & 15) | s[j - 4] >> 6 << 4;
+        *min = s[j + 4] >> 4 | s[j] >> 6 << 4;
+    }
+}
+
+/* d f16, dmin f16, scales[12], qs[128]; byte l of qs + 32p holds element l of sub-blocks
+ * 2p (low nibble) and 2p + 1. */
+void dequant_q4_k(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 144, dst += 256) {
+        const float d = load_f16(src), dmin = load_f16(src + 2);
+        for (int i = 0; i < 256; i++) {
+            const int j = i / 32, l = i % 32;
+            int scale, min;
+            scale_min(&scale, &min, src + 4, j);
+            const int q = src[16 + j / 2 * 32 + l] >> (j & 1) * 4 & 15;
+            dst[i] = d * (float)scale * (float)q - dmin * (float)min;
+        }
+    }
+}
+
+/* As Q4_K, with qh[32] before qs: bit j of qh[l] belongs to element l of sub-block j. */
+void dequant_q5_k(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 176, dst += 256) {
+        const float d = load_f16(src), dmin = load_f16(src + 2);
+        for (int i = 0; i < 256; i++) {
+            const int j = i / 32, l = i % 32;
+            int scale, min;
+            scale_min(&scale, &min, src + 4, j);
+            const int low = src[48 + j / 2 * 32 + l] >> (j & 1) * 4 & 15;
+            const int q = low + (src[16 + l] >> j & 1) * 16;
+            dst[i] = d * (float)scale * (float)q - dmin * (float)min;
+        }
+    }
+}
+
+/* ql[128], qh[64], scales i8[16], d f16.  Half n of the block: sub-block k of 32 takes
+ * its low bits from the nibble k / 2 of ql + 64n + 32 (k % 2), its high bits from bits
+ * 2k of qh + 32n. */
+void dequant_q6_k(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 210, dst += 256) {
+        const float d = load_f16(src + 208);
+        for (int i = 0; i < 256; i++) {
+            const int n = i / 128, k = i / 32 % 4, l = i % 32;
+            const int low = src[64 * n + 32 * (k & 1) + l] >> (k / 2) * 4 & 15;
+            const int high = src[128 + 32 * n + l] >> 2 * k & 3;
+            const float scale = (float)(int8_t)src[192 + i / 16];
+            dst[i] = d * scale * (float)((low | high << 4) - 32);
+        }
+    }
+}
