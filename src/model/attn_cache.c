@@ -1,0 +1,164 @@
+#include "model/attn_cache.h"
+
+#include <string.h>
+
+static size_t exact_bytes(const struct tq_codec *stored, const struct tq_codec *exact)
+{
+    return tq_type_compressed(stored->type) ? tq_page_bytes(exact->type, exact->d) : 0;
+}
+
+static bool init_role(struct tq_codec *stored, struct tq_codec *exact, enum tq_type t,
+                      enum tq_role role, int d, enum cpu_isa isa)
+{
+    const enum tq_type x = tq_type_compressed(t) ? TQ_F16 : t;
+    return tq_codec_init(stored, t, role, d, (enum tq_isa)isa) &&
+           tq_codec_init(exact, x, role, d, (enum tq_isa)isa);
+}
+
+enum status attn_cache_init(struct attn_cache *a, const struct model *m,
+                            const struct kv_types *types, struct error *err)
+{
+    const int d = m->hp.head_dim, dv = m->hp.head_dim_v;
+    *a = (struct attn_cache){.tail_pages = types->tail / KV_PAGE_TOKENS};
+    if (!init_role(&a->k, &a->kx, types->k, TQ_KEY, d, m->isa))
+        return fail(err, STATUS_UNSUPPORTED,
+                    "keys of head size %d cannot be stored as %s: use --kv f16", d,
+                    tq_type_name(types->k));
+    if (!init_role(&a->v, &a->vx, types->v, TQ_VALUE, dv, m->isa))
+        return fail(err, STATUS_UNSUPPORTED,
+                    "values of head size %d cannot be stored as %s: use --kv f16", dv,
+                    tq_type_name(types->v));
+    a->compressed = tq_type_compressed(types->k) || tq_type_compressed(types->v);
+    a->k_bytes = tq_page_bytes(a->k.type, d);
+    a->v_bytes = tq_page_bytes(a->v.type, dv);
+    a->head_bytes = a->k_bytes + a->v_bytes;
+    a->kx_bytes = exact_bytes(&a->k, &a->kx);
+    a->vx_bytes = exact_bytes(&a->v, &a->vx);
+    /* The sinks are the start of an exact page: a tile of keys, rows of values. */
+    if (a->kx_bytes)
+        a->sink_k_bytes = a->kx_bytes / KV_PAGE_TOKENS * TQ_TILE_TOKENS;
+    if (a->vx_bytes)
+        a->sink_v_bytes = a->vx_bytes / KV_PAGE_TOKENS * ATTN_SINKS;
+    a->head_state_bytes = (size_t)(a->tail_pages + 1) * (a->kx_bytes + a->vx_bytes) +
+                          a->sink_k_bytes + a->sink_v_bytes;
+    return STATUS_OK;
+}
+
+static int fresh_pages(int n_tok)
+{
+    return (n_tok + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
+}
+
+size_t attn_cache_fresh_bytes(const struct attn_cache *a, int n_tok)
+{
+    return (size_t)fresh_pages(n_tok) * (a->kx_bytes + a->vx_bytes);
+}
+
+struct attn_place attn_cache_place(const struct context *c, const struct step *s,
+                                   int layer, uint8_t *fresh)
+{
+    return (struct attn_place){
+        .seq = s->run.seq,
+        .page_offset = c->page_offset[layer],
+        .state = kv_seq_state(s->run.seq) + c->state_offset[layer],
+        .fresh = fresh,
+        .n_fresh = fresh_pages(s->n_tok),
+        .first_page = s->run.pos / KV_PAGE_TOKENS,
+    };
+}
+
+/* Exact copies of a page of one head: keys, then values. */
+static uint8_t *exact_copy(const struct attn_cache *a, const struct attn_place *p,
+                           int head, int page)
+{
+    const size_t copy = a->kx_bytes + a->vx_bytes;
+    if (page > p->first_page)
+        return p->fresh +
+               ((size_t)head * (size_t)p->n_fresh + (size_t)(page - p->first_page - 1)) *
+                   copy;
+    return p->state + (size_t)head * a->head_state_bytes +
+           (size_t)(page % (a->tail_pages + 1)) * copy;
+}
+
+struct attn_part attn_cache_page(const struct attn_cache *a, const struct attn_place *p,
+                                 int head, int page, bool exact)
+{
+    uint8_t *stored =
+        kv_seq_page(p->seq, page) + p->page_offset + (size_t)head * a->head_bytes;
+    struct attn_part part = {&a->k, &a->v, stored, stored + a->k_bytes};
+    if (!exact || !a->compressed)
+        return part;
+    uint8_t *copy = exact_copy(a, p, head, page);
+    if (a->kx_bytes) {
+        part.k = &a->kx;
+        part.k_page = copy;
+    }
+    if (a->vx_bytes) {
+        part.v = &a->vx;
+        part.v_page = copy + a->kx_bytes;
+    }
+    return part;
+}
+
+struct attn_part attn_cache_sinks(const struct attn_cache *a, const struct attn_place *p,
+                                  int head)
+{
+    struct attn_part part = attn_cache_page(a, p, head, 0, false);
+    uint8_t *sinks = p->state + (size_t)head * a->head_state_bytes +
+                     (size_t)(a->tail_pages + 1) * (a->kx_bytes + a->vx_bytes);
+    if (a->kx_bytes) {
+        part.k = &a->kx;
+        part.k_page = sinks;
+    }
+    if (a->vx_bytes) {
+        part.v = &a->vx;
+        part.v_page = sinks + a->sink_k_bytes;
+    }
+    return part;
+}
+
+void attn_cache_put(const struct attn_cache *a, const struct attn_place *p, int head,
+                    int pos, const float *k, const float *v)
+{
+    const int slot = pos % KV_PAGE_TOKENS;
+    const struct attn_part part = attn_cache_page(a, p, head, pos / KV_PAGE_TOKENS, true);
+    tq_put(part.k, part.k_page, slot, k);
+    tq_put(part.v, part.v_page, slot, v);
+    if (pos >= ATTN_SINKS || !a->compressed)
+        return;
+    const struct attn_part sinks = attn_cache_sinks(a, p, head);
+    if (a->kx_bytes)
+        tq_put(sinks.k, sinks.k_page, slot, k);
+    if (a->vx_bytes)
+        tq_put(sinks.v, sinks.v_page, slot, v);
+}
+
+int attn_cache_full_pages(const struct attn_place *p, const struct step *s)
+{
+    return (s->run.pos + s->n_tok) / KV_PAGE_TOKENS - p->first_page;
+}
+
+void attn_cache_encode(const struct attn_cache *a, const struct attn_place *p, int head,
+                       int page, void *scratch)
+{
+    const struct attn_part from = attn_cache_page(a, p, head, page, true);
+    const struct attn_part to = attn_cache_page(a, p, head, page, false);
+    if (a->kx_bytes)
+        tq_encode(to.k, to.k_page, from.k_page, scratch);
+    if (a->vx_bytes)
+        tq_encode(to.v, to.v_page, from.v_page, scratch);
+}
+
+void attn_cache_keep_tail(const struct attn_cache *a, const struct attn_place *p,
+                          const struct step *s, int n_head)
+{
+    const size_t copy = a->kx_bytes + a->vx_bytes;
+    const int last = (s->run.pos + s->n_tok - 1) / KV_PAGE_TOKENS;
+    int page = last - a->tail_pages;
+    page = page > p->first_page ? page : p->first_page + 1;
+    for (; a->compressed && page <= last; page++)
+        for (int head = 0; head < n_head; head++)
+            memcpy(p->state + (size_t)head * a->head_state_bytes +
+                       (size_t)(page % (a->tail_pages + 1)) * copy,
+                   exact_copy(a, p, head, page), copy);
+}

@@ -1,0 +1,74 @@
+/* attn_cache.h - where attention keeps keys and values of a layer.
+ *
+ * Inside a page of the pool a layer has, for each kv head, a key page and a value page of
+ * the stored types.  A compressed role also has exact copies in the sequence state, for
+ * each head: a ring of pages (the tail and the open page) and the sinks.  During a step
+ * the exact pages behind the first one are in scratch (`fresh`); the last of them go to
+ * the ring when the layer is done. */
+#ifndef MODEL_ATTN_CACHE_H
+#define MODEL_ATTN_CACHE_H
+
+#include <stdbool.h>
+
+#include "model/model_impl.h"
+#include "turboquant.h"
+
+enum {
+    ATTN_SINKS = 4,   // first tokens, always exact
+    RANGE_PAGES = 16, // pages of a partial softmax
+};
+
+struct attn_cache {
+    struct tq_codec k, v;   // as stored in pages
+    struct tq_codec kx, vx; // as stored exactly: the same if the type is exact
+    bool compressed;        // at least one of the roles
+    int tail_pages;         // exact pages behind the own one
+    size_t k_bytes, v_bytes, head_bytes; // of a page of the pool, for each head
+    size_t kx_bytes, vx_bytes;           // of an exact copy, 0 if there is none
+    size_t sink_k_bytes, sink_v_bytes;
+    size_t head_state_bytes;
+};
+
+enum status attn_cache_init(struct attn_cache *a, const struct model *m,
+                            const struct kv_types *types, struct error *err);
+
+/* Scratch of one head for the exact pages of a step of n_tok tokens. */
+size_t attn_cache_fresh_bytes(const struct attn_cache *a, int n_tok);
+
+/* The pages of a run in one layer. */
+struct attn_place {
+    const struct kv_seq *seq;
+    size_t page_offset;
+    uint8_t *state, *fresh;
+    int n_fresh;    // pages for each head in `fresh`
+    int first_page; // page of the run's first token
+};
+
+struct attn_place attn_cache_place(const struct context *c, const struct step *s,
+                                   int layer, uint8_t *fresh);
+
+/* Keys and values of one page of one head, with the codecs that read them. */
+struct attn_part {
+    const struct tq_codec *k, *v;
+    uint8_t *k_page, *v_page;
+};
+
+struct attn_part attn_cache_page(const struct attn_cache *a, const struct attn_place *p,
+                                 int head, int page, bool exact);
+struct attn_part attn_cache_sinks(const struct attn_cache *a, const struct attn_place *p,
+                                  int head);
+
+/* Store the rows of the token at pos. */
+void attn_cache_put(const struct attn_cache *a, const struct attn_place *p, int head,
+                    int pos, const float *k, const float *v);
+
+/* Pages that the run completes, from first_page on. */
+int attn_cache_full_pages(const struct attn_place *p, const struct step *s);
+void attn_cache_encode(const struct attn_cache *a, const struct attn_place *p, int head,
+                       int page, void *scratch);
+
+/* Move the exact pages that the next step may need from `fresh` to the ring. */
+void attn_cache_keep_tail(const struct attn_cache *a, const struct attn_place *p,
+                          const struct step *s, int n_head);
+
+#endif

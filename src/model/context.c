@@ -1,0 +1,204 @@
+/* context.c - memory of a context, and its sequence. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "model/model_impl.h"
+
+enum { BATCH_DEFAULT = 512 };
+
+void *carve_take(struct carve *c, size_t n, size_t size)
+{
+    uint8_t *p = c->base ? c->base + c->used : NULL;
+    c->used += (n * size + 63) / 64 * 64;
+    return p;
+}
+
+static size_t max_size(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Lay out the scratch of a step at base, or measure it if base is NULL. */
+static size_t carve_scratch(struct context *c, uint8_t *base)
+{
+    const struct hparams *hp = &c->m->hp;
+    const size_t n_tok = (size_t)c->n_batch, n_embd = (size_t)hp->n_embd;
+    struct carve v = {base, 0};
+    int widest = hp->n_embd > hp->n_ff ? hp->n_embd : hp->n_ff;
+    if (hp->n_head * hp->head_dim_v > widest)
+        widest = hp->n_head * hp->head_dim_v;
+    c->x = carve_take(&v, n_tok * n_embd, sizeof(float));
+    c->norm = carve_take(&v, n_tok * n_embd, sizeof(float));
+    c->out = carve_take(&v, n_tok * n_embd, sizeof(float));
+    c->logits = carve_take(&v, (size_t)c->n_logits * (size_t)hp->n_vocab, sizeof(float));
+    c->step.rope = carve_take(&v, n_tok * (size_t)hp->rope.n_rot, sizeof(float));
+    void *act = carve_take(&v, act_bytes(c->n_batch, widest), 1);
+    if (base)
+        act_init(&c->step.act, act, c->n_batch, widest);
+    size_t layer = 0;
+    for (int i = 0; i < hp->n_layer; i++) {
+        const struct layer *l = &c->m->layers[i];
+        layer = max_size(layer, l->mixer->scratch_bytes(c->m, c));
+        layer = max_size(layer, l->ffn->scratch_bytes(c->m, c));
+    }
+    c->layer_scratch = carve_take(&v, layer, 1);
+    return v.used;
+}
+
+/* Where each layer's part of a page and of the sequence state is. */
+static enum status layout_cache(struct context *c, struct error *err)
+{
+    size_t page = 0, state = 0;
+    for (int i = 0; i < c->m->hp.n_layer; i++) {
+        struct state_need need;
+        const enum status s = c->m->layers[i].mixer->need(&need, c->m, i, &c->kv, err);
+        if (s)
+            return s;
+        if (c->page_offset) {
+            c->page_offset[i] = page;
+            c->state_offset[i] = state;
+        }
+        page += need.token_bytes * KV_PAGE_TOKENS;
+        state += (need.seq_bytes + 63) / 64 * 64;
+    }
+    c->page_bytes = page;
+    c->state_bytes = state;
+    return STATUS_OK;
+}
+
+static int count_pages(const struct context *c)
+{
+    return c->n_ctx / KV_PAGE_TOKENS + (c->n_ctx % KV_PAGE_TOKENS != 0);
+}
+
+static void context_setup(struct context *c, const struct model *m,
+                          const struct context_options *o)
+{
+    *c = (struct context){.m = m, .kv = o->kv, .n_ctx = o->n_ctx, .mark = -1};
+    c->n_batch = o->n_batch ? o->n_batch : BATCH_DEFAULT;
+    if (c->n_batch > o->n_ctx)
+        c->n_batch = o->n_ctx;
+    c->n_logits = o->n_logits ? o->n_logits : 1;
+}
+
+struct context_memory context_memory(const struct context *c)
+{
+    return (struct context_memory){
+        .pages = c->page_bytes * (size_t)count_pages(c),
+        .exact = c->state_bytes,
+        .scratch = c->scratch_bytes,
+        .page_bytes = c->page_bytes,
+    };
+}
+
+enum status context_plan(struct context_memory *out, const struct model *m,
+                         const struct context_options *o, struct error *err)
+{
+    struct context c;
+    context_setup(&c, m, o);
+    const enum status s = layout_cache(&c, err);
+    if (s)
+        return s;
+    c.scratch_bytes = carve_scratch(&c, NULL);
+    *out = context_memory(&c);
+    return STATUS_OK;
+}
+
+enum status context_open(struct context **out, const struct model *m,
+                         const struct context_options *o, struct error *err)
+{
+    const size_t n_layer = (size_t)m->hp.n_layer;
+    struct context *c = mem_array(1, sizeof *c);
+    if (!c)
+        return fail(err, STATUS_NO_MEMORY, "no memory for a context");
+    context_setup(c, m, o);
+    c->page_offset = mem_array(n_layer, sizeof *c->page_offset);
+    c->state_offset = mem_array(n_layer, sizeof *c->state_offset);
+    enum status s = STATUS_NO_MEMORY;
+    if (!c->page_offset || !c->state_offset) {
+        s = fail(err, s, "no memory for a context");
+        goto out;
+    }
+    if ((s = layout_cache(c, err)) ||
+        (s = kv_pool_open(&c->pool, c->page_bytes, count_pages(c), c->state_bytes, 1,
+                          err)) ||
+        (s = kv_seq_open(&c->seq, c->pool, err)))
+        goto out;
+    c->scratch_bytes = carve_scratch(c, NULL);
+    c->scratch = mem_pages(c->scratch_bytes);
+    c->mark_state = mem_pages(c->state_bytes);
+    if (!c->scratch || !c->mark_state) {
+        s = fail(err, STATUS_NO_MEMORY, "no memory for %.0f MiB of scratch",
+                 (double)c->scratch_bytes / 0x1p20);
+        goto out;
+    }
+    carve_scratch(c, c->scratch);
+    *out = c;
+    return STATUS_OK;
+out:
+    context_close(c);
+    return s;
+}
+
+void context_close(struct context *c)
+{
+    if (!c)
+        return;
+    kv_seq_close(c->seq);
+    kv_pool_close(c->pool);
+    mem_pages_free(c->scratch, c->scratch_bytes);
+    mem_pages_free(c->mark_state, c->state_bytes);
+    mem_free(c->page_offset);
+    mem_free(c->state_offset);
+    mem_free(c);
+}
+
+int context_n_ctx(const struct context *c)
+{
+    return c->n_ctx;
+}
+
+int context_n_batch(const struct context *c)
+{
+    return c->n_batch;
+}
+
+int context_pos(const struct context *c)
+{
+    return c->pos;
+}
+
+void context_reset(struct context *c)
+{
+    kv_seq_truncate(c->seq, 0);
+    c->pos = 0;
+    c->mark = -1;
+}
+
+void context_mark(struct context *c)
+{
+    memcpy(c->mark_state, kv_seq_state(c->seq), c->state_bytes);
+    c->mark = c->pos;
+}
+
+int context_rewind(struct context *c, int n)
+{
+    const bool exact = c->state_bytes == 0;
+    if (n >= c->pos)
+        return c->pos;
+    /* The ring still holds the tail of every position in the page of the newest token. */
+    const bool same_page = n > 0 && n / KV_PAGE_TOKENS == (c->pos - 1) / KV_PAGE_TOKENS;
+    if (!exact && !same_page) {
+        if (c->mark < 0 || c->mark > n) {
+            context_reset(c);
+            return 0;
+        }
+        memcpy(kv_seq_state(c->seq), c->mark_state, c->state_bytes);
+        n = c->mark;
+    }
+    kv_seq_truncate(c->seq, n);
+    c->pos = n;
+    if (c->mark > n)
+        c->mark = -1;
+    return n;
+}

@@ -1,0 +1,24 @@
+/* ffn.h - the feed-forward part of a layer. */
+#ifndef MODEL_FFN_H
+#define MODEL_FFN_H
+
+#include <stddef.h>
+
+#include "base/status.h"
+
+struct model;
+struct weights;
+struct context;
+struct step;
+
+struct ffn {
+    const char *name;
+    enum status (*bind)(struct model *m, int layer, struct weights *w, struct error *err);
+    size_t (*scratch_bytes)(const struct model *m, const struct context *c);
+    /* out [n_tok][n_embd]; the normed input is in s->act, which it may reload. */
+    void (*forward)(struct context *c, struct step *s, int layer, float *out);
+};
+
+extern const struct ffn ffn_swiglu;
+
+#endif

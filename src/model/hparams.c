@@ -1,0 +1,186 @@
+#include "model/hparams.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Bounds are generous: the largest published models stay below a tenth of them. */
+enum {
+    MAX_LAYER = 1024,
+    MAX_EMBD = 1 << 17,
+    MAX_FF = 1 << 20,
+    MAX_HEAD = 1024,
+    MAX_HEAD_DIM = 1024,
+    MAX_CTX = 1 << 24,
+    MAX_VOCAB = 1 << 22,
+};
+
+struct key {
+    char text[160];
+};
+
+static struct key key_of(const char *arch, const char *suffix)
+{
+    struct key k;
+    snprintf(k.text, sizeof k.text, "%s.%s", arch, suffix);
+    return k;
+}
+
+/* An int in [min, max]; def < 0 means that the key must be there. */
+static enum status load_int(int *out, const struct gguf *g, const char *arch,
+                            const char *suffix, int min, int max, int def,
+                            struct error *err)
+{
+    const struct key k = key_of(arch, suffix);
+    int64_t v = 0;
+    const enum status s = def < 0 ? gguf_int(g, k.text, min, max, &v, err)
+                                  : gguf_int_or(g, k.text, min, max, def, &v, err);
+    *out = (int)v;
+    return s;
+}
+
+static enum status load_double(double *out, const struct gguf *g, const char *arch,
+                               const char *suffix, double min, double max, double def,
+                               struct error *err)
+{
+    return gguf_f64_or(g, key_of(arch, suffix).text, min, max, def, out, err);
+}
+
+static enum status load_scaling(struct rope_params *r, const struct gguf *g,
+                                const char *arch, struct error *err)
+{
+    const struct key type = key_of(arch, "rope.scaling.type");
+    enum status s;
+    r->scaling = ROPE_SCALING_NONE;
+    if (gguf_find(g, type.text) >= 0) {
+        struct gguf_str name;
+        if ((s = gguf_str(g, type.text, &name, err)))
+            return s;
+        if (name.n == 6 && !memcmp(name.s, "linear", 6))
+            r->scaling = ROPE_SCALING_LINEAR;
+        else if (name.n == 4 && !memcmp(name.s, "yarn", 4))
+            r->scaling = ROPE_SCALING_YARN;
+        else if (name.n != 4 || memcmp(name.s, "none", 4))
+            return fail(err, STATUS_UNSUPPORTED, "%s: '%.*s' is not supported", type.text,
+                        (int)(name.n < 40 ? name.n : 40), name.s);
+    } else if (gguf_find(g, key_of(arch, "rope.scale_linear").text) >= 0) {
+        r->scaling = ROPE_SCALING_LINEAR;
+    }
+    const char *factor = gguf_find(g, key_of(arch, "rope.scaling.factor").text) >= 0
+                             ? "rope.scaling.factor"
+                             : "rope.scale_linear";
+    if ((s = load_double(&r->factor, g, arch, factor, 1e-3, 1e4, 1.0, err)) ||
+        (s = load_double(&r->attn_factor, g, arch, "rope.scaling.attn_factor", 1e-3, 1e3,
+                         1.0, err)) ||
+        (s = load_double(&r->beta_fast, g, arch, "rope.scaling.yarn_beta_fast", 1e-3, 1e6,
+                         32.0, err)) ||
+        (s = load_double(&r->beta_slow, g, arch, "rope.scaling.yarn_beta_slow", 1e-3, 1e6,
+                         1.0, err)))
+        return s;
+    return STATUS_OK;
+}
+
+static enum status load_rope(struct hparams *hp, const struct gguf *g, const char *arch,
+                             struct error *err)
+{
+    struct rope_params *r = &hp->rope;
+    enum status s;
+    if ((s = load_int(&r->n_rot, g, arch, "rope.dimension_count", 2, MAX_HEAD_DIM,
+                      hp->head_dim, err)) ||
+        (s = load_double(&r->theta, g, arch, "rope.freq_base", 1.001, 1e12, 10000.0,
+                         err)) ||
+        (s = load_scaling(r, g, arch, err)) ||
+        (s = load_int(&r->n_ctx_orig, g, arch, "rope.scaling.original_context_length", 1,
+                      MAX_CTX, hp->n_ctx_train, err)))
+        return s;
+    if (r->n_rot > hp->head_dim || r->n_rot % 2)
+        return fail(err, STATUS_BAD_FILE,
+                    "%s.rope.dimension_count: %d is odd or more than the head size %d",
+                    arch, r->n_rot, hp->head_dim);
+    return STATUS_OK;
+}
+
+static enum status load_heads(struct hparams *hp, const struct gguf *g, const char *arch,
+                              struct error *err)
+{
+    enum status s;
+    if ((s = load_int(&hp->n_head, g, arch, "attention.head_count", 1, MAX_HEAD, -1,
+                      err)) ||
+        (s = load_int(&hp->n_head_kv, g, arch, "attention.head_count_kv", 1, MAX_HEAD,
+                      hp->n_head, err)))
+        return s;
+    if (hp->n_head % hp->n_head_kv)
+        return fail(err, STATUS_BAD_FILE,
+                    "%s.attention.head_count: %d is not a multiple of head_count_kv %d",
+                    arch, hp->n_head, hp->n_head_kv);
+    const int share = hp->n_embd / hp->n_head;
+    const bool explicit_dim =
+        gguf_find(g, key_of(arch, "attention.key_length").text) >= 0;
+    if (!explicit_dim && hp->n_embd % hp->n_head)
+        return fail(err, STATUS_BAD_FILE,
+                    "%s.embedding_length: %d is not a multiple of head_count %d", arch,
+                    hp->n_embd, hp->n_head);
+    if ((s = load_int(&hp->head_dim, g, arch, "attention.key_length", 2, MAX_HEAD_DIM,
+                      share, err)) ||
+        (s = load_int(&hp->head_dim_v, g, arch, "attention.value_length", 1, MAX_HEAD_DIM,
+                      share, err)))
+        return s;
+    double scale;
+    if ((s = load_double(&scale, g, arch, "attention.scale", 0, 1e6, 0, err)))
+        return s;
+    hp->attn_scale = (float)(scale > 0 ? scale : 1.0 / sqrt((double)hp->head_dim));
+    return STATUS_OK;
+}
+
+/* The vocabulary is as large as the embedding matrix says; the key and the tokenizer may
+ * only be absent or agree. */
+static enum status load_vocab(struct hparams *hp, const struct gguf *g, const char *arch,
+                              struct error *err)
+{
+    const struct gguf_tensor *t = gguf_tensor_find(g, "token_embd.weight");
+    if (!t)
+        return fail(err, STATUS_BAD_FILE, "tensor token_embd.weight is missing");
+    if (t->ne[1] > MAX_VOCAB || t->ne[2] != 1 || t->ne[3] != 1)
+        return fail(err, STATUS_BAD_FILE,
+                    "token_embd.weight: %lld rows are not a vocabulary",
+                    (long long)t->ne[1]);
+    hp->n_vocab = (int)t->ne[1];
+    int stated;
+    const enum status s =
+        load_int(&stated, g, arch, "vocab_size", 1, MAX_VOCAB, hp->n_vocab, err);
+    if (s)
+        return s;
+    if (stated != hp->n_vocab)
+        return fail(err, STATUS_BAD_FILE,
+                    "%s.vocab_size: %d, but token_embd.weight has %d rows", arch, stated,
+                    hp->n_vocab);
+    const int tokens = gguf_find(g, "tokenizer.ggml.tokens");
+    if (tokens >= 0 && gguf_kv_count(g, tokens) > (uint64_t)hp->n_vocab)
+        return fail(
+            err, STATUS_BAD_FILE,
+            "tokenizer.ggml.tokens: %llu entries, but token_embd.weight has %d rows",
+            (unsigned long long)gguf_kv_count(g, tokens), hp->n_vocab);
+    return STATUS_OK;
+}
+
+enum status hparams_load(struct hparams *hp, const struct gguf *g, const char *arch,
+                         struct error *err)
+{
+    double eps;
+    enum status s;
+    *hp = (struct hparams){0};
+    if ((s = load_int(&hp->n_layer, g, arch, "block_count", 1, MAX_LAYER, -1, err)) ||
+        (s = load_int(&hp->n_embd, g, arch, "embedding_length", 1, MAX_EMBD, -1, err)) ||
+        (s = load_int(&hp->n_ff, g, arch, "feed_forward_length", 1, MAX_FF, -1, err)) ||
+        (s = load_int(&hp->n_ctx_train, g, arch, "context_length", 1, MAX_CTX, -1,
+                      err)) ||
+        (s = load_double(&eps, g, arch, "attention.layer_norm_rms_epsilon", 0, 1, -1,
+                         err)) ||
+        (s = load_heads(hp, g, arch, err)) || (s = load_rope(hp, g, arch, err)))
+        return s;
+    if (eps < 0)
+        return fail(err, STATUS_BAD_FILE,
+                    "%s.attention.layer_norm_rms_epsilon is missing", arch);
+    hp->rms_eps = (float)eps;
+    return load_vocab(hp, g, arch, err);
+}

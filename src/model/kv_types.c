@@ -1,0 +1,61 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "model/model.h"
+
+enum { TAIL_TOKENS = 128 };
+
+static const struct {
+    const char *name;
+    enum tq_type k, v;
+} presets[] = {
+    {"near-lossless", TQ_TURBO8, TQ_TURBO4},
+    {"balanced", TQ_TURBO4, TQ_TURBO4},
+    {"small", TQ_TURBO4, TQ_TURBO3},
+    {"tiny", TQ_TURBO3, TQ_TURBO2},
+};
+
+static enum status unknown_type(const char *text, struct error *err)
+{
+    char list[160] = "";
+    for (int t = 0; t < TQ_TYPE_COUNT; t++)
+        snprintf(list + strlen(list), sizeof list - strlen(list), " %s",
+                 tq_type_name((enum tq_type)t));
+    for (size_t i = 0; i < sizeof presets / sizeof *presets; i++)
+        snprintf(list + strlen(list), sizeof list - strlen(list), " %s", presets[i].name);
+    return fail(err, STATUS_BAD_ARG, "unknown KV type '%.24s'; known are%s", text, list);
+}
+
+enum status kv_types_parse(struct kv_types *out, const char *text, struct error *err)
+{
+    char name[32];
+    for (size_t i = 0; i < sizeof presets / sizeof *presets; i++)
+        if (!strcmp(text, presets[i].name)) {
+            *out = (struct kv_types){presets[i].k, presets[i].v, TAIL_TOKENS};
+            return STATUS_OK;
+        }
+    const size_t n = strcspn(text, "/");
+    const char *value = text[n] ? text + n + 1 : text;
+    enum tq_type k, v;
+    if (n >= sizeof name)
+        return unknown_type(text, err);
+    memcpy(name, text, n);
+    name[n] = 0;
+    if (!tq_type_parse(&k, name))
+        return unknown_type(name, err);
+    if (!text[n])
+        v = k;
+    else if (!tq_type_parse(&v, value))
+        return unknown_type(value, err);
+    *out = (struct kv_types){k, v, TAIL_TOKENS};
+    return STATUS_OK;
+}
+
+const char *kv_types_name(char *buf, const struct kv_types *t)
+{
+    if (t->k == t->v)
+        snprintf(buf, 24, "%s", tq_type_name(t->k));
+    else
+        snprintf(buf, 24, "%s/%s", tq_type_name(t->k), tq_type_name(t->v));
+    return buf;
+}

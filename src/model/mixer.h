@@ -1,0 +1,44 @@
+/* mixer.h - how a layer mixes tokens: attention, later others.  One file each.
+ *
+ * A mixer binds its weights, says how much memory it keeps, and computes its output for
+ * the tokens of a step.  It adds nothing to the residual stream itself. */
+#ifndef MODEL_MIXER_H
+#define MODEL_MIXER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "turboquant.h"
+
+struct model;
+struct weights;
+struct context;
+struct step;
+
+/* Which types keys and values are stored in, and how long the exact tail is. */
+struct kv_types {
+    enum tq_type k, v;
+    int tail; // tokens that stay f16 behind the current page; a multiple of a page
+};
+
+/* Bytes of cache that a layer keeps: for each token (paged) and for each sequence. */
+struct state_need {
+    size_t token_bytes, seq_bytes;
+};
+
+struct mixer {
+    const char *name;
+    enum status (*bind)(struct model *m, int layer, struct weights *w, struct error *err);
+    /* STATUS_UNSUPPORTED if the types do not go with this layer's shapes. */
+    enum status (*need)(struct state_need *out, const struct model *m, int layer,
+                        const struct kv_types *types, struct error *err);
+    /* Bytes of scratch that one step needs: shared by the layers of a step. */
+    size_t (*scratch_bytes)(const struct model *m, const struct context *c);
+    /* out [n_tok][n_embd] <- mixed tokens; the normed input is in s->act. */
+    void (*forward)(struct context *c, struct step *s, int layer, float *out);
+};
+
+extern const struct mixer mixer_attn;
+
+#endif

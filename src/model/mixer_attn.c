@@ -1,0 +1,443 @@
+/* mixer_attn.c - grouped-query softmax attention over a paged, possibly compressed cache.
+ *
+ * A query at position p reads token j exactly (f16) iff j < SINKS or
+ * page(j) >= page(max(0, p - tail)), else compressed: a pure function of (j, p), so that
+ * prefill in any chunks and decode give the same bits.  Pages are visited in order,
+ * RANGE_PAGES of them make a partial softmax, and partials are merged in order. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "model/attn_cache.h"
+#include "model/model_impl.h"
+#include "tensor/ops.h"
+
+struct attn_weights {
+    struct matrix q, k, v, o;
+    float *q_bias, *k_bias, *v_bias, *o_bias; // NULL if the model has none
+};
+
+/* ---- weights ---- */
+
+static enum status bind_qkv(struct attn_weights *a, const struct hparams *hp, int layer,
+                            struct weights *w, struct error *err)
+{
+    const int n_q = hp->n_head * hp->head_dim, n_k = hp->n_head_kv * hp->head_dim;
+    const int n_v = hp->n_head_kv * hp->head_dim_v, n = hp->n_embd;
+    const struct tensor_name fused = tensor_name(layer, "attn_qkv.weight");
+    enum status s;
+    if (weights_has(w, fused.text)) {
+        const int rows = n_q + n_k + n_v;
+        if ((s = weights_rows(&a->q, w, fused.text, rows, 0, n_q, n, err)) ||
+            (s = weights_rows(&a->k, w, fused.text, rows, n_q, n_k, n, err)))
+            return s;
+        return weights_rows(&a->v, w, fused.text, rows, n_q + n_k, n_v, n, err);
+    }
+    if ((s = weights_matrix(&a->q, w, tensor_name(layer, "attn_q.weight").text, n_q, n,
+                            err)) ||
+        (s = weights_matrix(&a->k, w, tensor_name(layer, "attn_k.weight").text, n_k, n,
+                            err)))
+        return s;
+    return weights_matrix(&a->v, w, tensor_name(layer, "attn_v.weight").text, n_v, n,
+                          err);
+}
+
+static enum status attn_bind(struct model *m, int layer, struct weights *w,
+                             struct error *err)
+{
+    const struct hparams *hp = &m->hp;
+    struct attn_weights *a = mem_array(1, sizeof *a);
+    if (!a)
+        return fail(err, STATUS_NO_MEMORY, "no memory for layer %d", layer);
+    m->layers[layer].mixer_weights = a;
+    enum status s;
+    if ((s = bind_qkv(a, hp, layer, w, err)) ||
+        (s = weights_matrix(&a->o, w, tensor_name(layer, "attn_output.weight").text,
+                            hp->n_embd, hp->n_head * hp->head_dim_v, err)) ||
+        (s = weights_vector(&a->q_bias, w, tensor_name(layer, "attn_q.bias").text,
+                            hp->n_head * hp->head_dim, true, err)) ||
+        (s = weights_vector(&a->k_bias, w, tensor_name(layer, "attn_k.bias").text,
+                            hp->n_head_kv * hp->head_dim, true, err)) ||
+        (s = weights_vector(&a->v_bias, w, tensor_name(layer, "attn_v.bias").text,
+                            hp->n_head_kv * hp->head_dim_v, true, err)) ||
+        (s = weights_vector(&a->o_bias, w, tensor_name(layer, "attn_output.bias").text,
+                            hp->n_embd, true, err)))
+        return s;
+    return STATUS_OK;
+}
+
+/* ---- memory ---- */
+
+static enum status attn_need(struct state_need *out, const struct model *m, int layer,
+                             const struct kv_types *types, struct error *err)
+{
+    (void)layer;
+    struct attn_cache cache;
+    const enum status s = attn_cache_init(&cache, m, types, err);
+    if (s)
+        return s;
+    out->token_bytes = (size_t)m->hp.n_head_kv * cache.head_bytes / KV_PAGE_TOKENS;
+    out->seq_bytes = (size_t)m->hp.n_head_kv * cache.head_state_bytes;
+    return STATUS_OK;
+}
+
+/* Most query rows in one call of the codec: bounds the scratch of a thread, while a page
+ * is still expanded for many rows at once. */
+enum { QUERY_ROWS = 128 };
+
+static int block_tokens(const struct hparams *hp)
+{
+    const int group = hp->n_head / hp->n_head_kv;
+    int n = KV_PAGE_TOKENS;
+    while (n > 1 && n * group > QUERY_ROWS)
+        n /= 2;
+    return n;
+}
+
+static int count_ranges(int n_token)
+{
+    return (n_token + RANGE_PAGES * KV_PAGE_TOKENS - 1) / (RANGE_PAGES * KV_PAGE_TOKENS);
+}
+
+struct thread_scratch {
+    void *query;
+    struct tq_partial part, total;
+    void *attend, *encode;
+    float *rows; // [rows][head_dim_v]
+    uint8_t *hi; // [3][rows], visible tokens of a page for each query row
+};
+
+/* The scratch of one layer at work. */
+struct attn_scratch {
+    float *q, *k, *v;         // [n_tok][heads][head_dim]
+    float *q_heads;           // [n_head_kv][n_tok][group][head_dim]
+    float *mixed;             // [n_tok][n_head][head_dim_v]
+    uint8_t *fresh;           // exact pages behind the first page of the run
+    struct tq_partial *split; // [n_head_kv][n_range] partials of [group] rows
+    struct thread_scratch *thread;
+};
+
+static struct tq_partial carve_partial(struct carve *v, size_t rows, size_t d)
+{
+    struct tq_partial p;
+    p.o = carve_take(v, rows * d, sizeof(float));
+    p.m = carve_take(v, rows, sizeof(float));
+    p.l = carve_take(v, rows, sizeof(float));
+    return p;
+}
+
+static size_t carve_attn(struct attn_scratch *a, uint8_t *base, const struct context *c,
+                         const struct attn_cache *cache)
+{
+    const struct hparams *hp = &c->m->hp;
+    const size_t n_tok = (size_t)c->n_batch, d = (size_t)hp->head_dim;
+    const size_t dv = (size_t)hp->head_dim_v, n_head = (size_t)hp->n_head;
+    const size_t n_kv = (size_t)hp->n_head_kv, group = n_head / n_kv;
+    const size_t rows = group * (size_t)block_tokens(hp);
+    const int n_thread = pool_threads(c->m->pool);
+    const size_t n_split = n_kv * (size_t)count_ranges(c->n_ctx);
+    struct carve v = {base, 0};
+    a->q = carve_take(&v, n_tok * n_head * d, sizeof(float));
+    a->k = carve_take(&v, n_tok * n_kv * d, sizeof(float));
+    a->v = carve_take(&v, n_tok * n_kv * dv, sizeof(float));
+    a->q_heads = carve_take(&v, n_tok * n_head * d, sizeof(float));
+    a->mixed = carve_take(&v, n_tok * n_head * dv, sizeof(float));
+    a->fresh = carve_take(&v, attn_cache_fresh_bytes(cache, c->n_batch), n_kv);
+    a->split = carve_take(&v, n_split, sizeof *a->split);
+    for (size_t i = 0; i < n_split; i++) {
+        const struct tq_partial p = carve_partial(&v, group, dv);
+        if (base)
+            a->split[i] = p;
+    }
+    a->thread = carve_take(&v, (size_t)n_thread, sizeof *a->thread);
+    for (int t = 0; t < n_thread; t++) {
+        struct thread_scratch ts;
+        ts.query = carve_take(&v, tq_query_bytes(hp->head_dim, (int)rows), 1);
+        ts.part = carve_partial(&v, rows, dv);
+        ts.total = carve_partial(&v, rows, dv);
+        ts.attend = carve_take(&v, tq_attend_scratch_bytes(TQ_DIM_MAX, (int)rows), 1);
+        ts.encode = carve_take(&v, tq_encode_scratch_bytes(TQ_DIM_MAX), 1);
+        ts.rows = carve_take(&v, rows * dv, sizeof(float));
+        ts.hi = carve_take(&v, 3 * rows, 1);
+        if (base)
+            a->thread[t] = ts;
+    }
+    return v.used;
+}
+
+static size_t attn_scratch_bytes(const struct model *m, const struct context *c)
+{
+    struct attn_cache cache;
+    struct attn_scratch a;
+    if (attn_cache_init(&cache, m, &c->kv, NULL))
+        return 0; // `need` has refused it already
+    return carve_attn(&a, NULL, c, &cache);
+}
+
+/* ---- one step ---- */
+
+struct attn_job {
+    struct context *c;
+    const struct step *s;
+    const struct attn_weights *w;
+    struct attn_cache cache;
+    struct attn_scratch a;
+    struct attn_place place; // where the run's pages are
+    int block;               // tokens a query block
+};
+
+static void add_bias(float *x, const float *bias, size_t n)
+{
+    if (bias)
+        op_add(x, bias, n);
+}
+
+static void rope_heads(const struct attn_job *j, float *x, int n_head, const float *cs)
+{
+    const struct hparams *hp = &j->c->m->hp;
+    const int n_pair = hp->rope.n_rot / 2;
+    for (int h = 0; h < n_head; h++, x += hp->head_dim)
+        if (hp->rope.pairing == ROPE_NEOX)
+            op_rope_neox(x, cs, n_pair);
+        else
+            op_rope_norm(x, cs, n_pair);
+}
+
+/* Bias, RoPE and rotation of one token's rows; its query rows go to q_heads. */
+static void prepare_token(const struct attn_job *j, int i)
+{
+    const struct hparams *hp = &j->c->m->hp;
+    const struct attn_scratch *a = &j->a;
+    const size_t d = (size_t)hp->head_dim, n_tok = (size_t)j->s->n_tok;
+    const size_t n_q = (size_t)hp->n_head * d, n_k = (size_t)hp->n_head_kv * d;
+    const size_t n_v = (size_t)hp->n_head_kv * (size_t)hp->head_dim_v;
+    float *q = a->q + (size_t)i * n_q, *k = a->k + (size_t)i * n_k,
+          *v = a->v + (size_t)i * n_v;
+    const float *cs = j->s->rope + (size_t)i * (size_t)hp->rope.n_rot;
+    add_bias(q, j->w->q_bias, n_q);
+    add_bias(k, j->w->k_bias, n_k);
+    add_bias(v, j->w->v_bias, n_v);
+    rope_heads(j, q, hp->n_head, cs);
+    rope_heads(j, k, hp->n_head_kv, cs);
+    if (tq_type_compressed(j->cache.k.type)) {
+        tq_rotate(&j->cache.k, q, hp->n_head);
+        tq_rotate(&j->cache.k, k, hp->n_head_kv);
+    }
+    if (tq_type_compressed(j->cache.v.type))
+        tq_rotate(&j->cache.v, v, hp->n_head_kv);
+    const size_t group_bytes = n_q / (size_t)hp->n_head_kv * sizeof(float);
+    for (int h = 0; h < hp->n_head_kv; h++)
+        memcpy((uint8_t *)a->q_heads + ((size_t)h * n_tok + (size_t)i) * group_bytes,
+               (uint8_t *)q + (size_t)h * group_bytes, group_bytes);
+}
+
+enum { TOKENS_PER_ITEM = 8 };
+
+static void prepare_item(void *ctx, int item, int thread)
+{
+    (void)thread;
+    const struct attn_job *j = ctx;
+    const int end = (item + 1) * TOKENS_PER_ITEM;
+    for (int i = item * TOKENS_PER_ITEM; i < end && i < j->s->n_tok; i++)
+        prepare_token(j, i);
+}
+
+/* Store the run's keys and values of one head. */
+static void store_item(void *ctx, int head, int thread)
+{
+    (void)thread;
+    const struct attn_job *j = ctx;
+    const struct hparams *hp = &j->c->m->hp;
+    const size_t d = (size_t)hp->head_dim, dv = (size_t)hp->head_dim_v;
+    const size_t n_kv = (size_t)hp->n_head_kv;
+    for (int i = 0; i < j->s->n_tok; i++) {
+        const size_t row = (size_t)i * n_kv + (size_t)head;
+        attn_cache_put(&j->cache, &j->place, head, j->s->run.pos + i, j->a.k + row * d,
+                       j->a.v + row * dv);
+    }
+}
+
+/* Encode one full page of one head. */
+static void encode_item(void *ctx, int item, int thread)
+{
+    const struct attn_job *j = ctx;
+    const int n_kv = j->c->m->hp.n_head_kv;
+    attn_cache_encode(&j->cache, &j->place, item % n_kv,
+                      j->place.first_page + item / n_kv, j->a.thread[thread].encode);
+}
+
+/* One query block against the pages of one range; part starts empty. */
+static void attend_range(const struct attn_job *j, const struct thread_scratch *ts,
+                         const struct tq_query *q, int head, int pos, int range,
+                         struct tq_partial *part)
+{
+    const struct attn_cache *cache = &j->cache;
+    const int own = pos / KV_PAGE_TOKENS;
+    const int group = j->c->m->hp.n_head / j->c->m->hp.n_head_kv;
+    uint8_t *whole = ts->hi, *sinks = whole + q->n, *causal = sinks + q->n;
+    memset(whole, KV_PAGE_TOKENS, (size_t)q->n);
+    memset(sinks, ATTN_SINKS, (size_t)q->n);
+    for (int i = 0; i < q->n; i++)
+        causal[i] = (uint8_t)(pos % KV_PAGE_TOKENS + i / group + 1);
+    tq_partial_reset(part, q->n, cache->v.d);
+    const int end = (range + 1) * RANGE_PAGES;
+    for (int page = range * RANGE_PAGES; page < end && page <= own; page++) {
+        int lo = 0;
+        const bool exact = page >= own - cache->tail_pages;
+        if (page == 0 && !exact && cache->compressed) {
+            struct attn_part sink = attn_cache_sinks(cache, &j->place, head);
+            tq_attend(sink.k, sink.v, part, q, sink.k_page, sink.v_page, 0, sinks,
+                      ts->attend);
+            lo = ATTN_SINKS;
+        }
+        const struct attn_part p = attn_cache_page(cache, &j->place, head, page, exact);
+        tq_attend(p.k, p.v, part, q, p.k_page, p.v_page, lo, page == own ? causal : whole,
+                  ts->attend);
+    }
+}
+
+static void load_query(const struct attn_job *j, struct tq_query *q,
+                       const struct thread_scratch *ts, int head, int row, int n)
+{
+    const struct hparams *hp = &j->c->m->hp;
+    const int group = hp->n_head / hp->n_head_kv;
+    const size_t d = (size_t)hp->head_dim;
+    const size_t at =
+        ((size_t)head * (size_t)j->s->n_tok + (size_t)row) * (size_t)group * d;
+    tq_query_init(q, ts->query, hp->head_dim, group * j->block);
+    tq_query_load(&j->cache.k, q, j->a.q_heads + at, d, n * group, hp->attn_scale);
+}
+
+/* mixed rows of n tokens of one kv head <- the finished softmax. */
+static void finish_block(const struct attn_job *j, const struct thread_scratch *ts,
+                         int head, int row, int n)
+{
+    const struct hparams *hp = &j->c->m->hp;
+    const size_t group = (size_t)(hp->n_head / hp->n_head_kv),
+                 dv = (size_t)hp->head_dim_v;
+    tq_finish(&ts->total, ts->rows, dv, n * (int)group, hp->head_dim_v);
+    if (tq_type_compressed(j->cache.v.type))
+        tq_unrotate(&j->cache.v, ts->rows, n * (int)group);
+    for (int i = 0; i < n; i++)
+        memcpy(j->a.mixed +
+                   ((size_t)(row + i) * (size_t)hp->n_head + (size_t)head * group) * dv,
+               ts->rows + (size_t)i * group * dv, group * dv * sizeof(float));
+}
+
+/* Query blocks of a run: cut at multiples of `block` positions, so inside pages. */
+struct block {
+    int row, n;
+};
+
+static int first_block(const struct attn_job *j)
+{
+    return j->s->run.pos / j->block;
+}
+
+static int count_blocks(const struct attn_job *j)
+{
+    return (j->s->run.pos + j->s->n_tok - 1) / j->block - first_block(j) + 1;
+}
+
+static struct block block_at(const struct attn_job *j, int i)
+{
+    const int pos = j->s->run.pos, end = pos + j->s->n_tok;
+    int from = (first_block(j) + i) * j->block, to = from + j->block;
+    from = from < pos ? pos : from;
+    to = to > end ? end : to;
+    return (struct block){from - pos, to - from};
+}
+
+/* All ranges of one (query block, kv head). */
+static void attend_block_item(void *ctx, int item, int thread)
+{
+    const struct attn_job *j = ctx;
+    const struct hparams *hp = &j->c->m->hp;
+    struct thread_scratch *ts = &j->a.thread[thread];
+    /* The last blocks have the most keys: start with them. */
+    const struct block b = block_at(j, count_blocks(j) - 1 - item / hp->n_head_kv);
+    const int head = item % hp->n_head_kv, pos = j->s->run.pos + b.row;
+    struct tq_query q;
+    load_query(j, &q, ts, head, b.row, b.n);
+    tq_partial_reset(&ts->total, q.n, hp->head_dim_v);
+    for (int r = 0; r < count_ranges(pos + b.n); r++) {
+        attend_range(j, ts, &q, head, pos, r, &ts->part);
+        tq_merge(&ts->total, &ts->part, q.n, hp->head_dim_v);
+    }
+    finish_block(j, ts, head, b.row, b.n);
+}
+
+/* One range of one kv head, for a single token. */
+static void attend_range_item(void *ctx, int item, int thread)
+{
+    const struct attn_job *j = ctx;
+    struct thread_scratch *ts = &j->a.thread[thread];
+    const int n_range = count_ranges(j->s->run.pos + 1), head = item / n_range;
+    struct tq_query q;
+    load_query(j, &q, ts, head, 0, 1);
+    attend_range(j, ts, &q, head, j->s->run.pos, item % n_range, &j->a.split[item]);
+}
+
+static void merge_ranges_item(void *ctx, int head, int thread)
+{
+    const struct attn_job *j = ctx;
+    const struct hparams *hp = &j->c->m->hp;
+    struct thread_scratch *ts = &j->a.thread[thread];
+    const int group = hp->n_head / hp->n_head_kv,
+              n_range = count_ranges(j->s->run.pos + 1);
+    tq_partial_reset(&ts->total, group, hp->head_dim_v);
+    for (int r = 0; r < n_range; r++)
+        tq_merge(&ts->total, &j->a.split[head * n_range + r], group, hp->head_dim_v);
+    finish_block(j, ts, head, 0, 1);
+}
+
+static void attn_forward(struct context *c, struct step *s, int layer, float *out)
+{
+    const struct model *m = c->m;
+    const struct hparams *hp = &m->hp;
+    struct attn_job j = {.c = c, .s = s, .w = m->layers[layer].mixer_weights};
+    if (attn_cache_init(&j.cache, m, &c->kv, NULL))
+        return; // cannot be: `need` accepted these types at open
+    carve_attn(&j.a, c->layer_scratch, c, &j.cache);
+    j.block = block_tokens(hp);
+    j.place = attn_cache_place(c, s, layer, j.a.fresh);
+
+    matmul(j.a.q, (size_t)(hp->n_head * hp->head_dim), &j.w->q, &s->act, m->kernels,
+           m->pool);
+    matmul(j.a.k, (size_t)(hp->n_head_kv * hp->head_dim), &j.w->k, &s->act, m->kernels,
+           m->pool);
+    matmul(j.a.v, (size_t)(hp->n_head_kv * hp->head_dim_v), &j.w->v, &s->act, m->kernels,
+           m->pool);
+    pool_run(m->pool, (s->n_tok + TOKENS_PER_ITEM - 1) / TOKENS_PER_ITEM, prepare_item,
+             &j);
+    if (s->n_tok == 1)
+        for (int h = 0; h < hp->n_head_kv; h++)
+            store_item(&j, h, 0);
+    else
+        pool_run(m->pool, hp->n_head_kv, store_item, &j);
+    const int n_full = j.cache.compressed ? attn_cache_full_pages(&j.place, s) : 0;
+    if (n_full)
+        pool_run(m->pool, n_full * hp->n_head_kv, encode_item, &j);
+
+    const int n_range = count_ranges(s->run.pos + 1);
+    if (s->n_tok == 1 && n_range > 1) {
+        pool_run(m->pool, n_range * hp->n_head_kv, attend_range_item, &j);
+        pool_run(m->pool, hp->n_head_kv, merge_ranges_item, &j);
+    } else {
+        pool_run(m->pool, count_blocks(&j) * hp->n_head_kv, attend_block_item, &j);
+    }
+    attn_cache_keep_tail(&j.cache, &j.place, s, hp->n_head_kv);
+
+    act_load(&s->act, m->kernels, m->pool, j.a.mixed, s->n_tok,
+             hp->n_head * hp->head_dim_v);
+    matmul(out, (size_t)hp->n_embd, &j.w->o, &s->act, m->kernels, m->pool);
+    for (int i = 0; j.w->o_bias && i < s->n_tok; i++)
+        op_add(out + (size_t)i * (size_t)hp->n_embd, j.w->o_bias, (size_t)hp->n_embd);
+}
+
+const struct mixer mixer_attn = {
+    .name = "attention",
+    .bind = attn_bind,
+    .need = attn_need,
+    .scratch_bytes = attn_scratch_bytes,
+    .forward = attn_forward,
+};

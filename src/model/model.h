@@ -1,0 +1,85 @@
+/* model.h - a loaded model and the contexts that run it: token ids in, logits out.
+ *
+ * A model is immutable after opening.  A context owns the KV pool, one sequence and the
+ * scratch of a step; it is used by one thread at a time, which drives the pool.
+ *
+ * Everything is deterministic: the logits of a position are a pure function of the
+ * tokens before it, the weights, the KV types, the build and the instruction set.  How
+ * tokens are cut into calls and how many threads work does not change a bit. */
+#ifndef MODEL_MODEL_H
+#define MODEL_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/pool.h"
+#include "cpu/cpu.h"
+#include "gguf/gguf.h"
+#include "model/hparams.h"
+#include "model/mixer.h"
+
+struct model;
+struct context;
+
+/* g may be closed afterwards.  Everything is repacked into memory of the model. */
+enum status model_open(struct model **out, struct gguf *g, struct pool *pool,
+                       enum cpu_isa isa, struct error *err);
+void model_close(struct model *m);
+const struct hparams *model_hparams(const struct model *m);
+const char *model_arch(const struct model *m);
+size_t model_bytes(const struct model *m); // resident weights
+
+/* "turbo4", "turbo8/turbo4" (keys/values) or a preset: near-lossless, balanced, small,
+ * tiny. */
+enum status kv_types_parse(struct kv_types *out, const char *text, struct error *err);
+/* "turbo4" or "turbo8/turbo4"; buf holds at least 24 bytes. */
+const char *kv_types_name(char *buf, const struct kv_types *t);
+
+struct context_options {
+    struct kv_types kv;
+    int n_ctx;    // tokens that fit
+    int n_batch;  // most tokens a step; 0: 512
+    int n_logits; // most rows of logits a step returns; 0: 1
+};
+
+/* What a context reserved. */
+struct context_memory {
+    size_t pages;      // KV pages: n_ctx tokens, rounded up to pages
+    size_t exact;      // f16 sinks and tail of compressed types
+    size_t scratch;    // of a step
+    size_t page_bytes; // of 64 tokens
+};
+
+enum status context_open(struct context **out, const struct model *m,
+                         const struct context_options *o, struct error *err);
+void context_close(struct context *c);
+struct context_memory context_memory(const struct context *c);
+
+/* What context_open would reserve. */
+enum status context_plan(struct context_memory *out, const struct model *m,
+                         const struct context_options *o, struct error *err);
+
+int context_n_ctx(const struct context *c);
+int context_n_batch(const struct context *c);
+int context_pos(const struct context *c); // tokens in the sequence
+
+/* Append n tokens in steps of at most n_batch.  The logits of the last n_logits <= n
+ * tokens (at most the context's n_logits) are at *logits [n_logits][n_vocab] until the
+ * next call; logits may be NULL with n_logits 0.  STATUS_BAD_ARG for an id that is not in
+ * the vocabulary or more tokens than fit: nothing happened.  STATUS_NUMERIC: the logits
+ * are not finite; the sequence must be reset. */
+enum status context_eval(struct context *c, const int32_t *tokens, int n, int n_logits,
+                         const float **logits, struct error *err);
+
+/* Forget all tokens. */
+void context_reset(struct context *c);
+
+/* Remember this position, so that context_rewind can come back to it.  One mark is kept.
+ */
+void context_mark(struct context *c);
+/* Forget the tokens behind position n and return the position reached: n if the exact
+ * tail still covers it, else the mark if it is before n, else 0.  A compressed cache can
+ * only be cut where the f16 tail is still there. */
+int context_rewind(struct context *c, int n);
+
+#endif

@@ -1,0 +1,80 @@
+/* model_impl.h - inside of a model and a context, for the files of this folder. */
+#ifndef MODEL_MODEL_IMPL_H
+#define MODEL_MODEL_IMPL_H
+
+#include "kv/kv.h"
+#include "model/arch.h"
+#include "model/ffn.h"
+#include "model/mixer.h"
+#include "model/model.h"
+#include "model/weights.h"
+#include "tensor/kernels.h"
+#include "tensor/matrix.h"
+
+struct layer {
+    const struct mixer *mixer;
+    const struct ffn *ffn;
+    float *attn_norm, *ffn_norm; // [n_embd]
+    void *mixer_weights;         // of the mixer's own type
+    void *ffn_weights;
+};
+
+struct model {
+    struct hparams hp;
+    const struct arch *arch;
+    struct pool *pool;
+    enum cpu_isa isa;
+    const struct tensor_kernels *kernels;
+    struct weights weights;
+    struct layer *layers; // [n_layer]
+    struct matrix token_embd, output;
+    float *output_norm; // [n_embd]
+    double *rope_freq;  // [n_rot / 2]
+    float rope_mscale;
+};
+
+/* A run of consecutive tokens of one sequence in a step. */
+struct run {
+    struct kv_seq *seq;
+    int pos;    // position of its first token
+    int row, n; // rows of the step
+};
+
+/* One pass of tokens through the layers. */
+struct step {
+    int n_tok;
+    struct run run; // one sequence a step
+    struct act act; // the current input of matrices
+    float *rope;    // [n_tok][n_rot / 2][2]
+};
+
+struct context {
+    const struct model *m;
+    struct kv_types kv;
+    int n_ctx, n_batch, n_logits;
+    struct kv_pool *pool;
+    struct kv_seq *seq;
+    int pos;
+    size_t *page_offset;  // [n_layer] of the layer's part of a page
+    size_t *state_offset; // [n_layer] of its part of the sequence state
+    size_t page_bytes, state_bytes;
+
+    uint8_t *scratch; // [scratch_bytes], holds all of the following
+    size_t scratch_bytes;
+    float *x, *norm, *out;  // [n_batch][n_embd]
+    float *logits;          // [n_logits][n_vocab]
+    uint8_t *layer_scratch; // of the mixer or the ffn at work
+    struct step step;
+
+    int mark;            // position of the mark, -1 if there is none
+    uint8_t *mark_state; // [state_bytes]
+};
+
+/* A bump allocator that first measures (base NULL) and then hands out. */
+struct carve {
+    uint8_t *base;
+    size_t used;
+};
+void *carve_take(struct carve *c, size_t n, size_t size);
+
+#endif

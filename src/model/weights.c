@@ -1,0 +1,160 @@
+#include "model/weights.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+enum { ALIGN = 64 };
+
+struct tensor_name tensor_name(int layer, const char *suffix)
+{
+    struct tensor_name n;
+    snprintf(n.text, sizeof n.text, "blk.%d.%s", layer, suffix);
+    return n;
+}
+
+/* What binding every tensor of the file can take at most. */
+static bool total_bytes(size_t *total, const struct gguf *g)
+{
+    *total = 0;
+    for (int i = 0; i < gguf_n_tensors(g); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(g, i);
+        /* Tiles round rows up to 16; vectors become f32. */
+        size_t bytes, rows;
+        if (!mem_mul(&rows, (size_t)t->ne[1], (size_t)t->ne[2]))
+            return false;
+        const size_t row = t->bytes / (rows ? rows : 1);
+        if (!mem_add(&bytes, t->bytes, 16 * row) ||
+            !mem_add(total, *total, bytes + ALIGN))
+            return false;
+        if (t->n_dims == 1 && !mem_add(total, *total, 4 * (size_t)t->ne[0]))
+            return false;
+    }
+    return true;
+}
+
+enum status weights_open(struct weights *w, const struct gguf *g, struct pool *pool,
+                         struct error *err)
+{
+    *w = (struct weights){.g = g, .pool = pool};
+    if (!total_bytes(&w->cap, g))
+        return fail(err, STATUS_BAD_FILE, "tensor sizes overflow");
+    const size_t available = mem_available();
+    if (available && w->cap > available)
+        return fail(err, STATUS_NO_MEMORY,
+                    "the weights need %.0f MiB but %.0f MiB are available",
+                    (double)w->cap / 0x1p20, (double)available / 0x1p20);
+    w->mem = mem_pages(w->cap);
+    w->bound = mem_array((size_t)gguf_n_tensors(g), sizeof *w->bound);
+    if (w->mem && w->bound)
+        return STATUS_OK;
+    weights_release(w);
+    return fail(err, STATUS_NO_MEMORY, "no memory for %.0f MiB of weights",
+                (double)w->cap / 0x1p20);
+}
+
+void weights_release(struct weights *w)
+{
+    mem_pages_free(w->mem, w->cap);
+    mem_free(w->bound);
+    *w = (struct weights){0};
+}
+
+enum status weights_finish(struct weights *w, const char *arch, struct error *err)
+{
+    for (int i = 0; i < gguf_n_tensors(w->g); i++)
+        if (!w->bound[i])
+            return fail(
+                err, STATUS_UNSUPPORTED,
+                "tensor %s is not part of architecture '%s' as this build knows it",
+                gguf_tensor_at(w->g, i)->name, arch);
+    mem_free(w->bound);
+    w->bound = NULL;
+    return STATUS_OK;
+}
+
+bool weights_has(const struct weights *w, const char *name)
+{
+    return gguf_tensor_find(w->g, name) != NULL;
+}
+
+static const struct gguf_tensor *find_tensor(struct weights *w, const char *name)
+{
+    const struct gguf_tensor *t = gguf_tensor_find(w->g, name);
+    if (t)
+        w->bound[t - gguf_tensor_at(w->g, 0)] = true;
+    return t;
+}
+
+static void *weights_take(struct weights *w, size_t bytes)
+{
+    uint8_t *p = w->mem + w->used;
+    w->used += (bytes + ALIGN - 1) / ALIGN * ALIGN;
+    return w->used <= w->cap ? p : NULL;
+}
+
+enum status weights_rows(struct matrix *m, struct weights *w, const char *name,
+                         int n_rows, int row, int n_out, int n_in, struct error *err)
+{
+    const struct gguf_tensor *t = find_tensor(w, name);
+    if (!t)
+        return fail(err, STATUS_BAD_FILE, "tensor %s is missing", name);
+    if (t->ne[0] != n_in || t->ne[1] != n_rows || t->ne[2] != 1 || t->ne[3] != 1)
+        return fail(err, STATUS_BAD_FILE,
+                    "%s: expected [%d][%d], file has [%lld][%lld]%s", name, n_rows, n_in,
+                    (long long)t->ne[1], (long long)t->ne[0],
+                    t->ne[2] * t->ne[3] != 1 ? " and more" : "");
+    const struct dtype_traits *traits = dtype_find(t->dtype);
+    if (!matrix_supported(t->dtype, n_in))
+        return fail(
+            err, STATUS_UNSUPPORTED,
+            "%s: block type %s with rows of %d values is not supported by this build",
+            name, traits->name, n_in);
+    *m = (struct matrix){.dtype = t->dtype, .n_out = n_out, .n_in = n_in};
+    m->tiles = weights_take(w, matrix_bytes(t->dtype, n_out, n_in));
+    if (!m->tiles)
+        return fail(err, STATUS_NO_MEMORY,
+                    "%s: more weights than the file's tensors hold", name);
+    const size_t row_bytes =
+        (size_t)(n_in / traits->block_elems) * (size_t)traits->block_bytes;
+    matrix_pack(m, t->data + (size_t)row * row_bytes, w->pool);
+    if (row + n_out == n_rows)
+        gguf_tensor_drop(w->g, t);
+    return STATUS_OK;
+}
+
+enum status weights_matrix(struct matrix *m, struct weights *w, const char *name,
+                           int n_out, int n_in, struct error *err)
+{
+    return weights_rows(m, w, name, n_out, 0, n_out, n_in, err);
+}
+
+enum status weights_vector(float **out, struct weights *w, const char *name, int n,
+                           bool optional, struct error *err)
+{
+    *out = NULL;
+    const struct gguf_tensor *t = find_tensor(w, name);
+    if (!t && optional)
+        return STATUS_OK;
+    if (!t)
+        return fail(err, STATUS_BAD_FILE, "tensor %s is missing", name);
+    if (t->ne[0] != n || t->ne[1] * t->ne[2] * t->ne[3] != 1)
+        return fail(err, STATUS_BAD_FILE, "%s: expected [%d], file has [%lld][%lld]",
+                    name, n, (long long)t->ne[1], (long long)t->ne[0]);
+    const struct dtype_traits *traits = dtype_find(t->dtype);
+    if (traits->block_elems != 1 || !traits->dequant)
+        return fail(err, STATUS_UNSUPPORTED, "%s: a vector of type %s is not supported",
+                    name, traits->name);
+    float *v = weights_take(w, sizeof(float) * (size_t)n);
+    if (!v)
+        return fail(err, STATUS_NO_MEMORY,
+                    "%s: more weights than the file's tensors hold", name);
+    traits->dequant(v, t->data, n);
+    for (int i = 0; i < n; i++)
+        if (!isfinite(v[i]))
+            return fail(err, STATUS_BAD_FILE, "%s: value %d is not finite", name, i);
+    *out = v;
+    return STATUS_OK;
+}

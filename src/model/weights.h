@@ -1,0 +1,49 @@
+/* weights.h - binds tensors of a GGUF to the matrices and vectors of a model.
+ *
+ * All weights live in one reservation.  Matrices are repacked into it and the file's
+ * pages dropped, so that the model is resident once.  Every tensor of the file must be
+ * bound: one that nothing uses means that the mathematics would be wrong. */
+#ifndef MODEL_WEIGHTS_H
+#define MODEL_WEIGHTS_H
+
+#include <stdbool.h>
+
+#include "base/pool.h"
+#include "base/status.h"
+#include "gguf/gguf.h"
+#include "tensor/matrix.h"
+
+struct weights {
+    const struct gguf *g;
+    struct pool *pool;
+    uint8_t *mem; // [cap]
+    size_t used, cap;
+    bool *bound; // [gguf_n_tensors]
+};
+
+enum status weights_open(struct weights *w, const struct gguf *g, struct pool *pool,
+                         struct error *err);
+/* Fails if a tensor was not bound; releases what only loading needs, not mem. */
+enum status weights_finish(struct weights *w, const char *arch, struct error *err);
+void weights_release(struct weights *w);
+
+bool weights_has(const struct weights *w, const char *name);
+
+/* name must be [n_out][n_in] of a type that can be computed with. */
+enum status weights_matrix(struct matrix *m, struct weights *w, const char *name,
+                           int n_out, int n_in, struct error *err);
+/* Rows [row, row + n_out) of a tensor [n_rows][n_in]. */
+enum status weights_rows(struct matrix *m, struct weights *w, const char *name,
+                         int n_rows, int row, int n_out, int n_in, struct error *err);
+/* name must be [n], F32 or F16 or BF16, and finite; *out stays NULL if it is optional and
+ * missing. */
+enum status weights_vector(float **out, struct weights *w, const char *name, int n,
+                           bool optional, struct error *err);
+
+/* "blk.<layer>.<suffix>" */
+struct tensor_name {
+    char text[96];
+};
+struct tensor_name tensor_name(int layer, const char *suffix);
+
+#endif
