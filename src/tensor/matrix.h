@@ -44,15 +44,19 @@ struct act {
     int n_tok, n_in;
     const float *x; // [n_tok][n_in], as given
     int8_t *q;      // [n_tok][n_in]
-    float *scale;   // [n_tok][n_in / 32]
+    float *scale;   // [n_tok][n_in / 32], the largest magnitude / 127
     int32_t *sum;   // [n_tok][n_in / 16], sums of q over 16 values
+    int32_t *sum32; // [n_tok][n_in / 32], sums of q over 32 values
+    float *mass;    // [n_tok][n_in / 32], scale * sum32
 };
 
 /* Bytes for act_init; n_in is rounded up to a multiple of 32. */
 size_t act_bytes(int n_tok, int n_in);
 void act_init(struct act *a, void *mem, int n_tok_cap, int n_in_cap);
 
-/* Quantise n_tok rows of n_in (row stride n_in); a keeps a pointer to x. */
+/* Quantise n_tok rows of n_in (row stride n_in); a keeps a pointer to x.  A block with a
+ * value that is not finite gets a NaN scale, which reaches every product.  If n_in is
+ * not a multiple of 32 only float matrices can follow and nothing is quantised. */
 void act_load(struct act *a, const struct tensor_kernels *k, struct pool *pool,
               const float *x, int n_tok, int n_in);
 

@@ -1,0 +1,71 @@
+#include "tensor/kernels.h"
+#include "tensor/matrix.h"
+
+/* Values in a row that are worth handing to another thread. */
+enum { ACT_ITEM_MIN = 32768 };
+
+static size_t padded(size_t n, size_t unit)
+{
+    return (n + unit - 1) / unit * unit;
+}
+
+/* Each array starts at a multiple of 64 bytes. */
+static size_t act_array(size_t n, size_t size)
+{
+    return padded(n * size, 64);
+}
+
+size_t act_bytes(int n_tok, int n_in)
+{
+    const size_t n = (size_t)n_tok * padded((size_t)n_in, 32);
+    return 63 + act_array(n, 1) + 2 * act_array(n / 32, sizeof(float)) +
+           act_array(n / 16, sizeof(int32_t)) + act_array(n / 32, sizeof(int32_t));
+}
+
+void act_init(struct act *a, void *mem, int n_tok_cap, int n_in_cap)
+{
+    const size_t n = (size_t)n_tok_cap * padded((size_t)n_in_cap, 32);
+    uint8_t *p = mem;
+    p += -(uintptr_t)p & 63;
+    *a = (struct act){.q = (int8_t *)p};
+    p += act_array(n, 1);
+    a->scale = (float *)(void *)p;
+    p += act_array(n / 32, sizeof(float));
+    a->mass = (float *)(void *)p;
+    p += act_array(n / 32, sizeof(float));
+    a->sum = (int32_t *)(void *)p;
+    p += act_array(n / 16, sizeof(int32_t));
+    a->sum32 = (int32_t *)(void *)p;
+}
+
+struct act_job {
+    const struct act *a;
+    const struct tensor_kernels *k;
+    int n_item;
+};
+
+static void act_item(void *ctx, int item, int thread)
+{
+    const struct act_job *job = ctx;
+    const int64_t n_tok = job->a->n_tok;
+    (void)thread;
+    for (int t = (int)(n_tok * item / job->n_item);
+         t < (int)(n_tok * (item + 1) / job->n_item); t++)
+        job->k->quantize(job->a, t);
+}
+
+void act_load(struct act *a, const struct tensor_kernels *k, struct pool *pool,
+              const float *x, int n_tok, int n_in)
+{
+    a->x = x;
+    a->n_tok = n_tok;
+    a->n_in = n_in;
+    if (n_in % 32)
+        return;
+    const int64_t most = (int64_t)n_tok * n_in / ACT_ITEM_MIN;
+    int n_item = 4 * pool_threads(pool);
+    if (n_item > most)
+        n_item = most > 1 ? (int)most : 1;
+    struct act_job job = {a, k, n_item};
+    pool_run(pool, n_item, act_item, &job);
+}

@@ -1,0 +1,24 @@
+#include "tensor/kernels.h"
+
+#include <pthread.h>
+
+static struct tensor_kernels tables[CPU_ISA_COUNT];
+
+static void build_tables(void)
+{
+    for (int isa = CPU_ISA_C; isa < CPU_ISA_COUNT; isa++) {
+        tensor_kernels_init_c(&tables[isa]);
+        if (isa >= CPU_ISA_AVX2)
+            tensor_kernels_init_avx2(&tables[isa]);
+        if (isa >= CPU_ISA_AVX512)
+            tensor_kernels_init_avx512(&tables[isa]);
+    }
+}
+
+const struct tensor_kernels *tensor_kernels_for(enum cpu_isa limit)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, build_tables);
+    const enum cpu_isa have = cpu_detect();
+    return &tables[limit < have ? limit : have];
+}

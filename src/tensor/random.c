@@ -1,0 +1,110 @@
+#include "tensor/random.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/rng.h"
+
+static void store_f16(uint8_t *p, double x)
+{
+    const uint16_t h = dtype_f32_to_f16((float)x);
+    p[0] = (uint8_t)h;
+    p[1] = (uint8_t)(h >> 8);
+}
+
+/* Scales for codes that are uniform over n values.  With a fixed offset of n / 2 their
+ * mean is -1/2, which a random sign of the scale cancels: the mean square of a code is
+ * (n^2 - 1) / 12 + 1/4.  With a min it is cancelled exactly. */
+static double code_rms(int n, int has_min)
+{
+    return sqrt((n * (double)n - 1) / 12 + (has_min ? 0 : 0.25));
+}
+
+/* Sub-scales of Q4_K and Q5_K: six bits in [32, 64), the min's equal to the scale's. */
+static void random_scales_k(uint8_t *s, uint64_t bits)
+{
+    int scale[8];
+    for (int j = 0; j < 8; j++)
+        scale[j] = 32 + (int)(bits >> 5 * j & 31);
+    for (int j = 0; j < 4; j++) {
+        s[j] = (uint8_t)(scale[j] | scale[j + 4] >> 4 << 6);
+        s[j + 4] = s[j];
+        s[j + 8] = (uint8_t)((scale[j + 4] & 15) | (scale[j + 4] & 15) << 4);
+    }
+}
+
+static void random_float(enum dtype t, uint8_t *dst, uint64_t bits, double sigma)
+{
+    /* uniform on +-sqrt(3) sigma */
+    const double u = (double)(bits >> 11) * 0x1p-53;
+    const float x = (float)((2 * u - 1) * sqrt(3.0) * sigma);
+    uint32_t word;
+    memcpy(&word, &x, sizeof word);
+    if (t == DTYPE_F32)
+        memcpy(dst, &x, sizeof x);
+    else if (t == DTYPE_F16)
+        store_f16(dst, (double)x);
+    else
+        memcpy(dst, (uint16_t[]){(uint16_t)(word >> 16)}, 2);
+}
+
+/* Codes are random bytes already; set the scales. */
+static void random_scales(enum dtype t, uint8_t *block, uint64_t bits, double sigma)
+{
+    const double sign = bits >> 63 ? -1 : 1;
+    /* root mean square of the integers 32..63, and of 64..127 */
+    const double rms6 = sqrt(47.5 * 47.5 + 1023.0 / 12);
+    const double rms8 = sqrt(95.5 * 95.5 + 4095.0 / 12);
+    double d;
+    switch (t) {
+    case DTYPE_Q4_0:
+        store_f16(block, sign * sigma / code_rms(16, 0));
+        break;
+    case DTYPE_Q5_0:
+        store_f16(block, sign * sigma / code_rms(32, 0));
+        break;
+    case DTYPE_Q8_0:
+        store_f16(block, sign * sigma / code_rms(256, 0));
+        break;
+    case DTYPE_Q4_1:
+    case DTYPE_Q5_1:
+        d = sigma / code_rms(t == DTYPE_Q4_1 ? 16 : 32, 1);
+        store_f16(block, d);
+        store_f16(block + 2, -d * (t == DTYPE_Q4_1 ? 7.5 : 15.5));
+        break;
+    case DTYPE_Q4_K:
+    case DTYPE_Q5_K:
+        d = sigma / (code_rms(t == DTYPE_Q4_K ? 16 : 32, 1) * rms6);
+        store_f16(block, d);
+        store_f16(block + 2, d * (t == DTYPE_Q4_K ? 7.5 : 15.5));
+        random_scales_k(block + 4, bits);
+        break;
+    case DTYPE_Q6_K:
+        store_f16(block + 208, sigma / (code_rms(64, 0) * rms8));
+        for (int i = 0; i < 16; i++) {
+            const int scale = 64 + (int)(rng_mix(bits + (uint64_t)i) >> 58);
+            block[192 + i] = (uint8_t)(bits >> i & 1 ? scale : -scale);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+void dtype_random(enum dtype t, uint8_t *dst, int64_t n_block, uint64_t seed, float sigma)
+{
+    const struct dtype_traits *traits = dtype_find(t);
+    const size_t bytes = (size_t)traits->block_bytes;
+    for (int64_t b = 0; b < n_block; b++, dst += bytes) {
+        const uint64_t key = rng_at(seed, (uint64_t)b);
+        if (traits->block_elems == 1) {
+            random_float(t, dst, key, (double)sigma);
+            continue;
+        }
+        for (size_t i = 0; i < bytes; i += 8) {
+            const uint64_t bits = rng_mix(key + i + 1);
+            memcpy(dst + i, &bits, bytes - i < 8 ? bytes - i : 8);
+        }
+        random_scales(t, dst, key, (double)sigma);
+    }
+}

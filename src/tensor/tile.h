@@ -1,0 +1,29 @@
+/* tile.h - weights in memory.
+ *
+ * A matrix is an array of tiles of 16 rows, and a tile an array of tile blocks, one for
+ * each block of the file's rows.  A file block is a list of units: 16-bit halves (f16
+ * scales) in front, then 32-bit words, then halves again.  In the tile block every unit
+ * is replaced by the 16 rows' units, so halves become [16] f16 and words [16][4 bytes]:
+ * a vector of 16 words holds 4 consecutive bytes of each of 16 rows.  Offsets in a tile
+ * block are 16 times those of the file block, and the formulas of dequant.c hold with
+ * bytes 4v..4v+3 of a row in word v.  Rows past the last are zero. */
+#ifndef TENSOR_TILE_H
+#define TENSOR_TILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tensor/dtype.h"
+
+enum {
+    TILE_ROWS = 16,
+    TILE_HALF = 2 * TILE_ROWS, // bytes of a half of all rows
+    TILE_WORD = 4 * TILE_ROWS, // bytes of a word of all rows
+    TILE_TOKENS = 16           // most tokens of one call of a dot kernel
+};
+
+/* Put a file block of row r into a tile block, and take it out again. */
+void tile_put(enum dtype t, uint8_t *tile_block, const uint8_t *block, int r);
+void tile_get(enum dtype t, uint8_t *block, const uint8_t *tile_block, int r);
+
+#endif
