@@ -136,17 +136,13 @@ static enum status gguf_new(struct gguf **out, struct error *err)
     return STATUS_OK;
 }
 
-enum status gguf_open(struct gguf **out, const char *path, struct error *err)
+/* f is open (or st says why not); follow: open the other files of a split, too. */
+static enum status open_finish(struct gguf **out, struct gguf *g, enum status st,
+                               bool follow, struct error *err)
 {
-    struct gguf *g = NULL;
-    *out = NULL;
-    enum status st = gguf_new(&g, err);
-    if (st)
-        return st;
-    st = gguf_file_open(&g->file[0], path, err);
     if (!st)
         st = gguf_parse(g, &g->file[0], &g->table, err);
-    if (!st)
+    if (!st && follow)
         st = open_rest(g, err);
     if (!st)
         st = index_tensors(g, err);
@@ -157,24 +153,36 @@ enum status gguf_open(struct gguf **out, const char *path, struct error *err)
     return st;
 }
 
+static enum status open_path(struct gguf **out, const char *path, bool follow,
+                             struct error *err)
+{
+    struct gguf *g = NULL;
+    *out = NULL;
+    const enum status st = gguf_new(&g, err);
+    if (st)
+        return st;
+    return open_finish(out, g, gguf_file_open(&g->file[0], path, err), follow, err);
+}
+
+enum status gguf_open(struct gguf **out, const char *path, struct error *err)
+{
+    return open_path(out, path, true, err);
+}
+
+enum status gguf_open_part(struct gguf **out, const char *path, struct error *err)
+{
+    return open_path(out, path, false, err);
+}
+
 enum status gguf_open_memory(struct gguf **out, const void *data, size_t n,
                              struct error *err)
 {
     struct gguf *g = NULL;
     *out = NULL;
-    enum status st = gguf_new(&g, err);
+    const enum status st = gguf_new(&g, err);
     if (st)
         return st;
-    st = gguf_file_memory(&g->file[0], data, n, err);
-    if (!st)
-        st = gguf_parse(g, &g->file[0], &g->table, err);
-    if (!st)
-        st = index_tensors(g, err);
-    if (st)
-        gguf_close(g);
-    else
-        *out = g;
-    return st;
+    return open_finish(out, g, gguf_file_memory(&g->file[0], data, n, err), false, err);
 }
 
 void gguf_close(struct gguf *g)

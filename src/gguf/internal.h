@@ -84,6 +84,9 @@ struct gguf {
 enum status gguf_parse(struct gguf *g, struct gguf_file *f, struct gguf_table *table,
                        struct error *err);
 
+/* Open one file and, if it is the first of a split, not the others. */
+enum status gguf_open_part(struct gguf **out, const char *path, struct error *err);
+
 /* Bytes of a scalar, 0 for strings and arrays. */
 size_t gguf_type_bytes(enum gguf_type t);
 
