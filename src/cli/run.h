@@ -1,0 +1,33 @@
+/* run.h - what one answer and a chat of `turbine run` share. */
+#ifndef CLI_RUN_H
+#define CLI_RUN_H
+
+#include "cli/cli.h"
+#include "engine/chat.h"
+#include "engine/session.h"
+
+struct run {
+    const struct cli_command *command;
+    struct engine engine;
+    struct session *session;
+    struct kv_types kv;
+    struct sampler_params sampling;
+    int max_tokens;
+    const char *system; // NULL: none
+    bool raw;
+};
+
+/* Stream the answer to a prompt on stdout; text (may be NULL) collects it.  Ctrl-C stops
+ * the answer. */
+enum status run_answer(struct run *r, const struct tokens *prompt, size_t n_stable,
+                       struct buf *text, struct session_stats *stats, struct error *err);
+
+/* One line on stderr: tokens, speed and memory. */
+void run_print_stats(const struct run *r, const struct session_stats *stats);
+/* The memory of the cache and the process, on stdout. */
+void run_print_kv(const struct run *r);
+
+/* Read, answer, repeat, until the end of input; an exit code. */
+int run_chat(struct run *r);
+
+#endif

@@ -1,0 +1,110 @@
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "cli/run.h"
+
+static atomic_bool interrupted;
+
+static void on_interrupt(int sig)
+{
+    (void)sig;
+    atomic_store(&interrupted, true);
+}
+
+struct output {
+    struct buf *text;
+    bool progress; // a progress line is on the terminal
+};
+
+static void clear_progress(struct output *o)
+{
+    if (o->progress)
+        fputs("\r\033[K", stderr);
+    o->progress = false;
+}
+
+static void on_text(void *ctx, const char *text, size_t n)
+{
+    struct output *o = ctx;
+    clear_progress(o);
+    fwrite(text, 1, n, stdout);
+    fflush(stdout);
+    if (o->text)
+        buf_append(o->text, text, n);
+}
+
+static void on_progress(void *ctx, int done, int total)
+{
+    struct output *o = ctx;
+    clear_progress(o);
+    if (done == total || !isatty(STDERR_FILENO))
+        return;
+    fprintf(stderr, "reading %d of %d tokens (%d %%)", done, total,
+            (int)(100.0 * done / total));
+    o->progress = true;
+}
+
+enum status run_answer(struct run *r, const struct tokens *prompt, size_t n_stable,
+                       struct buf *text, struct session_stats *stats, struct error *err)
+{
+    struct output out = {.text = text};
+    const struct session_request request = {
+        .prompt = prompt,
+        .n_stable = n_stable,
+        .max_tokens = r->max_tokens,
+        .sampling = r->sampling,
+        .stop = &interrupted,
+        .emit = on_text,
+        .progress = on_progress,
+        .ctx = &out,
+    };
+    atomic_store(&interrupted, false);
+    struct sigaction act = {.sa_handler = on_interrupt}, before;
+    sigaction(SIGINT, &act, &before);
+    const enum status s = session_generate(r->session, &request, stats, err);
+    sigaction(SIGINT, &before, NULL);
+    clear_progress(&out);
+    return s;
+}
+
+static double rate(int n, uint64_t us)
+{
+    return us ? n * 1e6 / (double)us : 0;
+}
+
+void run_print_stats(const struct run *r, const struct session_stats *s)
+{
+    static const char *const end[] = {"", ", stopped by --max-tokens",
+                                      ", stopped because the context is full",
+                                      ", interrupted"};
+    const struct context_memory m = context_memory(session_context(r->session));
+    const int read = s->n_prompt - s->n_cached;
+    char kv[24];
+    fprintf(stderr,
+            "prefill %d tokens (%d cached) in %.2f s, %.1f tokens/s; decode %d tokens in "
+            "%.2f s, %.1f tokens/s%s; kv %s %.1f MiB + %.1f MiB exact for %d tokens\n",
+            read, s->n_cached, (double)s->prefill_us / 1e6, rate(read, s->prefill_us),
+            s->n_decoded, (double)s->decode_us / 1e6, rate(s->n_decoded, s->decode_us),
+            end[s->end], kv_types_name(kv, &r->kv), (double)m.pages / 0x1p20,
+            (double)m.exact / 0x1p20, context_n_ctx(session_context(r->session)));
+}
+
+void run_print_kv(const struct run *r)
+{
+    const struct context *c = session_context(r->session);
+    const struct context_memory m = context_memory(c);
+    char kv[24];
+    const int used = (context_pos(c) + TQ_PAGE_TOKENS - 1) / TQ_PAGE_TOKENS;
+    printf("kv type     %s, %.1f bytes a token\n", kv_types_name(kv, &r->kv),
+           (double)m.page_bytes / TQ_PAGE_TOKENS);
+    printf("context     %d of %d tokens\n", context_pos(c), context_n_ctx(c));
+    printf("pages       %.1f of %.1f MiB in use\n", (double)m.page_bytes * used / 0x1p20,
+           (double)m.pages / 0x1p20);
+    printf("exact f16   %.1f MiB (first tokens and tail)\n", (double)m.exact / 0x1p20);
+    printf("scratch     %.1f MiB\n", (double)m.scratch / 0x1p20);
+    printf("weights     %.1f MiB\n", (double)model_bytes(r->engine.model) / 0x1p20);
+    printf("process     %.1f MiB resident\n", (double)mem_resident() / 0x1p20);
+}

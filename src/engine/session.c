@@ -1,0 +1,182 @@
+#include "engine/session.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+struct session {
+    struct engine *e;
+    struct context *c;
+    struct sampler sampler;
+    struct tokens history; // what the context holds
+    char held[4];          // bytes of an unfinished UTF-8 character
+    size_t n_held;
+};
+
+enum status session_open(struct session **out, struct engine *e,
+                         const struct context_options *o, struct error *err)
+{
+    struct session *s = mem_array(1, sizeof *s);
+    if (!s)
+        return fail(err, STATUS_NO_MEMORY, "no memory for a session");
+    s->e = e;
+    tokens_init(&s->history);
+    enum status rc;
+    if ((rc = context_open(&s->c, e->model, o, err)) ||
+        (rc = sampler_open(&s->sampler, model_hparams(e->model)->n_vocab, err))) {
+        session_close(s);
+        return rc;
+    }
+    *out = s;
+    return STATUS_OK;
+}
+
+void session_close(struct session *s)
+{
+    if (!s)
+        return;
+    context_close(s->c);
+    sampler_close(&s->sampler);
+    tokens_release(&s->history);
+    mem_free(s);
+}
+
+const struct context *session_context(const struct session *s)
+{
+    return s->c;
+}
+
+static size_t common_prefix(const struct tokens *a, const struct tokens *b)
+{
+    const size_t n = a->n < b->n ? a->n : b->n;
+    size_t i = 0;
+    while (i < n && a->id[i] == b->id[i])
+        i++;
+    return i;
+}
+
+/* Append tokens to the context; on failure the session starts over. */
+static enum status append(struct session *s, const int32_t *id, size_t n, bool want,
+                          const float **logits, struct error *err)
+{
+    enum status rc = n ? context_eval(s->c, id, (int)n, want, logits, err) : STATUS_OK;
+    for (size_t i = 0; !rc && i < n; i++)
+        if (!tokens_push(&s->history, id[i]))
+            rc = fail(err, STATUS_NO_MEMORY, "no memory for the token history");
+    if (rc) {
+        context_reset(s->c);
+        s->history.n = 0;
+    }
+    return rc;
+}
+
+static bool stopped(const struct session_request *r)
+{
+    return r->stop && atomic_load(r->stop);
+}
+
+/* Bring the context to the end of the prompt, one step at a time. */
+static enum status prefill(struct session *s, const struct session_request *r,
+                           const float **logits, struct session_stats *stats,
+                           struct error *err)
+{
+    const struct tokens *prompt = r->prompt;
+    size_t keep = common_prefix(&s->history, prompt);
+    if (keep == prompt->n)
+        keep--; // the logits of the last token are needed
+    s->history.n = (size_t)context_rewind(s->c, (int)keep);
+    stats->n_cached = (int)s->history.n;
+    const size_t batch = (size_t)context_n_batch(s->c);
+    while (s->history.n < prompt->n && !stopped(r)) {
+        const size_t at = s->history.n;
+        size_t n = prompt->n - at < batch ? prompt->n - at : batch;
+        if (at < r->n_stable && at + n > r->n_stable)
+            n = r->n_stable - at;
+        const enum status rc =
+            append(s, prompt->id + at, n, at + n == prompt->n, logits, err);
+        if (rc)
+            return rc;
+        if (s->history.n == r->n_stable)
+            context_mark(s->c);
+        if (r->progress)
+            r->progress(r->ctx, (int)s->history.n, (int)prompt->n);
+    }
+    return STATUS_OK;
+}
+
+/* Length of the UTF-8 character that starts with c, 1 for an invalid byte. */
+static size_t utf8_length(unsigned char c)
+{
+    return c < 0xc2 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 1;
+}
+
+/* Pass on text, but hold back a character until all its bytes are there. */
+static void emit(struct session *s, const struct session_request *r, const char *text,
+                 size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        s->held[s->n_held++] = text[i];
+        if (s->n_held >= utf8_length((unsigned char)s->held[0])) {
+            r->emit(r->ctx, s->held, s->n_held);
+            s->n_held = 0;
+        }
+    }
+}
+
+static enum status decode(struct session *s, const struct session_request *r,
+                          const float *logits, struct session_stats *stats,
+                          struct error *err)
+{
+    const int n_ctx = context_n_ctx(s->c);
+    for (;;) {
+        if (stopped(r)) {
+            stats->end = SESSION_STOPPED;
+            return STATUS_OK;
+        }
+        const int32_t id =
+            sampler_pick(&s->sampler, &r->sampling, logits, s->history.id, s->history.n);
+        if (tokenizer_is_eog(s->e->tokenizer, id)) {
+            stats->end = SESSION_EOG;
+            return STATUS_OK;
+        }
+        size_t n;
+        const char *piece = tokenizer_piece(s->e->tokenizer, id, false, &n);
+        emit(s, r, piece, n);
+        stats->n_decoded++;
+        if (stats->n_decoded == r->max_tokens || (int)s->history.n == n_ctx) {
+            stats->end =
+                stats->n_decoded == r->max_tokens ? SESSION_LENGTH : SESSION_CONTEXT;
+            return STATUS_OK;
+        }
+        const enum status rc = append(s, &id, 1, true, &logits, err);
+        if (rc)
+            return rc;
+    }
+}
+
+enum status session_generate(struct session *s, const struct session_request *r,
+                             struct session_stats *stats, struct error *err)
+{
+    *stats =
+        (struct session_stats){.n_prompt = (int)r->prompt->n, .end = SESSION_STOPPED};
+    if (!r->prompt->n)
+        return fail(err, STATUS_BAD_ARG, "the prompt is empty");
+    if (r->prompt->n > (size_t)context_n_ctx(s->c))
+        return fail(
+            err, STATUS_BAD_ARG,
+            "the prompt has %zu tokens but the context holds %d: use a larger --ctx",
+            r->prompt->n, context_n_ctx(s->c));
+    s->n_held = 0;
+    const uint64_t start = clock_us();
+    const float *logits = NULL;
+    enum status rc = prefill(s, r, &logits, stats, err);
+    const uint64_t middle = clock_us();
+    stats->prefill_us = middle - start;
+    if (!rc && s->history.n == r->prompt->n)
+        rc = decode(s, r, logits, stats, err);
+    if (s->n_held)
+        r->emit(r->ctx, s->held, s->n_held);
+    stats->decode_us = clock_us() - middle;
+    return rc;
+}

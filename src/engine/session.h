@@ -1,0 +1,52 @@
+/* session.h - one conversation: a context, its tokens, and generation.
+ *
+ * The caller passes the whole prompt every time; the session keeps what its cache already
+ * holds and computes the rest. */
+#ifndef ENGINE_SESSION_H
+#define ENGINE_SESSION_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "engine/engine.h"
+#include "engine/sampler.h"
+
+struct session;
+
+enum session_end {
+    SESSION_EOG,     // the model ended its answer
+    SESSION_LENGTH,  // max_tokens
+    SESSION_CONTEXT, // the context is full
+    SESSION_STOPPED, // the flag was set
+};
+
+struct session_stats {
+    int n_prompt, n_cached,
+        n_decoded; // tokens: of the prompt, not computed again, answered
+    uint64_t prefill_us, decode_us;
+    enum session_end end;
+};
+
+struct session_request {
+    const struct tokens *prompt;
+    size_t n_stable; // tokens at the start that the next prompt will have again
+    int max_tokens;  // 0: until the context is full
+    struct sampler_params sampling;
+    const atomic_bool *stop; // may be NULL; set by anybody, looked at every step
+    /* Bytes of the answer as they come, whole UTF-8 characters. */
+    void (*emit)(void *ctx, const char *text, size_t n);
+    /* Prompt tokens done, for progress; may be NULL. */
+    void (*progress)(void *ctx, int done, int total);
+    void *ctx;
+};
+
+enum status session_open(struct session **out, struct engine *e,
+                         const struct context_options *o, struct error *err);
+void session_close(struct session *s);
+const struct context *session_context(const struct session *s);
+
+/* STATUS_BAD_ARG if the prompt is empty or does not leave room for one token. */
+enum status session_generate(struct session *s, const struct session_request *r,
+                             struct session_stats *stats, struct error *err);
+
+#endif
