@@ -1,0 +1,250 @@
+/* codec.c - types, pages, encoding and decoding. */
+#include "turboquant.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "codec/f16.h"
+#include "codec/kernels.h"
+#include "codec/layout.h"
+
+static const struct {
+    const char *name;
+    int bits; // of a value
+} types[TQ_TYPE_COUNT] = {
+    [TQ_F32] = {"f32", 32},      [TQ_F16] = {"f16", 16},      [TQ_TURBO8] = {"turbo8", 8},
+    [TQ_TURBO4] = {"turbo4", 4}, [TQ_TURBO3] = {"turbo3", 3}, [TQ_TURBO2] = {"turbo2", 2},
+};
+
+/* What other projects call types of these rates. */
+static const struct {
+    const char *name;
+    enum tq_type type;
+} aliases[] = {
+    {"fp32", TQ_F32},          {"fp16", TQ_F16},          {"tbq4", TQ_TURBO4},
+    {"tbq3", TQ_TURBO3},       {"tbq2", TQ_TURBO2},       {"tbq4_0", TQ_TURBO4},
+    {"tbq3_0", TQ_TURBO3},     {"tbq2_0", TQ_TURBO2},     {"tq8_0", TQ_TURBO8},
+    {"tq4_0", TQ_TURBO4},      {"tq3_0", TQ_TURBO3},      {"tq2_0", TQ_TURBO2},
+    {"tq4", TQ_TURBO4},        {"tq3", TQ_TURBO3},        {"tq2", TQ_TURBO2},
+    {"turbo8_0", TQ_TURBO8},   {"turbo4_0", TQ_TURBO4},   {"turbo3_0", TQ_TURBO3},
+    {"turbo2_0", TQ_TURBO2},   {"turbo4_tcq", TQ_TURBO4}, {"turbo3_tcq", TQ_TURBO3},
+    {"turbo2_tcq", TQ_TURBO2},
+};
+
+const char *tq_type_name(enum tq_type t)
+{
+    return types[t].name;
+}
+
+bool tq_type_parse(enum tq_type *out, const char *name)
+{
+    for (int i = 0; i < TQ_TYPE_COUNT; i++)
+        if (!strcmp(name, types[i].name)) {
+            *out = (enum tq_type)i;
+            return true;
+        }
+    for (size_t i = 0; i < sizeof aliases / sizeof *aliases; i++)
+        if (!strcmp(name, aliases[i].name)) {
+            *out = aliases[i].type;
+            return true;
+        }
+    return false;
+}
+
+bool tq_type_compressed(enum tq_type t)
+{
+    return t != TQ_F32 && t != TQ_F16;
+}
+
+bool tq_dim_supported(int d)
+{
+    return d == 64 || d == 80 || d == 96 || d == 112 || d == 128 || d == 192 || d == 256;
+}
+
+size_t tq_row_bytes(enum tq_type t, int d)
+{
+    return (tq_type_compressed(t) ? 2u : 0u) + (size_t)d * (size_t)types[t].bits / 8;
+}
+
+size_t tq_page_bytes(enum tq_type t, int d)
+{
+    return TQ_PAGE_TOKENS * tq_row_bytes(t, d);
+}
+
+bool tq_codec_init(struct tq_codec *c, enum tq_type t, enum tq_role role, int d,
+                   enum tq_isa limit)
+{
+    if (tq_type_compressed(t) ? !tq_dim_supported(d) : d < 1 || d > TQ_DIM_MAX)
+        return false;
+    *c = (struct tq_codec){
+        .type = t, .role = role, .d = d, .kernels = tq_kernels_for(limit)};
+    return true;
+}
+
+void tq_rotate(const struct tq_codec *c, float *x, int n)
+{
+    c->kernels->rotate(x, c->d, n);
+}
+
+void tq_unrotate(const struct tq_codec *c, float *x, int n)
+{
+    c->kernels->unrotate(x, c->d, n);
+}
+
+/* Element index of coordinate i of a token in an exact page. */
+static size_t exact_index(const struct tq_codec *c, int slot, int i)
+{
+    if (c->role == TQ_VALUE)
+        return (size_t)slot * (size_t)c->d + (size_t)i;
+    return (size_t)(slot / 16 * 16 * c->d + i * 16 + slot % 16);
+}
+
+void tq_put(const struct tq_codec *c, void *page, int slot, const float *x)
+{
+    if (c->type == TQ_F32) {
+        for (int i = 0; i < c->d; i++)
+            memcpy((char *)page + 4 * exact_index(c, slot, i), &x[i], 4);
+        return;
+    }
+    uint16_t *to = page;
+    if (c->role == TQ_VALUE) {
+        c->kernels->to_f16(to + exact_index(c, slot, 0), x, c->d);
+        return;
+    }
+    uint16_t row[TQ_DIM_MAX];
+    c->kernels->to_f16(row, x, c->d);
+    to += exact_index(c, slot, 0);
+    for (int i = 0; i < c->d; i++)
+        to[16 * i] = row[i];
+}
+
+/* ---- encoding ---- */
+
+/* Scratch of tq_encode, in this order; every part is a multiple of 64 bytes. */
+struct encoder {
+    uint16_t *rows;  // [d][64], the page with tokens as columns
+    int16_t *x;      // [d][32]
+    uint16_t *path;  // [d + 64][32]
+    uint8_t *code;   // [d][64]
+    uint8_t *order;  // [d]
+    float *energy;   // [64], of rows
+    int32_t *chosen; // [64], of chosen levels
+};
+
+static size_t encoder_layout(struct encoder *e, char *mem, int d)
+{
+    const size_t n = (size_t)d, padded = (n + 63) / 64 * 64;
+    size_t at = 0;
+    e->rows = (void *)(mem + at), at += n * TQ_PAGE_TOKENS * 2;
+    e->x = (void *)(mem + at), at += n * TQ_LANES * 2;
+    e->path = (void *)(mem + at), at += (n + TQ_WARMUP) * TQ_LANES * 2;
+    e->code = (void *)(mem + at), at += n * TQ_PAGE_TOKENS;
+    e->order = (void *)(mem + at), at += padded;
+    e->energy = (void *)(mem + at), at += TQ_PAGE_TOKENS * sizeof(float);
+    e->chosen = (void *)(mem + at), at += TQ_PAGE_TOKENS * sizeof(int32_t);
+    return at;
+}
+
+size_t tq_encode_scratch_bytes(int d)
+{
+    char dummy;
+    struct encoder e;
+    return encoder_layout(&e, &dummy, d) + 64;
+}
+
+/* Fill e->rows from an exact f16 page. */
+static void gather_rows(const struct tq_codec *c, struct encoder *e,
+                        const uint16_t *exact)
+{
+    if (c->role == TQ_VALUE) {
+        c->kernels->transpose(e->rows, exact, c->d);
+        return;
+    }
+    for (int tile = 0; tile < 4; tile++)
+        for (int i = 0; i < c->d; i++)
+            memcpy(e->rows + i * TQ_PAGE_TOKENS + 16 * tile,
+                   exact + (tile * c->d + i) * 16, 32);
+}
+
+/* Trellis codes and scales.  The scale makes the norm of the reconstruction that of the
+ * row ("matched norm"). */
+static void encode_trellis(const struct tq_codec *c, struct encoder *e, uint16_t *scale)
+{
+    const int bits = types[c->type].bits, d = c->d;
+    const float gain = bits == 2 ? 4096.0f : 8192.0f;
+    for (int t = 0; t < d; t++)
+        e->order[t] = (uint8_t)tq_dim_of_time(c->role, bits, d, t);
+    for (int j = 0; j < TQ_PAGE_TOKENS; j += TQ_LANES) {
+        c->kernels->normalise(e->x, e->energy + j, e->rows + j, d, gain);
+        c->kernels->viterbi(e->code + j, e->chosen + j, e->x, e->order, bits, d, e->path);
+    }
+    for (int j = 0; j < TQ_PAGE_TOKENS; j++) {
+        const bool ok = e->energy[j] > 0.0f && e->energy[j] <= FLT_MAX;
+        scale[j] = ok ? tq_f32_to_f16(sqrtf(e->energy[j] / (float)e->chosen[j])) : 0;
+    }
+}
+
+int tq_encode(const struct tq_codec *c, void *page, const void *exact, void *scratch)
+{
+    struct encoder e;
+    char *aligned = (char *)(((uintptr_t)scratch + 63) / 64 * 64);
+    encoder_layout(&e, aligned, c->d);
+    uint16_t scale[TQ_PAGE_TOKENS];
+
+    gather_rows(c, &e, exact);
+    if (c->type == TQ_TURBO8)
+        c->kernels->quantise8((int8_t *)e.code, scale, e.energy, e.rows, c->d);
+    else
+        encode_trellis(c, &e, scale);
+    memcpy(page, scale, sizeof scale);
+    uint8_t *codes = (uint8_t *)page + TQ_SCALES_BYTES;
+    if (c->role == TQ_KEY)
+        c->kernels->pack_k(codes, e.code, types[c->type].bits, c->d);
+    else
+        c->kernels->pack_v(codes, e.code, types[c->type].bits, c->d);
+
+    int bad = 0;
+    for (int j = 0; j < TQ_PAGE_TOKENS; j++)
+        bad += !(e.energy[j] <= FLT_MAX);
+    return bad;
+}
+
+/* ---- decoding ---- */
+
+static void decode_exact(const struct tq_codec *c, float *x, const void *page)
+{
+    for (int j = 0; j < TQ_PAGE_TOKENS; j++)
+        for (int i = 0; i < c->d; i++) {
+            const size_t k = exact_index(c, j, i);
+            if (c->type == TQ_F32)
+                memcpy(&x[j * c->d + i], (const char *)page + 4 * k, 4);
+            else
+                x[j * c->d + i] = tq_f16_to_f32(((const uint16_t *)page)[k]);
+        }
+}
+
+void tq_decode(const struct tq_codec *c, float *x, const void *page)
+{
+    if (!tq_type_compressed(c->type)) {
+        decode_exact(c, x, page);
+        return;
+    }
+    _Alignas(64) uint8_t level[TQ_PAGE_TOKENS * TQ_DIM_MAX];
+    const uint16_t *scale = page;
+    const uint8_t *codes = (const uint8_t *)page + TQ_SCALES_BYTES;
+    const int bits = types[c->type].bits, d = c->d;
+    if (c->role == TQ_KEY)
+        c->kernels->expand_k(level, codes, bits, d, 0, 4);
+    else
+        c->kernels->expand_v((int8_t *)level, codes, bits, d, 0, 4);
+    for (int j = 0; j < TQ_PAGE_TOKENS; j++) {
+        const float s = tq_scale_to_f32(scale[j]);
+        for (int i = 0; i < d; i++) {
+            const int key =
+                level[(j / 16 * (d / 4) + i / 4) * 64 + j % 16 * 4 + i % 4] - 128;
+            const int value = (int8_t)level[(j / 4 * d + i) * 4 + j % 4];
+            x[j * d + i] = s * (float)(c->role == TQ_KEY ? key : value);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+/* kernels.h - the codec's inner loops, one table for each instruction set.
+ *
+ * The C versions are the definition.  Other versions give the same bytes, except for
+ * score_f16, score_f32, sum_f16 and sum_f32, where they may use fused multiply-adds.
+ * No kernel allocates or fails.  Pages, codes and scales may lie at any even address
+ * (f32 pages too); other arrays are aligned to their element.  Pointers do not alias.
+ * "Compressed d" is a tq_dim_supported() d; "time" is trellis time (docs/format.md). */
+#ifndef CODEC_KERNELS_H
+#define CODEC_KERNELS_H
+
+#include <stdint.h>
+
+#include "turboquant.h"
+
+enum { TQ_LANES = 32, TQ_WARMUP = 64 };
+
+/* Scores are clamped to this, so that no difference of two overflows. */
+#define TQ_SCORE_MAX 1e30f
+
+/* Page weights below this are dropped: 127 * 64 times it is far below an ulp of a value
+ * that matters, and 65535 / it is finite. */
+#define TQ_WEIGHT_MIN 0x1p-100f
+
+/* rotate, unrotate  x [n][d] in place, compressed d.
+ *
+ * to_f16     out[i] <- x[i] as f16, finite values saturate.
+ *
+ * transpose  out [d][64] <- rows [64][d].
+ *
+ * normalise  out [d][32] <- x [d][64], the first 32 columns only, each column divided by
+ *            its root mean square and multiplied by gain; rounded, saturated to +-32767.
+ *            energy[32] <- sum of squares in row order.  A column whose energy is not
+ *            positive and finite gives zeros.
+ *
+ * viterbi    code [d][64], the first 32 columns only, <- trellis codes w << 1 | v of the
+ *            columns of x [d][32]: code row t belongs to x row order[t].
+ *            energy[32] <- sum of squares of the chosen levels.  path [d + 64][32] is
+ *            scratch.
+ *
+ * quantise8  code [d][64] <- the 64 columns of x [d][64], over scale[64], which is a
+ *            127th of the column's largest magnitude.  energy as in normalise.
+ *
+ * pack_k     out, the codes of a key page, <- code [d][64], rows in time order
+ * pack_v     (turbo8, bits 8: in dimension order); all compressed d.
+ *
+ * expand_k   out [4][d/4][16 keys][4 dims] <- level + 128, tiles tile0 <= i < tile1.
+ * expand_v   out [16][d][4 keys] <- level, groups of four keys of the same tiles.
+ *            bits is 2, 3, 4 or 8.  Only these tiles of code are read, except that
+ *            3-bit values read the 32-key group that a tile is in.
+ *
+ * load_query x[d] <- in * scale, and its limbs.
+ *
+ * score_codes  s [n][64], tiles tile0..tile1-1, <- clamped scores of queries hi [n][d]
+ *              and, unless lo is NULL, lo [n][d], against k of expand_k.
+ * score_f16, score_f32  the same against a page [4][d][16] and q [n][d]; any d.
+ *
+ * softmax    s [n][64] scores -> weights, zero outside [lo, hi[i]); updates m and l,
+ * gives the factor c[n] for what was summed before.  hi[i] > lo.
+ *
+ * weigh      w [n][limbs][64] <- p [n][64] * vscale[64] over the page maximum, the high
+ *            limb first; g[n] <- the value of one unit of the last limb.
+ *
+ * sum_codes  o [n][d] <- o * c + g * sum of w * v over the tiles; v of expand_v.
+ * sum_f16, sum_f32  o [n][d] <- o * c + sum of p [n][64] * v [64][d] over lo <= j < hi
+ *              in that order; any d. */
+struct tq_kernels {
+#define K(name, ret, args) ret(*name) args;
+#include "codec/kernels.def"
+#undef K
+};
+
+#define K(name, ret, args)  \
+    ret tq_##name##_c args; \
+    ret tq_##name##_avx512 args;
+#include "codec/kernels.def"
+#undef K
+
+/* The table of the best instruction set at or below limit that this CPU has. */
+const struct tq_kernels *tq_kernels_for(enum tq_isa limit);
+
+#endif
