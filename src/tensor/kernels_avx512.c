@@ -1,6 +1,502 @@
+/* kernels_avx512.c - lanes are the 16 rows of a tile; a register of weights holds four
+ * columns of each row, which one vpdpbusd multiplies with four broadcast activations.
+ * A block of 32 columns is decoded once for up to 16 tokens. */
 #include "tensor/kernels.h"
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
+#include "cpu/target.h"
+#include "tensor/matrix.h"
+#include "tensor/tile.h"
+
+CPU_TARGET_BEGIN(CPU_TARGET_AVX512)
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* 32 columns: code of column 4v + c of row r in byte 4r + c of w[v]. */
+struct sub {
+    __m512i w[8];
+    __m512 scale[2], min;
+};
+
+/* As struct format of kernels_c.c; a constant wherever it is used. */
+struct format {
+    int n_sub, n_scale, offset_log2, has_min; // offset_log2 < 0: no offset
+    size_t tile_block_bytes;
+    void (*decode)(struct sub *s, const uint8_t *block, int j);
+};
+
+INLINE __m512 halves(const uint8_t *p)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
+
+INLINE __m512i word(const uint8_t *p)
+{
+    return _mm512_loadu_si512(p);
+}
+
+INLINE __m512i bcast4(const void *p)
+{
+    int32_t x;
+    memcpy(&x, p, sizeof x);
+    return _mm512_set1_epi32(x);
+}
+
+INLINE void nibbles(struct sub *s, const uint8_t *qs)
+{
+    const __m512i low = _mm512_set1_epi8(15);
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; v++) {
+        const __m512i x = word(qs + TILE_WORD * v);
+        s->w[v] = _mm512_and_si512(x, low);
+        s->w[v + 4] = _mm512_and_si512(_mm512_srli_epi16(x, 4), low);
+    }
+}
+
+/* a | (b & c) */
+INLINE __m512i or_and(__m512i a, __m512i b, __m512i c)
+{
+    return _mm512_ternarylogic_epi64(a, b, c, 0xf8);
+}
+
+/* Bit 4v + c of a row's dword goes to bit 4 of byte c: take the 8 bits that start 4 below
+ * it.  Offsets are within a qword of two rows, modulo 64. */
+INLINE void fifth_bits(struct sub *s, const uint8_t *qh)
+{
+    const __m512i x = word(qh), bit4 = _mm512_set1_epi8(16);
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; v++) {
+        const __m512i from =
+            _mm512_set1_epi64(0x1f1e1d1c3f3e3d3c + v * 0x0404040404040404);
+        s->w[v] = or_and(s->w[v], _mm512_multishift_epi64_epi8(from, x), bit4);
+    }
+}
+
+INLINE void decode_q4_0(struct sub *s, const uint8_t *block, int j)
+{
+    (void)j;
+    s->scale[0] = halves(block);
+    nibbles(s, block + TILE_HALF);
+}
+
+INLINE void decode_q4_1(struct sub *s, const uint8_t *block, int j)
+{
+    (void)j;
+    s->scale[0] = halves(block);
+    s->min = halves(block + TILE_HALF);
+    nibbles(s, block + 2 * TILE_HALF);
+}
+
+INLINE void decode_q5_0(struct sub *s, const uint8_t *block, int j)
+{
+    (void)j;
+    s->scale[0] = halves(block);
+    nibbles(s, block + TILE_HALF + TILE_WORD);
+    fifth_bits(s, block + TILE_HALF);
+}
+
+INLINE void decode_q5_1(struct sub *s, const uint8_t *block, int j)
+{
+    (void)j;
+    s->scale[0] = halves(block);
+    s->min = halves(block + TILE_HALF);
+    nibbles(s, block + 2 * TILE_HALF + TILE_WORD);
+    fifth_bits(s, block + 2 * TILE_HALF);
+}
+
+INLINE void decode_q8_0(struct sub *s, const uint8_t *block, int j)
+{
+    (void)j;
+    s->scale[0] = halves(block);
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; v++)
+        s->w[v] = _mm512_xor_si512(word(block + TILE_HALF + TILE_WORD * v),
+                                   _mm512_set1_epi8(-128));
+}
+
+/* (x >> shift) & mask in each row's dword */
+INLINE __m512i field(__m512i x, int shift, int mask)
+{
+    return _mm512_and_si512(_mm512_srlv_epi32(x, _mm512_set1_epi32(shift)),
+                            _mm512_set1_epi32(mask));
+}
+
+INLINE void scales_k(struct sub *s, const uint8_t *block, int j)
+{
+    const uint8_t *words = block + 2 * TILE_HALF;
+    const __m512i low = word(words), mid = word(words + TILE_WORD);
+    const int shift = 8 * (j & 3);
+    __m512i scale, min;
+    if (j < 4) {
+        scale = field(low, shift, 63);
+        min = field(mid, shift, 63);
+    } else {
+        const __m512i both = word(words + 2 * TILE_WORD);
+        const __m512i top = _mm512_set1_epi32(48);
+        scale = or_and(field(both, shift, 15), field(low, shift + 2, 63), top);
+        min = or_and(field(both, shift + 4, 15), field(mid, shift + 2, 63), top);
+    }
+    s->scale[0] = _mm512_mul_ps(halves(block), _mm512_cvtepi32_ps(scale));
+    s->min =
+        _mm512_mul_ps(halves(block + TILE_HALF),
+                      _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_setzero_si512(), min)));
+}
+
+INLINE void nibbles_k(struct sub *s, const uint8_t *qs, int j)
+{
+    const __m512i low = _mm512_set1_epi8(15), shift = _mm512_set1_epi32(4 * (j & 1));
+    qs += 8 * TILE_WORD * (j >> 1);
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; v++)
+        s->w[v] =
+            _mm512_and_si512(_mm512_srlv_epi32(word(qs + TILE_WORD * v), shift), low);
+}
+
+INLINE void decode_q4_k(struct sub *s, const uint8_t *block, int j)
+{
+    scales_k(s, block, j);
+    nibbles_k(s, block + 2 * TILE_HALF + 3 * TILE_WORD, j);
+}
+
+INLINE void decode_q5_k(struct sub *s, const uint8_t *block, int j)
+{
+    const uint8_t *qh = block + 2 * TILE_HALF + 3 * TILE_WORD;
+    const __m512i to_bit4 = _mm512_set1_epi32((j - 4) & 31), bit4 = _mm512_set1_epi8(16);
+    scales_k(s, block, j);
+    nibbles_k(s, qh + 8 * TILE_WORD, j);
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; v++)
+        s->w[v] =
+            or_and(s->w[v], _mm512_rorv_epi32(word(qh + TILE_WORD * v), to_bit4), bit4);
+}
+
+INLINE void decode_q6_k(struct sub *s, const uint8_t *block, int j)
+{
+    const int n = j >> 2, k = j & 3;
+    const uint8_t *ql = block + TILE_WORD * (16 * n + 8 * (k & 1));
+    const uint8_t *qh = block + TILE_WORD * (32 + 8 * n);
+    const __m512i low = _mm512_set1_epi8(15), high = _mm512_set1_epi8(48);
+    const __m512i nibble = _mm512_set1_epi32(4 * (k >> 1));
+    const __m512i to_bit4 = _mm512_set1_epi32((2 * k - 4) & 31);
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; v++) {
+        const __m512i lo = _mm512_srlv_epi32(word(ql + TILE_WORD * v), nibble);
+        const __m512i hi = _mm512_rorv_epi32(word(qh + TILE_WORD * v), to_bit4);
+        s->w[v] = or_and(_mm512_and_si512(lo, low), hi, high);
+    }
+    const __m512 d = halves(block + TILE_WORD * 52);
+    const __m512i scales = word(block + TILE_WORD * (48 + (j >> 1)));
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; h++) { // byte 2j + h, sign extended
+        const __m512i up = _mm512_set1_epi32(24 - 8 * ((2 * j + h) & 3));
+        const __m512i scale = _mm512_srai_epi32(_mm512_sllv_epi32(scales, up), 24);
+        s->scale[h] = _mm512_mul_ps(d, _mm512_cvtepi32_ps(scale));
+    }
+}
+
+/* Codes times 32 activations at q; at is the block's index in the arrays of a. */
+INLINE __m512 dot_sub(const struct format f, const struct sub *s, const struct act *a,
+                      const int8_t *q, size_t at, int two_chains)
+{
+    __m512i lo = _mm512_setzero_si512(), hi = lo;
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; v++)
+        lo = _mm512_dpbusd_epi32(lo, s->w[v], bcast4(q + 4 * v));
+    if (!two_chains && f.n_scale == 1)
+        hi = lo;
+#pragma GCC unroll 4
+    for (int v = 4; v < 8; v++)
+        hi = _mm512_dpbusd_epi32(hi, s->w[v], bcast4(q + 4 * v));
+    if (f.n_scale == 2) {
+        lo = _mm512_sub_epi32(
+            lo, _mm512_slli_epi32(bcast4(a->sum + 2 * at), (unsigned)f.offset_log2));
+        hi = _mm512_sub_epi32(
+            hi, _mm512_slli_epi32(bcast4(a->sum + 2 * at + 1), (unsigned)f.offset_log2));
+        return _mm512_fmadd_ps(_mm512_cvtepi32_ps(hi), s->scale[1],
+                               _mm512_mul_ps(_mm512_cvtepi32_ps(lo), s->scale[0]));
+    }
+    if (two_chains)
+        hi = _mm512_add_epi32(hi, lo);
+    if (f.offset_log2 >= 0)
+        hi = _mm512_sub_epi32(
+            hi, _mm512_slli_epi32(bcast4(a->sum32 + at), (unsigned)f.offset_log2));
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(hi), s->scale[0]);
+}
+
+INLINE void dot_tokens(const int n_tok, const struct format f, float *dst, size_t ld,
+                       int n_row, const uint8_t *tile, const struct act *a, int tok)
+{
+    const size_t n_block = (size_t)(a->n_in / 32);
+    const size_t at0 = (size_t)tok * n_block;
+    __m512 acc[TILE_TOKENS];
+#pragma GCC unroll 16
+    for (int t = 0; t < n_tok; t++)
+        acc[t] = _mm512_setzero_ps();
+    for (size_t b = 0; b < n_block; tile += f.tile_block_bytes)
+        for (int j = 0; j < f.n_sub; j++, b++) {
+            struct sub s;
+            f.decode(&s, tile, j);
+#pragma GCC unroll 16
+            for (int t = 0; t < n_tok; t++) {
+                const size_t at = at0 + b + (size_t)t * n_block;
+                const __m512 dot = dot_sub(f, &s, a, a->q + 32 * at, at, n_tok < 4);
+                acc[t] = _mm512_fmadd_ps(dot, _mm512_set1_ps(a->scale[at]), acc[t]);
+                if (f.has_min)
+                    acc[t] = _mm512_fmadd_ps(s.min, _mm512_set1_ps(a->mass[at]), acc[t]);
+            }
+        }
+    const __mmask16 rows = (__mmask16)((1u << n_row) - 1);
+#pragma GCC unroll 16
+    for (int t = 0; t < n_tok; t++)
+        _mm512_mask_storeu_ps(dst + (size_t)t * ld, rows, acc[t]);
+}
+
+/* n_tok as a sum of powers of two, largest first. */
+INLINE void dot_any(const struct format f, float *dst, size_t ld, int n_row,
+                    const uint8_t *tile, const struct act *a, int tok, int n_tok)
+{
+    if (n_tok & 16) {
+        dot_tokens(16, f, dst, ld, n_row, tile, a, tok);
+        return;
+    }
+    if (n_tok & 8) {
+        dot_tokens(8, f, dst, ld, n_row, tile, a, tok);
+        dst += 8 * ld;
+        tok += 8;
+    }
+    if (n_tok & 4) {
+        dot_tokens(4, f, dst, ld, n_row, tile, a, tok);
+        dst += 4 * ld;
+        tok += 4;
+    }
+    if (n_tok & 2) {
+        dot_tokens(2, f, dst, ld, n_row, tile, a, tok);
+        dst += 2 * ld;
+        tok += 2;
+    }
+    if (n_tok & 1)
+        dot_tokens(1, f, dst, ld, n_row, tile, a, tok);
+}
+
+/* DOT(name, bytes of a file block, n_sub, n_scale, offset_log2, has_min) */
+#define DOT(name, bytes, n_sub, n_scale, offset_log2, has_min)                         \
+    static void dot_##name##_avx512(float *dst, size_t ld, int n_row,                  \
+                                    const uint8_t *tile, const struct act *a, int tok, \
+                                    int n_tok)                                         \
+    {                                                                                  \
+        const struct format f = {n_sub,   n_scale,           offset_log2,              \
+                                 has_min, TILE_ROWS * bytes, decode_##name};           \
+        dot_any(f, dst, ld, n_row, tile, a, tok, n_tok);                               \
+    }
+DOT(q4_0, 18, 1, 1, 3, 0)
+DOT(q4_1, 20, 1, 1, -1, 1)
+DOT(q5_0, 22, 1, 1, 4, 0)
+DOT(q5_1, 24, 1, 1, -1, 1)
+DOT(q8_0, 34, 1, 1, 7, 0)
+DOT(q4_k, 144, 8, 1, -1, 1)
+DOT(q5_k, 176, 8, 1, -1, 1)
+DOT(q6_k, 210, 8, 2, 5, 0)
+#undef DOT
+
+INLINE __m512 column_f32(const uint8_t *tile, size_t i)
+{
+    return _mm512_loadu_ps(tile + TILE_WORD * i);
+}
+
+INLINE __m512 column_f16(const uint8_t *tile, size_t i)
+{
+    return halves(tile + TILE_HALF * i);
+}
+
+INLINE __m512 column_bf16(const uint8_t *tile, size_t i)
+{
+    const __m256i x =
+        _mm256_loadu_si256((const __m256i *)(const void *)(tile + TILE_HALF * i));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16));
+}
+
+typedef __m512 column_fn(const uint8_t *tile, size_t i);
+
+/* Four partial sums for each token, by column modulo 4. */
+INLINE void dot_columns(const int n_tok, column_fn *column, float *dst, size_t ld,
+                        int n_row, const uint8_t *tile, const struct act *a, int tok)
+{
+    const size_t n_in = (size_t)a->n_in;
+    const float *x = a->x + (size_t)tok * n_in;
+    __m512 acc[4][4];
+#pragma GCC unroll 4
+    for (int t = 0; t < n_tok; t++)
+#pragma GCC unroll 4
+        for (size_t c = 0; c < 4; c++)
+            acc[t][c] = _mm512_setzero_ps();
+    size_t i = 0;
+    for (; i + 4 <= n_in; i += 4)
+#pragma GCC unroll 4
+        for (size_t c = 0; c < 4; c++) {
+            const __m512 w = column(tile, i + c);
+#pragma GCC unroll 4
+            for (size_t t = 0; t < (size_t)n_tok; t++)
+                acc[t][c] =
+                    _mm512_fmadd_ps(w, _mm512_set1_ps(x[t * n_in + i + c]), acc[t][c]);
+        }
+#pragma GCC unroll 3
+    for (size_t c = 0; c < 3; c++)
+        if (i + c < n_in) {
+            const __m512 w = column(tile, i + c);
+#pragma GCC unroll 4
+            for (size_t t = 0; t < (size_t)n_tok; t++)
+                acc[t][c] =
+                    _mm512_fmadd_ps(w, _mm512_set1_ps(x[t * n_in + i + c]), acc[t][c]);
+        }
+    const __mmask16 rows = (__mmask16)((1u << n_row) - 1);
+#pragma GCC unroll 4
+    for (int t = 0; t < n_tok; t++)
+        _mm512_mask_storeu_ps(dst + (size_t)t * ld, rows,
+                              _mm512_add_ps(_mm512_add_ps(acc[t][0], acc[t][1]),
+                                            _mm512_add_ps(acc[t][2], acc[t][3])));
+}
+
+INLINE void dot_columns_any(column_fn *column, float *dst, size_t ld, int n_row,
+                            const uint8_t *tile, const struct act *a, int tok, int n_tok)
+{
+    for (; n_tok >= 4; n_tok -= 4, tok += 4, dst += 4 * ld)
+        dot_columns(4, column, dst, ld, n_row, tile, a, tok);
+    if (n_tok & 2) {
+        dot_columns(2, column, dst, ld, n_row, tile, a, tok);
+        dst += 2 * ld;
+        tok += 2;
+    }
+    if (n_tok & 1)
+        dot_columns(1, column, dst, ld, n_row, tile, a, tok);
+}
+
+#define DOT(name)                                                                      \
+    static void dot_##name##_avx512(float *dst, size_t ld, int n_row,                  \
+                                    const uint8_t *tile, const struct act *a, int tok, \
+                                    int n_tok)                                         \
+    {                                                                                  \
+        dot_columns_any(column_##name, dst, ld, n_row, tile, a, tok, n_tok);           \
+    }
+DOT(f32)
+DOT(f16)
+DOT(bf16)
+#undef DOT
+
+static void quantize_avx512(const struct act *a, int tok)
+{
+    const size_t n_block = (size_t)(a->n_in / 32);
+    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+    for (size_t at = (size_t)tok * n_block, end = at + n_block; at < end; at++) {
+        const __m512 x0 = _mm512_loadu_ps(a->x + 32 * at);
+        const __m512 x1 = _mm512_loadu_ps(a->x + 32 * at + 16);
+        const uint32_t max_bits = _mm512_reduce_max_epu32(
+            _mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(x0), magnitude),
+                             _mm512_and_si512(_mm512_castps_si512(x1), magnitude)));
+        float max, scale = 0, inverse = 0;
+        memcpy(&max, &max_bits, sizeof max);
+        const int finite = max_bits < 0x7f800000;
+        if (!finite)
+            scale = NAN;
+        else if (max >= 0x1p-120f) {
+            scale = max / 127.0f;
+            inverse = 127.0f / max;
+        }
+        const __m512 by = _mm512_set1_ps(inverse);
+        const __mmask16 keep = finite ? 0xffff : 0;
+        const __m512i q0 = _mm512_maskz_cvtps_epi32(keep, _mm512_mul_ps(x0, by));
+        const __m512i q1 = _mm512_maskz_cvtps_epi32(keep, _mm512_mul_ps(x1, by));
+        _mm_storeu_si128((__m128i *)(void *)(a->q + 32 * at), _mm512_cvtepi32_epi8(q0));
+        _mm_storeu_si128((__m128i *)(void *)(a->q + 32 * at + 16),
+                         _mm512_cvtepi32_epi8(q1));
+        const int32_t sum0 = _mm512_reduce_add_epi32(q0);
+        const int32_t sum1 = _mm512_reduce_add_epi32(q1);
+        a->sum[2 * at] = sum0;
+        a->sum[2 * at + 1] = sum1;
+        a->sum32[at] = sum0 + sum1;
+        a->scale[at] = scale;
+        a->mass[at] = scale * (float)(sum0 + sum1);
+    }
+}
+
+static void rms_norm_avx512(float *dst, const float *x, const float *w, int n, float eps)
+{
+    __m512d sum0 = _mm512_setzero_pd(), sum1 = sum0;
+    for (int i = 0; i < n; i += 16) {
+        const int rest = n - i;
+        const __mmask16 m = (__mmask16)(rest < 16 ? (1u << rest) - 1 : 0xffff);
+        const __m512 v = _mm512_maskz_loadu_ps(m, x + i);
+        const __m512d lo = _mm512_cvtps_pd(_mm512_castps512_ps256(v));
+        const __m512d hi = _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1));
+        sum0 = _mm512_fmadd_pd(lo, lo, sum0);
+        sum1 = _mm512_fmadd_pd(hi, hi, sum1);
+    }
+    const double sum = _mm512_reduce_add_pd(_mm512_add_pd(sum0, sum1));
+    const __m512 scale = _mm512_set1_ps((float)(1.0 / sqrt(sum / n + (double)eps)));
+    for (int i = 0; i < n; i += 16) {
+        const int rest = n - i;
+        const __mmask16 m = (__mmask16)(rest < 16 ? (1u << rest) - 1 : 0xffff);
+        const __m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(m, x + i), scale);
+        _mm512_mask_storeu_ps(dst + i, m,
+                              _mm512_mul_ps(v, _mm512_maskz_loadu_ps(m, w + i)));
+    }
+}
+
+/* See kernels.h.  min and max return their second operand for NaN. */
+INLINE __m512 exp_held16(__m512 x)
+{
+    x = _mm512_max_ps(_mm512_set1_ps(-KERNEL_EXP_MAX), x);
+    x = _mm512_min_ps(_mm512_set1_ps(KERNEL_EXP_MAX), x);
+    const __m512 round = _mm512_set1_ps(KERNEL_ROUND);
+    const __m512 shifted = _mm512_fmadd_ps(x, _mm512_set1_ps(KERNEL_LOG2E), round);
+    const __m512 n = _mm512_sub_ps(shifted, round);
+    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(KERNEL_LN2_HI), x);
+    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(KERNEL_LN2_LO), r);
+    __m512 p = _mm512_set1_ps(1.0f / 5040);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 720));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 120));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 24));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 6));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+    const __m512i exponent =
+        _mm512_add_epi32(_mm512_castps_si512(shifted), _mm512_set1_epi32(127));
+    return _mm512_mul_ps(p, _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23)));
+}
+
+static void swiglu_avx512(float *dst, const float *gate, const float *up, size_t n)
+{
+    for (size_t i = 0; i < n; i += 16) {
+        const __mmask16 m = (__mmask16)(n - i < 16 ? (1u << (n - i)) - 1 : 0xffff);
+        const __m512 g = _mm512_maskz_loadu_ps(m, gate + i);
+        const __m512 u = _mm512_maskz_loadu_ps(m, up + i);
+        const __m512 minus = _mm512_sub_ps(_mm512_setzero_ps(), g);
+        const __m512 below = _mm512_add_ps(_mm512_set1_ps(1.0f), exp_held16(minus));
+        _mm512_mask_storeu_ps(dst + i, m, _mm512_mul_ps(_mm512_div_ps(g, below), u));
+    }
+}
+
+CPU_TARGET_END
+
+void tensor_kernels_init_avx512(struct tensor_kernels *k)
+{
+    *k = (struct tensor_kernels){
+#define K(name, ret, args) .name = name##_avx512,
+#include "tensor/kernels.def"
+#undef K
+    };
+}
+
+#else
 
 void tensor_kernels_init_avx512(struct tensor_kernels *k)
 {
     (void)k;
 }
+
+#endif

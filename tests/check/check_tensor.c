@@ -1,0 +1,543 @@
+/* check_tensor.c - every tensor kernel of every instruction set against double
+ * arithmetic, with inputs and outputs that end at an unmapped page; --bench times them.
+ */
+#define _DEFAULT_SOURCE
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/pool.h"
+#include "base/rng.h"
+#include "cpu/cpu.h"
+#include "tensor/dtype.h"
+#include "tensor/kernels.h"
+#include "tensor/matrix.h"
+#include "tensor/ops.h"
+#include "tensor/random.h"
+#include "tensor/tile.h"
+
+static const struct tensor_kernels *ref, *new;
+static const char *isa_now;
+static int failures;
+
+/* ---- guarded memory ---- */
+
+enum { MAP_CAP = 64, PAGE = 4096 };
+static struct {
+    void *p;
+    size_t bytes;
+} maps[MAP_CAP];
+static int n_map;
+
+/* A buffer that ends at an unmapped page: one byte too far faults. */
+static void *guarded(size_t bytes)
+{
+    const size_t size = (bytes + PAGE - 1) / PAGE * PAGE;
+    char *p = mmap(NULL, size + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                   -1, 0);
+    if (p == MAP_FAILED || n_map == MAP_CAP || mprotect(p + size, PAGE, PROT_NONE))
+        abort();
+    maps[n_map].p = p;
+    maps[n_map++].bytes = size + PAGE;
+    return p + size - bytes;
+}
+
+static void release_all(void)
+{
+    while (n_map > 0) {
+        n_map--;
+        munmap(maps[n_map].p, maps[n_map].bytes);
+    }
+}
+
+static uint64_t counter;
+
+static uint64_t rnd(void)
+{
+    return rng_at(1, counter++);
+}
+
+static float uniform(void) // [-1, 1)
+{
+    return (float)(2 * rng_uniform(2, counter++) - 1);
+}
+
+static void complain(const char *kernel, const char *what, int n)
+{
+    if (failures++ < 20)
+        fprintf(stderr, "FAIL %s_%s n=%d: %s\n", kernel, isa_now, n, what);
+}
+
+/* ---- dot kernels ---- */
+
+static struct act guarded_act(int n_tok, int n_in)
+{
+    const size_t n = (size_t)n_tok * (size_t)n_in;
+    float *x = guarded(n * sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = uniform();
+    return (struct act){
+        .n_tok = n_tok,
+        .n_in = n_in,
+        .x = x,
+        .q = guarded(n),
+        .scale = guarded(n / 32 * sizeof(float)),
+        .sum = guarded(n / 16 * sizeof(int32_t)),
+        .sum32 = guarded(n / 32 * sizeof(int32_t)),
+        .mass = guarded(n / 32 * sizeof(float)),
+    };
+}
+
+/* Small integer activations with scale 1: with integer weights every sum is an integer
+ * below 2^24, so the result must be exact. */
+static void integer_act(struct act *a)
+{
+    const size_t n = (size_t)a->n_tok * (size_t)a->n_in;
+    memset(a->sum, 0, n / 16 * sizeof *a->sum);
+    memset(a->sum32, 0, n / 32 * sizeof *a->sum32);
+    for (size_t i = 0; i < n; i++) {
+        a->q[i] = (int8_t)(rnd() % 7) - 3;
+        a->sum[i / 16] += a->q[i];
+        a->sum32[i / 32] += a->q[i];
+        ((float *)a->x)[i] = (float)a->q[i];
+    }
+    for (size_t i = 0; i < n / 32; i++) {
+        a->scale[i] = 1;
+        a->mass[i] = (float)a->sum32[i];
+    }
+}
+
+static void put_f16(uint8_t *p, float f)
+{
+    const uint16_t h = dtype_f32_to_f16(f);
+    memcpy(p, &h, 2);
+}
+
+/* Blocks with integer values only. */
+static void integer_block(enum dtype t, uint8_t *block)
+{
+    const float f = (float)(int)(rnd() % 15) - 7;
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    switch (t) {
+    case DTYPE_F32:
+        memcpy(block, &f, sizeof f);
+        break;
+    case DTYPE_BF16:
+        memcpy(block, (uint16_t[]){(uint16_t)(bits >> 16)}, 2);
+        break;
+    case DTYPE_Q6_K:
+        put_f16(block + 208, 1);
+        break;
+    case DTYPE_F16:
+        put_f16(block, f);
+        break;
+    case DTYPE_Q4_0:
+    case DTYPE_Q5_0:
+    case DTYPE_Q8_0:
+        put_f16(block, -1);
+        break;
+    default:
+        put_f16(block, 1);
+        put_f16(block + 2, 3);
+    }
+}
+
+static int has_min(enum dtype t)
+{
+    return t == DTYPE_Q4_1 || t == DTYPE_Q5_1 || t == DTYPE_Q4_K || t == DTYPE_Q5_K;
+}
+
+/* w [n_in] values of a row, size [n_in] |scale * code| + |min| of each. */
+static void row_values(enum dtype t, float *w, float *size, uint8_t *row, int n_in)
+{
+    const struct dtype_traits *traits = dtype_find(t);
+    const int n_block = n_in / traits->block_elems;
+    traits->dequant(w, row, n_block);
+    if (has_min(t))
+        for (int b = 0; b < n_block; b++)
+            memset(row + b * traits->block_bytes + 2, 0, 2);
+    traits->dequant(size, row, n_block);
+    for (int i = 0; i < n_in; i++)
+        size[i] = fabsf(size[i]) + fabsf(w[i] - size[i]);
+}
+
+/* A block adds at most three roundings to a sum, and its own terms carry two: an error
+ * below (2 n_block + 4) eps sum|term|, n_block of 32 for integer types, n for floats. */
+static void compare_row(const char *name, int exact, int is_float, const float *got,
+                        size_t ld, const float *w, const float *size, const struct act *a,
+                        int tok, int n_tok)
+{
+    const int n_in = a->n_in;
+    for (int t = 0; t < n_tok; t++) {
+        double sum = 0, magnitude = 0;
+        for (int i = 0; i < n_in; i++) {
+            const size_t at = (size_t)(tok + t) * (size_t)n_in + (size_t)i;
+            const double x =
+                is_float ? (double)a->x[at] : (double)a->scale[at / 32] * a->q[at];
+            sum += (double)w[i] * x;
+            magnitude += (double)size[i] * fabs(x);
+        }
+        const double n_op = is_float ? n_in : 2 * (n_in / 32) + 3;
+        const double bound = exact ? 0 : (n_op + 1) * (double)FLT_EPSILON * magnitude;
+        if (!(fabs((double)got[(size_t)t * ld] - sum) <= bound))
+            complain(name, exact ? "not exact" : "out of bound", n_in);
+    }
+}
+
+static void check_dot(const char *name, dot_fn *dot, enum dtype t, int n_in, int exact)
+{
+    const struct dtype_traits *traits = dtype_find(t);
+    const int n_block = n_in / traits->block_elems, is_float = traits->block_elems == 1;
+    const size_t bytes = (size_t)traits->block_bytes;
+    const int n_row = 1 + (int)(rnd() % TILE_ROWS),
+              n_tok = 1 + (int)(rnd() % TILE_TOKENS);
+    const int tok = (int)(rnd() % 3);
+    struct act a = guarded_act(tok + n_tok, n_in);
+    if (exact)
+        integer_act(&a);
+    else if (!is_float)
+        for (int i = 0; i < tok + n_tok; i++)
+            ref->quantize(&a, i);
+    uint8_t *row = guarded((size_t)n_block * bytes);
+    uint8_t *tile = guarded(TILE_ROWS * (size_t)n_block * bytes);
+    uint8_t *rows = guarded(TILE_ROWS * (size_t)n_block * bytes);
+    dtype_random(t, rows, (int64_t)TILE_ROWS * n_block, rnd(), 1.0f);
+    for (int r = 0; r < TILE_ROWS; r++)
+        for (int b = 0; b < n_block; b++) {
+            uint8_t *block = rows + (size_t)(r * n_block + b) * bytes;
+            if (exact)
+                integer_block(t, block);
+            tile_put(t, tile + (size_t)b * TILE_ROWS * bytes, block, r);
+        }
+    const size_t ld = (size_t)n_row + rnd() % 2;
+    float *dst = guarded(((size_t)(n_tok - 1) * ld + (size_t)n_row) * sizeof *dst);
+    float *w = guarded((size_t)n_in * sizeof *w),
+          *size = guarded((size_t)n_in * sizeof *w);
+    memset(dst, 0xff, ((size_t)(n_tok - 1) * ld + (size_t)n_row) * sizeof *dst);
+    dot(dst, ld, n_row, tile, &a, tok, n_tok);
+    for (int r = 0; r < n_row; r++) {
+        memcpy(row, rows + (size_t)(r * n_block) * bytes, (size_t)n_block * bytes);
+        row_values(t, w, size, row, n_in);
+        compare_row(name, exact, is_float, dst + r, ld, w, size, &a, tok, n_tok);
+    }
+    for (int i = 0; ld > (size_t)n_row && i < n_tok - 1; i++) {
+        uint32_t gap;
+        memcpy(&gap, dst + (size_t)i * ld + n_row, sizeof gap);
+        if (gap != 0xffffffff)
+            complain(name, "wrote beyond n_row", n_in);
+    }
+    release_all();
+}
+
+#define CHECK_DOT(name, type)                                                            \
+    static void check_dot_##name(void)                                                   \
+    {                                                                                    \
+        const int unit = dtype_find(type)->block_elems;                                  \
+        for (int i = 1; i <= 5; i++) {                                                   \
+            check_dot("dot_" #name, new->dot_##name, type,                               \
+                      unit == 1 ? 32 * i : unit * i, 1);                                 \
+            check_dot("dot_" #name, new->dot_##name, type, unit == 1 ? 7 * i : unit * i, \
+                      unit == 1 ? 0 : 1);                                                \
+            check_dot("dot_" #name, new->dot_##name, type, unit == 1 ? 7 * i : unit * i, \
+                      0);                                                                \
+        }                                                                                \
+    }
+CHECK_DOT(f32, DTYPE_F32)
+CHECK_DOT(f16, DTYPE_F16)
+CHECK_DOT(bf16, DTYPE_BF16)
+CHECK_DOT(q4_0, DTYPE_Q4_0)
+CHECK_DOT(q4_1, DTYPE_Q4_1)
+CHECK_DOT(q5_0, DTYPE_Q5_0)
+CHECK_DOT(q5_1, DTYPE_Q5_1)
+CHECK_DOT(q8_0, DTYPE_Q8_0)
+CHECK_DOT(q4_k, DTYPE_Q4_K)
+CHECK_DOT(q5_k, DTYPE_Q5_K)
+CHECK_DOT(q6_k, DTYPE_Q6_K)
+
+/* ---- the others ---- */
+
+static int same_floats(const float *a, const float *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(a + i, b + i, sizeof *a) && !(isnan(a[i]) && isnan(b[i])))
+            return 0;
+    return 1;
+}
+
+static void check_quantize(void)
+{
+    static const float special[] = {INFINITY, -INFINITY, NAN,     1e-40f,  1e-37f,
+                                    3e38f,    -3e38f,    FLT_MIN, -1e-35f, 0.0f};
+    const int n_in = 32 * (1 + (int)(rnd() % 9)), n_tok = 2;
+    const size_t n = (size_t)n_in * (size_t)n_tok;
+    struct act a = guarded_act(n_tok, n_in), b = guarded_act(n_tok, n_in);
+    float *x = (float *)a.x;
+    for (size_t i = 0; i < n / 32; i++) {
+        const float by = ldexpf(1, (int)(rnd() % 200) - 100);
+        for (size_t j = 32 * i; j < 32 * i + 32; j++)
+            x[j] = rnd() % 16 ? x[j] * by : rnd() % 2 ? 0 : (float)(j % 7) * by / 2;
+        if (rnd() % 2 == 0)
+            x[32 * i + rnd() % 32] = special[rnd() % 10];
+    }
+    b.x = a.x;
+    for (int t = 0; t < n_tok; t++) {
+        ref->quantize(&a, t);
+        new->quantize(&b, t);
+    }
+    if (memcmp(a.q, b.q, n) || memcmp(a.sum, b.sum, n / 16 * sizeof *a.sum) ||
+        memcmp(a.sum32, b.sum32, n / 32 * sizeof *a.sum32))
+        complain("quantize", "integers differ", n_in);
+    if (!same_floats(a.scale, b.scale, n / 32) || !same_floats(a.mass, b.mass, n / 32))
+        complain("quantize", "scales differ", n_in);
+    for (size_t i = 0; i < n; i++) {
+        const float *block = x + i / 32 * 32;
+        int finite = 1;
+        for (int j = 0; j < 32; j++)
+            finite &= isfinite(block[j]) != 0;
+        const double s = (double)b.scale[i / 32];
+        if (finite != (isfinite(s) != 0))
+            complain("quantize", "non-finite block without a NaN scale", n_in);
+        else if (finite && fabs((double)x[i] - s * b.q[i]) > 0.5001 * s + 0x1p-120)
+            complain("quantize", "rounding error above half a step", n_in);
+    }
+    release_all();
+}
+
+static void check_rms_norm(void)
+{
+    const int n = 1 + (int)(rnd() % 100);
+    float *x = guarded((size_t)n * sizeof *x), *w = guarded((size_t)n * sizeof *x);
+    float *dst = guarded((size_t)n * sizeof *x);
+    double sum = 0;
+    for (int i = 0; i < n; i++) {
+        x[i] = uniform() * 100;
+        w[i] = uniform();
+        sum += (double)x[i] * (double)x[i];
+    }
+    const double scale = 1 / sqrt(sum / n + 1e-6);
+    new->rms_norm(dst, x, w, n, 1e-6f);
+    new->rms_norm(x, x, w, n, 1e-6f); // in place
+    for (int i = 0; i < n; i++)
+        if (dst[i] != x[i])
+            complain("rms_norm", "in place differs", n);
+    /* Of x scale w: three roundings of 2^-24 each. */
+    for (int i = 0; i < n; i++) {
+        const uint64_t at = counter - 2 * (uint64_t)n + 2 * (uint64_t)i;
+        const float xi = (float)(2 * rng_uniform(2, at) - 1) * 100;
+        const double want = (double)xi * scale * (double)w[i];
+        if (fabs((double)dst[i] - want) > 2 * (double)FLT_EPSILON * fabs(want))
+            complain("rms_norm", "out of bound", n);
+    }
+    release_all();
+}
+
+static void check_swiglu(void)
+{
+    const size_t n = 1 + rnd() % 100;
+    float *g = guarded(n * sizeof *g), *u = guarded(n * sizeof *g);
+    float *dst = guarded(n * sizeof *g);
+    for (size_t i = 0; i < n; i++) {
+        g[i] = uniform() * (rnd() % 2 ? 4 : 200);
+        u[i] = uniform();
+    }
+    g[rnd() % n] = 0;
+    new->swiglu(dst, g, u, n);
+    for (size_t i = 0; i < n; i++) {
+        const double x = (double)g[i], want = x / (1 + exp(-x)) * (double)u[i];
+        if (!(fabs((double)dst[i] - want) <= 1e-6 * fabs(want) + 1e-30))
+            complain("swiglu", "out of bound", (int)n);
+    }
+    const size_t bad = rnd() % n;
+    g[bad] = rnd() % 2 ? NAN : INFINITY;
+    new->swiglu(u, g, u, n); // in place
+    for (size_t i = 0; i < n; i++)
+        if (i == bad ? isfinite(u[i]) && u[i] != 0 : u[i] != dst[i])
+            complain("swiglu", "in place or not finite", (int)n);
+    release_all();
+}
+
+/* Does not compile if a kernel is added to kernels.def without a check. */
+static const struct {
+    const char *name;
+    void (*run)(void);
+} check[] = {
+#define K(name, ret, args) {#name, check_##name},
+#include "tensor/kernels.def"
+#undef K
+};
+
+/* ---- benchmark ---- */
+
+static const enum dtype bench_types[] = {
+    DTYPE_F32,  DTYPE_F16,  DTYPE_BF16, DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_Q5_0,
+    DTYPE_Q5_1, DTYPE_Q8_0, DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K,
+};
+
+struct read_job {
+    const uint8_t *p;
+    size_t bytes;
+    int n_item;
+    uint64_t sum[256];
+};
+
+static void read_item(void *ctx, int item, int thread)
+{
+    struct read_job *job = ctx;
+    const size_t unit = job->bytes / 64, lo = unit * (size_t)item / (size_t)job->n_item;
+    const size_t hi = unit * (size_t)(item + 1) / (size_t)job->n_item;
+    uint64_t sum[8] = {0};
+    for (size_t i = lo; i < hi; i++) {
+        uint64_t w[8];
+        memcpy(w, job->p + 64 * i, 64);
+        for (int k = 0; k < 8; k++)
+            sum[k] += w[k];
+    }
+    for (int k = 0; k < 8; k++)
+        job->sum[thread] += sum[k];
+}
+
+struct times {
+    double min, max;
+};
+
+static void record(struct times *t, uint64_t from)
+{
+    const double s = (double)(clock_us() - from) * 1e-6;
+    t->min = t->min > 0 && t->min < s ? t->min : s;
+    t->max = t->max > s ? t->max : s;
+}
+
+static void bench_decode(enum dtype t, struct pool *pool, uint8_t *mem, size_t mem_bytes)
+{
+    enum { N_IN = 2048, ROUNDS = 7 };
+    static float x[N_IN], dst[1 << 20];
+    static uint64_t act_mem[N_IN];
+    struct matrix m = {.dtype = t, .n_in = N_IN, .tiles = mem};
+    m.n_out = (int)(mem_bytes / matrix_bytes(t, TILE_ROWS, N_IN)) * TILE_ROWS;
+    const size_t bytes = matrix_bytes(t, m.n_out, N_IN);
+    struct act a;
+    for (int i = 0; i < N_IN; i++)
+        x[i] = uniform();
+    act_init(&a, act_mem, 1, N_IN);
+    act_load(&a, new, pool, x, 1, N_IN);
+    struct times read = {0}, decode = {0};
+    struct read_job job = {mem, bytes, (int)(bytes >> 20), {0}};
+    for (int i = 0; i < ROUNDS; i++) {
+        uint64_t from = clock_us();
+        pool_run(pool, job.n_item, read_item, &job);
+        record(&read, from);
+        from = clock_us();
+        matmul(dst, (size_t)m.n_out, &m, &a, new, pool);
+        record(&decode, from);
+    }
+    const double gb = (double)bytes * 1e-9;
+    printf("%-7s %-5s decode  %d threads  %6.1f GB/s (slowest %5.1f)  plain read %5.1f "
+           "(%5.1f)  %3.0f %%\n",
+           isa_now, dtype_find(t)->name, pool_threads(pool), gb / decode.min,
+           gb / decode.max, gb / read.min, gb / read.max, 100 * read.min / decode.min);
+}
+
+static void bench_prefill(enum dtype t, struct pool *pool, uint8_t *mem, int n_tok)
+{
+    enum { N = 2048, ROUNDS = 7 };
+    const size_t n_x = (size_t)n_tok * N;
+    float *x = mem_array(n_x, sizeof *x), *dst = mem_array(n_x, sizeof *dst);
+    void *act_mem = mem_array(1, act_bytes(n_tok, N));
+    struct matrix m = {.dtype = t, .n_in = N, .n_out = N, .tiles = mem};
+    struct act a;
+    for (size_t i = 0; i < n_x; i++)
+        x[i] = uniform();
+    act_init(&a, act_mem, n_tok, N);
+    struct times time = {0}, load = {0};
+    for (int i = 0; i < ROUNDS; i++) {
+        uint64_t from = clock_us();
+        act_load(&a, new, pool, x, n_tok, N);
+        record(&load, from);
+        from = clock_us();
+        matmul(dst, N, &m, &a, new, pool);
+        record(&time, from);
+    }
+    const double mac = (double)N * N * n_tok * 1e-9;
+    printf(
+        "%-7s %-5s %3d tok %d threads  %6.1f GMAC/s (slowest %5.1f)  act_load %.2f ms\n",
+        isa_now, dtype_find(t)->name, n_tok, pool_threads(pool), mac / time.min,
+        mac / time.max, load.min * 1e3);
+    mem_free(x);
+    mem_free(dst);
+    mem_free(act_mem);
+}
+
+static int bench(const char *only)
+{
+    const size_t mem_bytes = (size_t)256 << 20;
+    const size_t part = (size_t)8 << 20;
+    uint8_t *mem = mem_pages(mem_bytes);
+    if (!mem)
+        return 1;
+    for (size_t i = 0; i < sizeof bench_types / sizeof *bench_types; i++) {
+        const enum dtype t = bench_types[i];
+        if (only && strcmp(only, dtype_find(t)->name))
+            continue;
+        /* Random bytes in tile order are random codes; scales come from real blocks. */
+        const size_t tile_block = (size_t)dtype_find(t)->block_bytes * TILE_ROWS;
+        uint8_t block[256];
+        for (size_t b = 0; b < part / tile_block; b++)
+            for (int r = 0; r < TILE_ROWS; r++) {
+                dtype_random(t, block, 1, rnd(), 0.02f);
+                tile_put(t, mem + b * tile_block, block, r);
+            }
+        const size_t unit = part / tile_block * tile_block;
+        for (size_t at = unit; at < mem_bytes; at += unit)
+            memcpy(mem + at, mem, mem_bytes - at < unit ? mem_bytes - at : unit);
+        for (int n_thread = 1; n_thread <= 2; n_thread++) {
+            struct pool *pool;
+            if (pool_open(&pool, n_thread, NULL))
+                return 1;
+            bench_decode(t, pool, mem, mem_bytes);
+            bench_prefill(t, pool, mem, 4);
+            bench_prefill(t, pool, mem, 512);
+            pool_close(pool);
+        }
+    }
+    mem_pages_free(mem, mem_bytes);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    enum cpu_isa limit = cpu_detect();
+    const char *only = NULL;
+    int timing = 0;
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--bench"))
+            timing = 1;
+        else if (!strncmp(argv[i], "--type=", 7))
+            only = argv[i] + 7;
+        else if (strncmp(argv[i], "--cpu=", 6) || !cpu_isa_parse(&limit, argv[i] + 6)) {
+            fprintf(stderr, "usage: %s [--bench] [--cpu=c|avx2|avx512] [--type=Q4_K]\n",
+                    argv[0]);
+            return 2;
+        }
+    }
+    ref = tensor_kernels_for(CPU_ISA_C);
+    if (timing) {
+        new = tensor_kernels_for(limit);
+        isa_now = cpu_isa_name(limit);
+        return bench(only);
+    }
+    for (int isa = 0; isa <= (int)limit && isa <= (int)cpu_detect(); isa++) {
+        new = tensor_kernels_for((enum cpu_isa)isa);
+        isa_now = cpu_isa_name((enum cpu_isa)isa);
+        for (size_t i = 0; i < sizeof check / sizeof *check; i++)
+            for (int round = 0; round < 8; round++)
+                check[i].run();
+    }
+    printf("check_tensor: %s\n", failures ? "FAILED" : "ok");
+    return failures != 0;
+}
