@@ -28,7 +28,10 @@ bool mem_add(size_t *out, size_t a, size_t b)
 
 void *mem_array(size_t n, size_t size)
 {
-    return calloc(n ? n : 1, size);
+    size_t bytes;
+    if (!mem_mul(&bytes, n, size))
+        return NULL;
+    return calloc(1, bytes ? bytes : 1);
 }
 
 void *mem_resize(void *p, size_t n, size_t size)
