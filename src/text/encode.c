@@ -31,14 +31,14 @@ struct encoder {
     char *spaced;             // SentencePiece: the text with its spaces
 };
 
-static enum status no_memory(const struct encoder *e)
+static enum status encode_no_memory(const struct encoder *e)
 {
     return fail(e->err, STATUS_NO_MEMORY, "tokenizer: no memory for the text's tokens");
 }
 
-static enum status emit(struct encoder *e, int32_t id)
+static enum status emit_token(struct encoder *e, int32_t id)
 {
-    return tokens_push(e->out, id) ? STATUS_OK : no_memory(e);
+    return tokens_push(e->out, id) ? STATUS_OK : encode_no_memory(e);
 }
 
 /* Bytes that no token spells: byte tokens, else the unknown token.  Byte-level BPE has a
@@ -51,7 +51,7 @@ static enum status emit_bytes(struct encoder *e, const char *s, size_t n)
         if (id < 0)
             id = e->t->unk;
         if (id >= 0)
-            st = emit(e, id);
+            st = emit_token(e, id);
     }
     return st;
 }
@@ -60,7 +60,7 @@ static enum status merge_word(struct encoder *e, const char *s, size_t n)
 {
     const struct vocab *v = &e->t->vocab;
     if (!merge_reserve(&e->work, n))
-        return no_memory(e);
+        return encode_no_memory(e);
     struct merge_symbol *sym = e->work.sym;
     for (uint32_t i = 0, prev = 0, k; i < n; prev = i, i += k) {
         k = 1;
@@ -71,11 +71,11 @@ static enum status merge_word(struct encoder *e, const char *s, size_t n)
         sym[i] = (struct merge_symbol){prev, i + k, id, MERGE_NONE, -1};
     }
     if (!merge_run(&e->work, e->t, e->t->pair, s, n))
-        return no_memory(e);
+        return encode_no_memory(e);
     enum status st = STATUS_OK;
     for (uint32_t i = 0; !st && i < n; i = sym[i].next) {
         if (sym[i].id >= 0)
-            st = emit(e, sym[i].id);
+            st = emit_token(e, sym[i].id);
         else if (!v->bpe)
             st = emit_bytes(e, s + i, sym[i].next - i);
     }
@@ -100,13 +100,13 @@ static enum status encode_word(void *ctx, const char *s, size_t n)
     if (t->ignore_merges) {
         const int32_t id = vocab_find(&t->vocab, s, n);
         if (id >= 0)
-            return emit(e, id);
+            return emit_token(e, id);
     }
     struct cache_slot *slot = cache_find(e, s, n);
     if (slot && slot->n == n && !memcmp(slot->word, s, n)) {
         enum status st = STATUS_OK;
         for (uint32_t i = 0; !st && i < slot->n_token; i++)
-            st = emit(e, e->out->id[slot->at + i]);
+            st = emit_token(e, e->out->id[slot->at + i]);
         return st;
     }
     const size_t at = e->out->n;
@@ -179,7 +179,7 @@ static enum status encode_text(struct encoder *e, const char *text, size_t n,
             st = t->vocab.bpe ? encode_bpe(e, text + i, at - i)
                               : encode_spm(e, text + i, at - i);
         if (!st && id >= 0)
-            st = emit(e, id);
+            st = emit_token(e, id);
         i = at + len;
     }
     return st;
@@ -213,13 +213,13 @@ enum status tokenizer_encode(const struct tokenizer *t, struct tokens *out,
                     (int)ENCODE_BYTES_MAX);
     struct encoder e = {.t = t, .out = out, .err = err};
     const size_t before = out->n;
-    enum status st = encoder_open(&e, n) ? STATUS_OK : no_memory(&e);
+    enum status st = encoder_open(&e, n) ? STATUS_OK : encode_no_memory(&e);
     if (!st && flags & TOKENIZER_ADD && t->add_bos && t->bos >= 0)
-        st = emit(&e, t->bos);
+        st = emit_token(&e, t->bos);
     if (!st)
         st = encode_text(&e, text, n, mark, flags);
     if (!st && flags & TOKENIZER_ADD && t->add_eos && t->eos >= 0)
-        st = emit(&e, t->eos);
+        st = emit_token(&e, t->eos);
     if (st)
         out->n = before;
     encoder_close(&e);

@@ -13,7 +13,7 @@
 /* A hash table that a file has filled with collisions would make opening slow. */
 enum { PROBE_MAX = 4096 };
 
-static const char *string_at(const struct vocab_strings *a, int32_t i, size_t *n)
+static const char *vocab_string(const struct vocab_strings *a, int32_t i, size_t *n)
 {
     *n = a->at[i + 1] - a->at[i];
     return a->data + a->at[i];
@@ -21,12 +21,12 @@ static const char *string_at(const struct vocab_strings *a, int32_t i, size_t *n
 
 const char *vocab_text(const struct vocab *v, int32_t id, size_t *n)
 {
-    return string_at(&v->text, id, n);
+    return vocab_string(&v->text, id, n);
 }
 
 const char *vocab_piece(const struct vocab *v, int32_t id, size_t *n)
 {
-    return string_at(&v->piece, id, n);
+    return vocab_string(&v->piece, id, n);
 }
 
 /* ---- the table of words ---- */
