@@ -233,6 +233,12 @@ const struct gguf_tensor *gguf_tensor_at(const struct gguf *g, int i)
     return &g->slot[i].t;
 }
 
+int gguf_tensor_index(const struct gguf *g, const struct gguf_tensor *t)
+{
+    const size_t at = (size_t)((const uint8_t *)t - (const uint8_t *)&g->slot[0].t);
+    return (int)(at / sizeof *g->slot);
+}
+
 const struct gguf_tensor *gguf_tensor_find(const struct gguf *g, const char *name)
 {
     int lo = 0, hi = g->n_tensors;
@@ -270,6 +276,7 @@ enum status gguf_guard(struct gguf *g, enum status (*fn)(void *ctx, struct error
     enum status st = guard_check(g, err);
     if (st)
         return st;
+    gguf_bus_ready();
     st = fn(ctx, err);
     const enum status bus = guard_check(g, err);
     return bus ? bus : st;

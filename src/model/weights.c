@@ -84,7 +84,7 @@ static const struct gguf_tensor *find_tensor(struct weights *w, const char *name
 {
     const struct gguf_tensor *t = gguf_tensor_find(w->g, name);
     if (t)
-        w->bound[t - gguf_tensor_at(w->g, 0)] = true;
+        w->bound[gguf_tensor_index(w->g, t)] = true;
     return t;
 }
 
