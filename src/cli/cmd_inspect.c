@@ -199,7 +199,7 @@ static json_t *json_element(const struct gguf *g, int i, uint64_t j)
     return real ? real : json_null();
 }
 
-static json_t *json_value(const struct gguf *g, int i)
+static json_t *metadata_json(const struct gguf *g, int i)
 {
     if (gguf_kv_type(g, i) != GGUF_ARR)
         return json_element(g, i, 0);
@@ -219,7 +219,7 @@ static json_t *json_key_value(const struct gguf *g)
     for (int i = 0; i < gguf_n_kv(g); i++) {
         const char *key = gguf_kv_key(g, i);
         json_t *name = json_text(key, strlen(key));
-        json_object_set_new(o, name ? json_string_value(name) : "", json_value(g, i));
+        json_object_set_new(o, name ? json_string_value(name) : "", metadata_json(g, i));
         json_decref(name);
     }
     return o;

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -28,9 +29,21 @@ struct bus_range {
 
 static _Atomic(struct bus_range *) bus_ranges;
 static pthread_mutex_t bus_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_once_t bus_once = PTHREAD_ONCE_INIT;
 static struct sigaction bus_before;
 static uintptr_t bus_page;
+
+/* Zero pages over [from, end).  The bare system call where there is one: a signal
+ * handler should not run what a sanitizer or a library wraps around mmap. */
+static bool bus_zero(uintptr_t from, uintptr_t end)
+{
+    const int prot = PROT_READ;
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
+#ifdef SYS_mmap
+    return syscall(SYS_mmap, from, end - from, prot, flags, -1, 0) != -1;
+#else
+    return mmap((void *)from, end - from, prot, flags, -1, 0) != MAP_FAILED;
+#endif
+}
 
 static bool bus_repair(uintptr_t at)
 {
@@ -38,10 +51,7 @@ static bool bus_repair(uintptr_t at)
         const uintptr_t start = atomic_load(&r->start), end = atomic_load(&r->end);
         if (at < start || at >= end || atomic_load(&r->start) != start)
             continue;
-        const uintptr_t from = at & ~(bus_page - 1);
-        void *p = mmap((void *)from, end - from, PROT_READ,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
-        if (p == MAP_FAILED)
+        if (!bus_zero(at & ~(bus_page - 1), end))
             return false;
         atomic_store(&r->faulted, true);
         return true;
@@ -72,19 +82,25 @@ static void bus_handler(int sig, siginfo_t *info, void *context)
     errno = saved;
 }
 
-static void bus_install(void)
+/* Again whenever it matters, because a library may have set a handler of its own. */
+void gguf_bus_ready(void)
 {
-    bus_page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    struct sigaction sa = {.sa_sigaction = bus_handler,
-                           .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    sigemptyset(&sa.sa_mask);
-    sigaction(SIGBUS, NULL, &bus_before);
-    sigaction(SIGBUS, &sa, NULL);
+    struct sigaction now,
+        ours = {.sa_sigaction = bus_handler, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    pthread_mutex_lock(&bus_lock);
+    sigaction(SIGBUS, NULL, &now);
+    if (!(now.sa_flags & SA_SIGINFO) || now.sa_sigaction != bus_handler) {
+        bus_page = (uintptr_t)sysconf(_SC_PAGESIZE);
+        bus_before = now;
+        sigemptyset(&ours.sa_mask);
+        sigaction(SIGBUS, &ours, NULL);
+    }
+    pthread_mutex_unlock(&bus_lock);
 }
 
 static struct bus_range *bus_watch(const void *p, size_t n)
 {
-    pthread_once(&bus_once, bus_install);
+    gguf_bus_ready();
     pthread_mutex_lock(&bus_lock);
     struct bus_range *r = atomic_load(&bus_ranges);
     while (r && atomic_load(&r->start))

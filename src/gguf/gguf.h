@@ -65,7 +65,7 @@ int gguf_n_files(const struct gguf *g);
 int gguf_n_tensors(const struct gguf *g);
 const struct gguf_tensor *gguf_tensor_at(const struct gguf *g, int i);
 const struct gguf_tensor *gguf_tensor_find(const struct gguf *g,
-                                           const char *name); // or NULL
+                                           const char *name);             // or NULL
 int gguf_tensor_index(const struct gguf *g, const struct gguf_tensor *t); // its position
 
 /* Tell the kernel that the pages of a tensor are not needed any more. */

@@ -46,6 +46,8 @@ enum status gguf_file_fill(struct gguf_file *f, size_t n, struct error *err);
 /* The metadata end at n: give back what was reserved behind. */
 void gguf_file_trim(struct gguf_file *f, size_t n);
 void gguf_file_close(struct gguf_file *f);
+/* The handler of SIGBUS is ours. */
+void gguf_bus_ready(void);
 /* The mapping has raised SIGBUS; since then it reads as zero. */
 bool gguf_file_faulted(const struct gguf_file *f);
 void gguf_file_drop(const struct gguf_file *f, const uint8_t *p, size_t n);

@@ -77,8 +77,8 @@ struct gguf_shown gguf_show(const char *s, size_t n)
 }
 
 /* A name of 1..max bytes without 0 bytes; a terminated copy. */
-static enum status parse_name(struct parse *p, const char **out, size_t max,
-                              const char *what, uint64_t i)
+static enum status take_name(struct parse *p, const char **out, size_t max,
+                             const char *what, uint64_t i)
 {
     const uint64_t n = cursor_u64(&p->c);
     if (!p->c.failed && (n == 0 || n > max))
@@ -132,11 +132,12 @@ static enum status parse_header(struct parse *p, uint64_t *n_kv)
     enum { TENSOR_BYTES = 8 + 1 + 4 + 8 + 4 + 8, KV_BYTES = 8 + 1 + 4 + 1 };
     if (p->n_tensors > GGUF_TENSOR_MAX || p->n_tensors > c->left / TENSOR_BYTES)
         return fail(p->err, STATUS_BAD_FILE,
-                    "%s: %" PRIu64 " tensors claimed with %zu bytes left (at most %d)",
+                    "%s: truncated or malformed: %" PRIu64
+                    " tensors claimed with %zu bytes left (at most %d)",
                     p->path, p->n_tensors, c->left, GGUF_TENSOR_MAX);
     if (*n_kv > GGUF_KV_MAX || *n_kv > c->left / KV_BYTES)
         return fail(p->err, STATUS_BAD_FILE,
-                    "%s: %" PRIu64
+                    "%s: truncated or malformed: %" PRIu64
                     " metadata keys claimed with %zu bytes left (at most %d)",
                     p->path, *n_kv, c->left, GGUF_KV_MAX);
     return STATUS_OK;
@@ -185,17 +186,18 @@ static enum status parse_array(struct parse *p, struct gguf_kv *kv)
         return p->c.failed;
     const size_t least = kv->elem == GGUF_STR ? 8 : gguf_type_bytes(kv->elem);
     if (kv->count > GGUF_ARR_MAX || kv->count > p->c.left / least)
-        return fail(p->err, STATUS_BAD_FILE,
-                    "%s: key '%s': %" PRIu64
-                    " array elements claimed with %zu bytes left "
-                    "(at most %d)",
-                    p->path, key.s, kv->count, p->c.left, GGUF_ARR_MAX);
+        return fail(
+            p->err, STATUS_BAD_FILE,
+            "%s: key '%s': %" PRIu64
+            " array elements claimed with %zu bytes left (at most %d); truncated or "
+            "malformed",
+            p->path, key.s, kv->count, p->c.left, GGUF_ARR_MAX);
     return STATUS_OK;
 }
 
 static enum status parse_kv(struct parse *p, struct gguf_kv *kv, uint64_t i)
 {
-    enum status st = parse_name(p, &kv->key, GGUF_KEY_MAX, "metadata key", i);
+    enum status st = take_name(p, &kv->key, GGUF_KEY_MAX, "metadata key", i);
     if (!st)
         st = parse_type(p, kv->key, &kv->type);
     if (st)
@@ -308,7 +310,7 @@ static enum status parse_tensor(struct parse *p, struct gguf_slot *s, uint64_t i
 {
     struct cursor *c = &p->c;
     struct gguf_tensor *t = &s->t;
-    const enum status st = parse_name(p, &t->name, GGUF_NAME_MAX, "tensor", i);
+    const enum status st = take_name(p, &t->name, GGUF_NAME_MAX, "tensor", i);
     if (st)
         return st;
     const struct gguf_shown name = gguf_show(t->name, strlen(t->name));
