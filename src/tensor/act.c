@@ -4,38 +4,20 @@
 /* Values in a row that are worth handing to another thread. */
 enum { ACT_ITEM_MIN = 32768 };
 
-static size_t padded(size_t n, size_t unit)
-{
-    return (n + unit - 1) / unit * unit;
-}
-
-/* Each array starts at a multiple of 64 bytes. */
-static size_t act_array(size_t n, size_t size)
-{
-    return padded(n * size, 64);
-}
+_Static_assert(sizeof(struct act_block) == 64, "a block is a cache line");
 
 size_t act_bytes(int n_tok, int n_in)
 {
-    const size_t n = (size_t)n_tok * padded((size_t)n_in, 32);
-    return 63 + act_array(n, 1) + 2 * act_array(n / 32, sizeof(float)) +
-           act_array(n / 16, sizeof(int32_t)) + act_array(n / 32, sizeof(int32_t));
+    return 63 + (size_t)n_tok * (((size_t)n_in + 31) / 32) * sizeof(struct act_block);
 }
 
 void act_init(struct act *a, void *mem, int n_tok_cap, int n_in_cap)
 {
-    const size_t n = (size_t)n_tok_cap * padded((size_t)n_in_cap, 32);
     uint8_t *p = mem;
+    (void)n_tok_cap;
+    (void)n_in_cap;
     p += -(uintptr_t)p & 63;
-    *a = (struct act){.q = (int8_t *)p};
-    p += act_array(n, 1);
-    a->scale = (float *)(void *)p;
-    p += act_array(n / 32, sizeof(float));
-    a->mass = (float *)(void *)p;
-    p += act_array(n / 32, sizeof(float));
-    a->sum = (int32_t *)(void *)p;
-    p += act_array(n / 16, sizeof(int32_t));
-    a->sum32 = (int32_t *)(void *)p;
+    *a = (struct act){.blocks = (struct act_block *)(void *)p};
 }
 
 struct act_job {

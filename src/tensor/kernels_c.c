@@ -171,38 +171,35 @@ static void dot4(int32_t *sum, const uint8_t *w, const int8_t *q)
                   w[4 * r + 3] * q[3];
 }
 
-/* acc [16] += a decoded sub times block b of token t */
+/* acc [16] += a decoded sub times a block of activations */
 static void add_sub(float *acc, const struct format *f, const struct sub *s,
-                    const struct act *a, int t, int b)
+                    const struct act_block *x)
 {
-    const size_t at = (size_t)t * (size_t)(a->n_in / 32) + (size_t)b;
-    const int8_t *q = a->q + 32 * at;
     int32_t sum[2][TILE_ROWS] = {0};
     for (int v = 0; v < 8; v++)
-        dot4(sum[v / 4], s->w[v], q + 4 * v);
+        dot4(sum[v / 4], s->w[v], x->q + 4 * v);
     for (int r = 0; r < TILE_ROWS; r++) {
         float dot;
         if (f->n_scale == 2)
-            dot = (float)(sum[0][r] - f->offset * a->sum[2 * at]) * s->scale[0][r] +
-                  (float)(sum[1][r] - f->offset * a->sum[2 * at + 1]) * s->scale[1][r];
+            dot = (float)(sum[0][r] - f->offset * x->sum[0]) * s->scale[0][r] +
+                  (float)(sum[1][r] - f->offset * x->sum[1]) * s->scale[1][r];
         else
-            dot = (float)(sum[0][r] + sum[1][r] - f->offset * a->sum32[at]) *
-                  s->scale[0][r];
-        acc[r] += dot * a->scale[at];
+            dot = (float)(sum[0][r] + sum[1][r] - f->offset * x->sum32) * s->scale[0][r];
+        acc[r] += dot * x->scale;
         if (f->has_min)
-            acc[r] += s->min[r] * a->mass[at];
+            acc[r] += s->min[r] * x->mass;
     }
 }
 
 static void dot_blocks(const struct format *f, float *dst, size_t ld, int n_row,
                        const uint8_t *tile, const struct act *a, int tok, int n_tok)
 {
-    float acc[TILE_TOKENS][TILE_ROWS] = {{0}};
+    float acc[ACT_GROUP][TILE_ROWS] = {{0}};
     struct sub s;
     for (int b = 0; b < a->n_in / 32; b++) {
         f->decode(&s, tile + (size_t)(b / f->n_sub) * f->tile_block_bytes, b % f->n_sub);
         for (int t = 0; t < n_tok; t++)
-            add_sub(acc[t], f, &s, a, tok + t, b);
+            add_sub(acc[t], f, &s, act_at(a, tok + t, b));
     }
     for (int t = 0; t < n_tok; t++)
         memcpy(dst + (size_t)t * ld, acc[t], (size_t)n_row * sizeof *dst);
@@ -291,38 +288,36 @@ static int32_t round_even(float x)
     return bits - base;
 }
 
-static void quantize_c(const struct act *a, int tok)
+static void quantize_block(struct act_block *dst, const float *x)
 {
     /* Below this a reciprocal could overflow: the block is zero. */
     static const float tiny = 0x1p-120f;
-    const int n_block = a->n_in / 32;
-    for (int b = 0; b < n_block; b++) {
-        const size_t at = (size_t)tok * (size_t)n_block + (size_t)b;
-        const float *x = a->x + 32 * at;
-        uint32_t max_bits = 0;
-        for (int i = 0; i < 32; i++) {
-            uint32_t bits;
-            memcpy(&bits, x + i, sizeof bits);
-            bits &= 0x7fffffff;
-            max_bits = bits > max_bits ? bits : max_bits;
-        }
-        float max, scale, inverse;
-        memcpy(&max, &max_bits, sizeof max);
-        const int finite = max_bits < 0x7f800000, usable = finite && max >= tiny;
-        scale = usable ? max / 127.0f : finite ? 0.0f : NAN;
-        inverse = usable ? 127.0f / max : 0.0f;
-        int32_t sum[2] = {0, 0};
-        for (int i = 0; i < 32; i++) {
-            const int32_t q = usable ? round_even(x[i] * inverse) : 0;
-            a->q[32 * at + (size_t)i] = (int8_t)q;
-            sum[i / 16] += q;
-        }
-        a->sum[2 * at] = sum[0];
-        a->sum[2 * at + 1] = sum[1];
-        a->sum32[at] = sum[0] + sum[1];
-        a->scale[at] = scale;
-        a->mass[at] = scale * (float)a->sum32[at];
+    uint32_t max_bits = 0;
+    for (int i = 0; i < 32; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        bits &= 0x7fffffff;
+        max_bits = bits > max_bits ? bits : max_bits;
     }
+    float max;
+    memcpy(&max, &max_bits, sizeof max);
+    const int finite = max_bits < 0x7f800000, usable = finite && max >= tiny;
+    const float inverse = usable ? 127.0f / max : 0.0f;
+    *dst = (struct act_block){.scale = usable ? max / 127.0f : finite ? 0.0f : NAN};
+    for (int i = 0; usable && i < 32; i++) {
+        const int32_t q = round_even(x[i] * inverse);
+        dst->q[i] = (int8_t)q;
+        dst->sum[i / 16] += q;
+    }
+    dst->sum32 = dst->sum[0] + dst->sum[1];
+    dst->mass = dst->scale * (float)dst->sum32;
+}
+
+static void quantize_c(const struct act *a, int tok)
+{
+    const float *x = a->x + (size_t)tok * (size_t)a->n_in;
+    for (int b = 0; b < a->n_in / 32; b++)
+        quantize_block(act_at(a, tok, b), x + 32 * b);
 }
 
 static void rms_norm_c(float *dst, const float *x, const float *w, int n, float eps)

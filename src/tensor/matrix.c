@@ -120,7 +120,7 @@ static void matmul_item(void *ctx, int item, int thread)
     const struct matrix *m = job->m;
     const size_t tile_bytes = TILE_ROWS * row_bytes(m->dtype, m->n_in);
     const int64_t n_tile = n_tile_of(m);
-    const int64_t n_group = (job->a->n_tok + TILE_TOKENS - 1) / TILE_TOKENS;
+    const int64_t n_group = (job->a->n_tok + ACT_GROUP - 1) / ACT_GROUP;
     const int range = item % job->n_range, tok_range = item / job->n_range;
     const int tile0 = (int)(n_tile * range / job->n_range);
     const int tile1 = (int)(n_tile * (range + 1) / job->n_range);
@@ -128,8 +128,8 @@ static void matmul_item(void *ctx, int item, int thread)
     const int group1 = (int)(n_group * (tok_range + 1) / job->n_tok_range);
     (void)thread;
     for (int g = group0; g < group1; g++) {
-        const int tok = g * TILE_TOKENS, rest = job->a->n_tok - tok;
-        const int n_tok = rest < TILE_TOKENS ? rest : TILE_TOKENS;
+        const int tok = g * ACT_GROUP, rest = job->a->n_tok - tok;
+        const int n_tok = rest < ACT_GROUP ? rest : ACT_GROUP;
         for (int i = tile0; i < tile1; i++) {
             const int row = i * TILE_ROWS;
             const int n_row = m->n_out - row < TILE_ROWS ? m->n_out - row : TILE_ROWS;
@@ -148,7 +148,7 @@ static void matmul_split(struct matmul_job *job, int n_thread)
     const struct matrix *m = job->m;
     const size_t bytes = matrix_bytes(m->dtype, m->n_out, m->n_in);
     const size_t n_tile = (size_t)n_tile_of(m), threads = (size_t)n_thread;
-    const size_t n_group = ((size_t)job->a->n_tok + TILE_TOKENS - 1) / TILE_TOKENS;
+    const size_t n_group = ((size_t)job->a->n_tok + ACT_GROUP - 1) / ACT_GROUP;
     size_t n_range, n_tok_range = 1;
     if (n_group == 1) {
         n_range = bytes / STREAM_BYTES;

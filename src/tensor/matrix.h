@@ -39,16 +39,42 @@ void matrix_pack(struct matrix *m, const uint8_t *src, struct pool *pool);
 /* dst [n_in] <- dequantised row. */
 void matrix_row(const struct matrix *m, float *dst, int row);
 
+/* 32 activations of a token: one cache line. */
+struct act_block {
+    int8_t q[32];
+    float scale;    // largest magnitude / 127
+    float mass;     // scale * sum32
+    int32_t sum32;  // of q
+    int32_t sum[2]; // of q[0..15] and q[16..31]
+    int32_t unused[3];
+};
+
+/* Tokens are kept in groups of ACT_GROUP, the last group may be smaller.  A group is
+ * [n_in / 32][tokens of the group] blocks, so that a kernel walks all its tokens with one
+ * pointer. */
+enum { ACT_GROUP = 16 };
+
 /* Activations x [n_tok][n_in] prepared for products.  Memory is the caller's. */
 struct act {
     int n_tok, n_in;
     const float *x; // [n_tok][n_in], as given
-    int8_t *q;      // [n_tok][n_in]
-    float *scale;   // [n_tok][n_in / 32], the largest magnitude / 127
-    int32_t *sum;   // [n_tok][n_in / 16], sums of q over 16 values
-    int32_t *sum32; // [n_tok][n_in / 32], sums of q over 32 values
-    float *mass;    // [n_tok][n_in / 32], scale * sum32
+    struct act_block *blocks;
 };
+
+/* Tokens in the group of tok. */
+static inline int act_group(const struct act *a, int tok)
+{
+    const int rest = a->n_tok - tok / ACT_GROUP * ACT_GROUP;
+    return rest < ACT_GROUP ? rest : ACT_GROUP;
+}
+
+/* Block b of a token; the next one is act_group(a, tok) further. */
+static inline struct act_block *act_at(const struct act *a, int tok, int b)
+{
+    const int first = tok / ACT_GROUP * ACT_GROUP;
+    return a->blocks + (size_t)first * (size_t)(a->n_in / 32) +
+           (size_t)b * (size_t)act_group(a, tok) + (tok - first);
+}
 
 /* Bytes for act_init; n_in is rounded up to a multiple of 32. */
 size_t act_bytes(int n_tok, int n_in);

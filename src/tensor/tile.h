@@ -18,8 +18,7 @@
 enum {
     TILE_ROWS = 16,
     TILE_HALF = 2 * TILE_ROWS, // bytes of a half of all rows
-    TILE_WORD = 4 * TILE_ROWS, // bytes of a word of all rows
-    TILE_TOKENS = 16           // most tokens of one call of a dot kernel
+    TILE_WORD = 4 * TILE_ROWS  // bytes of a word of all rows
 };
 
 /* Put a file block of row r into a tile block, and take it out again. */

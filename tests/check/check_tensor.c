@@ -85,11 +85,7 @@ static struct act guarded_act(int n_tok, int n_in)
         .n_tok = n_tok,
         .n_in = n_in,
         .x = x,
-        .q = guarded(n),
-        .scale = guarded(n / 32 * sizeof(float)),
-        .sum = guarded(n / 16 * sizeof(int32_t)),
-        .sum32 = guarded(n / 32 * sizeof(int32_t)),
-        .mass = guarded(n / 32 * sizeof(float)),
+        .blocks = guarded(n / 32 * sizeof(struct act_block)),
     };
 }
 
@@ -97,19 +93,19 @@ static struct act guarded_act(int n_tok, int n_in)
  * below 2^24, so the result must be exact. */
 static void integer_act(struct act *a)
 {
-    const size_t n = (size_t)a->n_tok * (size_t)a->n_in;
-    memset(a->sum, 0, n / 16 * sizeof *a->sum);
-    memset(a->sum32, 0, n / 32 * sizeof *a->sum32);
-    for (size_t i = 0; i < n; i++) {
-        a->q[i] = (int8_t)(rnd() % 7) - 3;
-        a->sum[i / 16] += a->q[i];
-        a->sum32[i / 32] += a->q[i];
-        ((float *)a->x)[i] = (float)a->q[i];
-    }
-    for (size_t i = 0; i < n / 32; i++) {
-        a->scale[i] = 1;
-        a->mass[i] = (float)a->sum32[i];
-    }
+    for (int t = 0; t < a->n_tok; t++)
+        for (int b = 0; b < a->n_in / 32; b++) {
+            struct act_block *block = act_at(a, t, b);
+            float *x = (float *)a->x + (size_t)t * (size_t)a->n_in + 32 * b;
+            *block = (struct act_block){.scale = 1};
+            for (int i = 0; i < 32; i++) {
+                block->q[i] = (int8_t)(rnd() % 7) - 3;
+                block->sum[i / 16] += block->q[i];
+                x[i] = (float)block->q[i];
+            }
+            block->sum32 = block->sum[0] + block->sum[1];
+            block->mass = (float)block->sum32;
+        }
 }
 
 static void put_f16(uint8_t *p, float f)
@@ -177,9 +173,10 @@ static void compare_row(const char *name, int exact, int is_float, const float *
     for (int t = 0; t < n_tok; t++) {
         double sum = 0, magnitude = 0;
         for (int i = 0; i < n_in; i++) {
-            const size_t at = (size_t)(tok + t) * (size_t)n_in + (size_t)i;
+            const struct act_block *block = is_float ? NULL : act_at(a, tok + t, i / 32);
             const double x =
-                is_float ? (double)a->x[at] : (double)a->scale[at / 32] * a->q[at];
+                is_float ? (double)a->x[(size_t)(tok + t) * (size_t)n_in + (size_t)i]
+                         : (double)block->scale * block->q[i % 32];
             sum += (double)w[i] * x;
             magnitude += (double)size[i] * fabs(x);
         }
@@ -195,9 +192,9 @@ static void check_dot(const char *name, dot_fn *dot, enum dtype t, int n_in, int
     const struct dtype_traits *traits = dtype_find(t);
     const int n_block = n_in / traits->block_elems, is_float = traits->block_elems == 1;
     const size_t bytes = (size_t)traits->block_bytes;
-    const int n_row = 1 + (int)(rnd() % TILE_ROWS),
-              n_tok = 1 + (int)(rnd() % TILE_TOKENS);
-    const int tok = (int)(rnd() % 3);
+    const int n_row = 1 + (int)(rnd() % TILE_ROWS), n_tok = 1 + (int)(rnd() % ACT_GROUP);
+    const int tok =
+        (int)(rnd() % 2) * ACT_GROUP + (int)(rnd() % (uint64_t)(ACT_GROUP + 1 - n_tok));
     struct act a = guarded_act(tok + n_tok, n_in);
     if (exact)
         integer_act(&a);
@@ -262,12 +259,22 @@ CHECK_DOT(q6_k, DTYPE_Q6_K)
 
 /* ---- the others ---- */
 
-static int same_floats(const float *a, const float *b, size_t n)
+static int same_float(float a, float b)
 {
-    for (size_t i = 0; i < n; i++)
-        if (memcmp(a + i, b + i, sizeof *a) && !(isnan(a[i]) && isnan(b[i])))
-            return 0;
-    return 1;
+    return !memcmp(&a, &b, sizeof a) || (isnan(a) && isnan(b));
+}
+
+static void check_block(const struct act_block *block, const float *x)
+{
+    const double s = (double)block->scale;
+    int finite = 1;
+    for (int i = 0; i < 32; i++)
+        finite &= isfinite(x[i]) != 0;
+    if (finite != (isfinite(s) != 0))
+        complain("quantize", "non-finite block without a NaN scale", 32);
+    for (int i = 0; finite && i < 32; i++)
+        if (fabs((double)x[i] - s * block->q[i]) > 0.5001 * s + 0x1p-120)
+            complain("quantize", "rounding error above half a step", 32);
 }
 
 static void check_quantize(void)
@@ -290,22 +297,16 @@ static void check_quantize(void)
         ref->quantize(&a, t);
         new->quantize(&b, t);
     }
-    if (memcmp(a.q, b.q, n) || memcmp(a.sum, b.sum, n / 16 * sizeof *a.sum) ||
-        memcmp(a.sum32, b.sum32, n / 32 * sizeof *a.sum32))
-        complain("quantize", "integers differ", n_in);
-    if (!same_floats(a.scale, b.scale, n / 32) || !same_floats(a.mass, b.mass, n / 32))
-        complain("quantize", "scales differ", n_in);
-    for (size_t i = 0; i < n; i++) {
-        const float *block = x + i / 32 * 32;
-        int finite = 1;
-        for (int j = 0; j < 32; j++)
-            finite &= isfinite(block[j]) != 0;
-        const double s = (double)b.scale[i / 32];
-        if (finite != (isfinite(s) != 0))
-            complain("quantize", "non-finite block without a NaN scale", n_in);
-        else if (finite && fabs((double)x[i] - s * b.q[i]) > 0.5001 * s + 0x1p-120)
-            complain("quantize", "rounding error above half a step", n_in);
-    }
+    for (int t = 0; t < n_tok; t++)
+        for (int i = 0; i < n_in / 32; i++) {
+            const struct act_block *p = act_at(&a, t, i), *q = act_at(&b, t, i);
+            if (memcmp(p->q, q->q, sizeof p->q) ||
+                memcmp(p->sum, q->sum, sizeof p->sum) || p->sum32 != q->sum32)
+                complain("quantize", "integers differ", n_in);
+            if (!same_float(p->scale, q->scale) || !same_float(p->mass, q->mass))
+                complain("quantize", "scales differ", n_in);
+            check_block(q, x + (size_t)t * (size_t)n_in + 32 * i);
+        }
     release_all();
 }
 
@@ -386,20 +387,23 @@ struct read_job {
     uint64_t sum[256];
 };
 
+/* Vectors of 16 bytes: half of them in flight already outrun memory. */
 static void read_item(void *ctx, int item, int thread)
 {
+    typedef uint64_t vec __attribute__((vector_size(16)));
     struct read_job *job = ctx;
-    const size_t unit = job->bytes / 64, lo = unit * (size_t)item / (size_t)job->n_item;
+    const size_t unit = job->bytes / 128, lo = unit * (size_t)item / (size_t)job->n_item;
     const size_t hi = unit * (size_t)(item + 1) / (size_t)job->n_item;
-    uint64_t sum[8] = {0};
-    for (size_t i = lo; i < hi; i++) {
-        uint64_t w[8];
-        memcpy(w, job->p + 64 * i, 64);
-        for (int k = 0; k < 8; k++)
-            sum[k] += w[k];
+    const vec *p = (const vec *)(const void *)job->p;
+    vec a = {0}, b = a, c = a, d = a;
+    for (size_t i = 8 * lo; i < 8 * hi; i += 8) {
+        a += p[i] ^ p[i + 4];
+        b += p[i + 1] ^ p[i + 5];
+        c += p[i + 2] ^ p[i + 6];
+        d += p[i + 3] ^ p[i + 7];
     }
-    for (int k = 0; k < 8; k++)
-        job->sum[thread] += sum[k];
+    a += b + c + d;
+    job->sum[thread] += a[0] + a[1];
 }
 
 struct times {
@@ -445,7 +449,7 @@ static void bench_decode(enum dtype t, struct pool *pool, uint8_t *mem, size_t m
 
 static void bench_prefill(enum dtype t, struct pool *pool, uint8_t *mem, int n_tok)
 {
-    enum { N = 2048, ROUNDS = 7 };
+    enum { N = 2048, ROUNDS = 15 };
     const size_t n_x = (size_t)n_tok * N;
     float *x = mem_array(n_x, sizeof *x), *dst = mem_array(n_x, sizeof *dst);
     void *act_mem = mem_array(1, act_bytes(n_tok, N));
