@@ -118,7 +118,7 @@ static bool value_f64(const struct gguf_kv *kv, uint64_t j, double *out)
 
 static struct gguf_str string_at(const uint8_t *p)
 {
-    return (struct gguf_str){.s = (const char *)p + 8, .n = (size_t)gguf_le(p, 8)};
+    return (struct gguf_str){.s = (const char *)p + 8, .n = (size_t)gguf_le64(p)};
 }
 
 bool gguf_kv_elem_int(const struct gguf *g, int i, uint64_t j, int64_t *out)
@@ -138,7 +138,7 @@ bool gguf_kv_elem_str(const struct gguf *g, int i, uint64_t j, struct gguf_str *
         return false;
     const uint8_t *p = kv->value;
     for (; j > 0; j--)
-        p += 8 + gguf_le(p, 8);
+        p += 8 + gguf_le64(p);
     *out = string_at(p);
     return true;
 }
@@ -278,7 +278,7 @@ enum status gguf_strings_open(struct gguf_strings *out, const struct gguf *g,
     const uint8_t *p = kv->value;
     for (size_t i = 0; i < out->n; i++) {
         out->at[i] = p;
-        p += 8 + gguf_le(p, 8);
+        p += 8 + gguf_le64(p);
     }
     return STATUS_OK;
 }

@@ -103,6 +103,14 @@ struct gguf_shown {
 };
 struct gguf_shown gguf_show(const char *s, size_t n);
 
+/* Little endian; written out so that compilers make it one load. */
+static inline uint64_t gguf_le64(const uint8_t *p)
+{
+    return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 |
+           (uint64_t)p[3] << 24 | (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40 |
+           (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
+}
+
 /* The n bytes at p, little endian. */
 static inline uint64_t gguf_le(const uint8_t *p, size_t n)
 {

@@ -55,7 +55,8 @@ static uint64_t cursor_int(struct cursor *c, size_t n)
 
 static uint64_t cursor_u64(struct cursor *c)
 {
-    return cursor_int(c, 8);
+    const uint8_t *p = cursor_take(c, 8);
+    return p ? gguf_le64(p) : 0;
 }
 
 static uint32_t cursor_u32(struct cursor *c)
