@@ -12,7 +12,7 @@
 
 struct tokenizer;
 
-enum { MERGE_NONE = UINT32_MAX };
+#define MERGE_NONE UINT32_MAX
 
 struct merge_symbol {
     uint32_t prev, next; // offsets; next of the last symbol is the word's length
