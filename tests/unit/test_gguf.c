@@ -88,6 +88,7 @@ static void test_tensors(void **state)
     assert_int_equal(t->data[23], 24);
     t = gguf_tensor_find(g, "w.q8_0");
     assert_int_equal(t->bytes, 34);
+    assert_int_equal(gguf_tensor_index(g, t), 1);
     assert_int_equal(t->data[0], 50);
     t = gguf_tensor_find(g, "w.f16");
     assert_int_equal(t->bytes, 10);
@@ -443,6 +444,10 @@ static void test_tensor_shapes(void **state)
         one_tensor("t", 4, wraps[i], 8, 0);
         REFUSED(BAD_FILE, "size overflows");
     }
+    /* 2^63 values of 1.125 bits: the bytes fit, the number of values does not. */
+    static const uint64_t many[] = {128, 1ull << 56};
+    one_tensor("t", 2, many, 41, 0);
+    REFUSED(BAD_FILE, "size overflows");
     static const uint64_t rows[] = {48, 1};
     one_tensor("t", 2, rows, 8, 0);
     REFUSED(BAD_FILE, "tensor 't': rows of 48 values, but Q8_0 has blocks of 32");
@@ -558,6 +563,13 @@ static void test_truncation(void **state)
 {
     (void)state;
     im_valid(&im);
+    for (size_t n = 0; n < im.n; n++)
+        assert_false(damaged(n));
+    assert_true(damaged(im.n));
+    /* The same where nothing behind the metadata could notice. */
+    im_head(&im, 3, 0, 2);
+    im_int(&im, "int", T_U64, 0, 8);
+    im_key(&im, "text", T_STR), im_text(&im, "abc");
     for (size_t n = 0; n < im.n; n++)
         assert_false(damaged(n));
     assert_true(damaged(im.n));
