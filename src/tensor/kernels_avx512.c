@@ -231,6 +231,7 @@ INLINE __m512 dot_sub(const struct format f, const struct sub *s,
  * these, 36 with).  Reading ahead of the matrix is harmless. */
 INLINE void prefetch(const uint8_t *p, size_t bytes)
 {
+#pragma GCC unroll 16
     for (size_t i = 0; i < bytes; i += 64)
         _mm_prefetch((const char *)p + 4096 + i, _MM_HINT_T0);
 }
