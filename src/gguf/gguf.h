@@ -2,8 +2,9 @@
  *
  * The file is mapped read-only.  Everything that this interface returns was checked:
  * counts against the bytes left, strings inside the file, types, every tensor inside its
- * file, unique names.  Pointers live as long as the gguf.  If the file shrinks while it
- * is mapped, gguf_guard() turns the SIGBUS into an error.
+ * file, unique names.  Pointers live as long as the gguf.  Metadata and names are private
+ * copies; only reading tensor data can meet a file that has shrunk since: the lost pages
+ * then read as zero, and gguf_guard() turns that into an error.
  *
  * Shapes here are GGUF's: ne[0] is contiguous.  Everywhere else shapes are C order. */
 #ifndef GGUF_GGUF_H

@@ -30,7 +30,7 @@ static char dir[] = "/tmp/turbine-gguf-XXXXXX";
 
 static const char *in_dir(const char *name)
 {
-    static char path[4][200];
+    static char path[4][400];
     static int turn;
     char *p = path[turn++ % 4];
     snprintf(p, sizeof path[0], "%s/%s", dir, name);
@@ -372,7 +372,7 @@ static void test_split(void **state)
 static void test_split_refused(void **state)
 {
     (void)state;
-    char first[200];
+    char first[400];
     snprintf(first, sizeof first, "%s", in_dir("m-00001-of-00003.gguf"));
     save_split();
     REFUSED(in_dir("m-00002-of-00003.gguf"), BAD_FILE,
