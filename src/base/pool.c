@@ -10,9 +10,9 @@
 
 #include "base/mem.h"
 
-/* About 20 us of pauses on a 3 GHz core: longer than the gap between two operators of
+/* Some 100 us of pauses on a 3 GHz core: longer than the gap between two operators of
  * a layer, short enough that an idle engine or a busy machine gets the CPU back. */
-enum { SPIN_MAX = 600, THREAD_MAX = 256 };
+enum { SPIN_MAX = 4000, THREAD_MAX = 256 };
 
 struct pool {
     int n_thread;

@@ -1,0 +1,182 @@
+/* test_context.c - a cache that was cut back gives the bits of one that never held more.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "gguf/gguf.h"
+#include "model/model.h"
+
+/* Last: it defines a macro fail(). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+enum { CTX = 448 };
+
+static struct pool *pool;
+static struct model *model;
+static int32_t tokens[2 * CTX];
+
+static int setup(void **state)
+{
+    (void)state;
+    struct error err;
+    struct gguf *g;
+    if (gguf_open(&g, "tests/golden/llama.gguf", &err) || pool_open(&pool, 2, &err) ||
+        model_open(&model, g, pool, CPU_ISA_COUNT - 1, &err)) {
+        fprintf(stderr, "%s\n", err.text);
+        return 1;
+    }
+    gguf_close(g);
+    for (int i = 0; i < 2 * CTX; i++)
+        tokens[i] =
+            (int32_t)(rng_at(11, (uint64_t)i) % (uint64_t)model_hparams(model)->n_vocab);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    model_close(model);
+    pool_close(pool);
+    return 0;
+}
+
+static struct context *open_context(const char *kv)
+{
+    struct context_options o = {.n_ctx = CTX, .n_batch = 100};
+    struct context *c = NULL;
+    struct error err;
+    assert_int_equal(kv_types_parse(&o.kv, kv, &err), STATUS_OK);
+    assert_int_equal(context_open(&c, model, &o, &err), STATUS_OK);
+    return c;
+}
+
+static void append(struct context *c, const int32_t *t, int n)
+{
+    struct error err;
+    const float *logits;
+    assert_int_equal(context_eval(c, t, n, 1, &logits, &err), STATUS_OK);
+}
+
+/* The next logits of c equal those of a context that only ever saw all[0..n). */
+static void assert_same_next(struct context *c, const char *kv, const int32_t *all, int n)
+{
+    struct error err;
+    const float *warm, *cold;
+    struct context *fresh = open_context(kv);
+    assert_int_equal(context_pos(c), n);
+    assert_int_equal(context_eval(fresh, all, n, 1, &cold, &err), STATUS_OK);
+    assert_int_equal(context_eval(fresh, tokens, 1, 1, &cold, &err), STATUS_OK);
+    assert_int_equal(context_eval(c, tokens, 1, 1, &warm, &err), STATUS_OK);
+    assert_memory_equal(warm, cold,
+                        sizeof(float) * (size_t)model_hparams(model)->n_vocab);
+    context_close(fresh);
+}
+
+static const char *const kinds[] = {"f32",    "f16",    "turbo8",     "turbo4",
+                                    "turbo3", "turbo2", "f16/turbo3", "turbo4/f16"};
+enum { N_KIND = sizeof kinds / sizeof *kinds };
+
+static void test_rewind_within_the_page(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_KIND; i++) {
+        struct context *c = open_context(kinds[i]);
+        append(c, tokens, 310);
+        assert_int_equal(context_rewind(c, 300), 300);
+        assert_same_next(c, kinds[i], tokens, 300);
+        context_close(c);
+    }
+}
+
+static void test_rewind_to_a_mark(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_KIND; i++) {
+        const bool exact = i < 2;
+        struct context *c = open_context(kinds[i]);
+        append(c, tokens, 210);
+        context_mark(c);
+        append(c, tokens + CTX, 200); // another continuation, across pages
+        assert_int_equal(context_rewind(c, 250), exact ? 250 : 210);
+        if (exact)
+            assert_int_equal(context_rewind(c, 210), 210);
+        append(c, tokens + 210, 130);
+        assert_same_next(c, kinds[i], tokens, 340);
+        context_close(c);
+    }
+}
+
+static void test_rewind_without_a_mark_starts_over(void **state)
+{
+    (void)state;
+    struct context *c = open_context("turbo4");
+    append(c, tokens, 300);
+    assert_int_equal(context_rewind(c, 100), 0);
+    assert_int_equal(context_pos(c), 0);
+    append(c, tokens, 70);
+    assert_same_next(c, "turbo4", tokens, 70);
+    context_close(c);
+}
+
+static void test_bad_calls_change_nothing(void **state)
+{
+    (void)state;
+    struct error err;
+    struct context *c = open_context("turbo4");
+    append(c, tokens, 200);
+    const int32_t bad[] = {1, 2, model_hparams(model)->n_vocab}, negative[] = {-1};
+    assert_int_equal(context_eval(c, bad, 3, 0, NULL, &err), STATUS_BAD_ARG);
+    assert_non_null(strstr(err.text, "token 2"));
+    assert_int_equal(context_eval(c, negative, 1, 0, NULL, &err), STATUS_BAD_ARG);
+    assert_int_equal(context_eval(c, tokens, CTX - 199, 0, NULL, &err), STATUS_BAD_ARG);
+    assert_non_null(strstr(err.text, "--ctx"));
+    assert_int_equal(context_eval(c, tokens, 0, 0, NULL, &err), STATUS_BAD_ARG);
+    assert_same_next(c, "turbo4", tokens, 200);
+    append(c, tokens, CTX - 201); // exactly full
+    context_close(c);
+}
+
+static void test_memory_is_what_the_types_need(void **state)
+{
+    (void)state;
+    const struct hparams *hp = model_hparams(model);
+    const size_t rows = (size_t)hp->n_layer * (size_t)hp->n_head_kv;
+    const size_t d = (size_t)hp->head_dim, pages = CTX / 64;
+    for (int i = 0; i < N_KIND; i++) {
+        struct context_options o = {.n_ctx = CTX};
+        struct context_memory plan;
+        struct error err;
+        struct context *c = open_context(kinds[i]);
+        assert_int_equal(kv_types_parse(&o.kv, kinds[i], &err), STATUS_OK);
+        assert_int_equal(context_plan(&plan, model, &o, &err), STATUS_OK);
+        const struct context_memory m = context_memory(c);
+        const size_t row = tq_row_bytes(o.kv.k, (int)d) + tq_row_bytes(o.kv.v, (int)d);
+        assert_int_equal(m.pages, pages * 64 * rows * row);
+        assert_int_equal(plan.pages, m.pages);
+        assert_int_equal(plan.exact, m.exact);
+        /* 192 rows of tail and open page; sinks: a tile of 16 keys, 4 values. */
+        const size_t k = tq_type_compressed(o.kv.k) ? (192 + 16) * 2 * d : 0;
+        const size_t v = tq_type_compressed(o.kv.v) ? (192 + 4) * 2 * d : 0;
+        assert_in_range(m.exact, rows * (k + v),
+                        rows * (k + v) + 64 * (size_t)hp->n_layer);
+        context_close(c);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rewind_within_the_page),
+        cmocka_unit_test(test_rewind_to_a_mark),
+        cmocka_unit_test(test_rewind_without_a_mark_starts_over),
+        cmocka_unit_test(test_bad_calls_change_nothing),
+        cmocka_unit_test(test_memory_is_what_the_types_need),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
