@@ -10,6 +10,7 @@ import json
 import pathlib
 import random
 import sys
+import unicodedata
 
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
@@ -47,14 +48,21 @@ ALPHABETS = [
 ]
 
 
+def assigned(code):
+    """Characters of Unicode 3.2: younger ones have another class in older libraries."""
+    return unicodedata.ucd_3_2_0.category(chr(code)) not in ('Cn', 'Cs')
+
+
 def texts(vocab):
     rng = random.Random(20240229)
     out = list(FIXED)
     for alphabet in ALPHABETS:
         out += [''.join(rng.choices(alphabet, k=rng.randint(1, 120))) for _ in range(4)]
+    low = [c for c in range(0x3000) if assigned(c)]
+    all_planes = [c for c in range(0x3000, 0x110000) if assigned(c) and not 0xe000 <= c < 0xf900 and c < 0xf0000]
     for _ in range(20):
-        out.append(''.join(chr(rng.choice([rng.randrange(0x80), rng.randrange(0x3000), rng.randrange(0xd800),
-                                           rng.randrange(0xe000, 0x110000)])) for _ in range(rng.randint(1, 60))))
+        out.append(''.join(chr(rng.choice([rng.randrange(0x80), rng.choice(low), rng.choice(all_planes)]))
+                           for _ in range(rng.randint(1, 60))))
     words = sorted(vocab)
     while len(out) < 200:
         glued = ''.join(rng.choices(words, k=rng.randint(2, 40))).replace('Ġ', ' ').replace('Ċ', '\n')
