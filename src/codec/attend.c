@@ -50,16 +50,9 @@ void tq_query_load(const struct tq_codec *k, struct tq_query *q, const float *x,
     const int d = q->d;
     q->n = n;
     for (int i = 0; i < n; i++) {
-        int8_t *hi = q->hi + i * d, *lo = q->lo + i * d;
-        k->kernels->load_query(q->x + i * d, hi, lo, &q->step[i], x + (size_t)i * stride,
+        k->kernels->load_query(q->x + i * d, q->hi + i * d, q->lo + i * d, &q->step[i],
+                               &q->sum_hi[i], &q->sum_lo[i], x + (size_t)i * stride,
                                scale, d);
-        int32_t sum_hi = 0, sum_lo = 0;
-        for (int c = 0; c < d; c++) {
-            sum_hi += hi[c];
-            sum_lo += lo[c];
-        }
-        q->sum_hi[i] = sum_hi;
-        q->sum_lo[i] = sum_lo;
     }
 }
 

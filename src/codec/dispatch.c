@@ -9,7 +9,7 @@ static const struct tq_kernels table_c = {
 #undef K
 };
 
-#if defined(__x86_64__) && defined(TQ_HAVE_AVX512)
+#if defined(__x86_64__)
 static const struct tq_kernels table_avx512 = {
 #define K(name, ret, args) .name = tq_##name##_avx512,
 #include "codec/kernels.def"
@@ -19,7 +19,7 @@ static const struct tq_kernels table_avx512 = {
 
 const struct tq_kernels *tq_kernels_for(enum tq_isa limit)
 {
-#if defined(__x86_64__) && defined(TQ_HAVE_AVX512)
+#if defined(__x86_64__)
     if (limit >= TQ_ISA_AVX512 && cpu_detect() >= CPU_ISA_AVX512)
         return &table_avx512;
 #else

@@ -34,7 +34,8 @@ static inline uint16_t tq_f32_to_f16(float f)
     const uint32_t u = tq_to_bits(f), sign = u >> 16 & 0x8000u;
     uint32_t a = u & 0x7fffffffu;
     if (a >= 0x7f800000u)
-        return (uint16_t)(sign | (a > 0x7f800000u ? 0x7e00u : 0x7c00u));
+        return (uint16_t)(sign | (a > 0x7f800000u ? 0x7e00u : 0x7c00u) |
+                          (a >> 13 & 0x3ffu));
     if (a >= 0x477ff000u)
         return (uint16_t)(sign | 0x7bffu);
     if (a < 0x38800000u) /* subnormal: one ulp of 0.5f is one ulp of the half */

@@ -9,8 +9,8 @@
 
 enum { TOKENS = TQ_PAGE_TOKENS };
 
-void tq_load_query_c(float *x, int8_t *hi, int8_t *lo, float *step, const float *in,
-                     float scale, int d)
+void tq_load_query_c(float *x, int8_t *hi, int8_t *lo, float *step, int32_t *sum_hi,
+                     int32_t *sum_lo, const float *in, float scale, int d)
 {
     uint32_t top = 0; // of the magnitudes, as bits: NaN is larger than every number
     for (int i = 0; i < d; i++) {
@@ -28,11 +28,14 @@ void tq_load_query_c(float *x, int8_t *hi, int8_t *lo, float *step, const float 
         *step = absmax / 127.0f;
         inverse = 127.0f / absmax;
     }
+    *sum_hi = *sum_lo = 0;
     for (int i = 0; i < d; i++) {
         const float v = inverse != 0.0f ? x[i] * inverse : 0.0f;
         const float coarse = tq_round(v);
         hi[i] = (int8_t)coarse;
         lo[i] = (int8_t)tq_round((v - coarse) * 128.0f);
+        *sum_hi += hi[i];
+        *sum_lo += lo[i];
     }
 }
 

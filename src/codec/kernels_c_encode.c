@@ -13,8 +13,8 @@ enum { ROW = TQ_PAGE_TOKENS };
 
 /* A branch costs at most this.  Any state reaches any other in 3 steps, so path costs
  * differ by at most 3 of it; with 4 steps between normalisations and the initial handicap
- * 3 * BRANCH_MAX + 1 the sums stay below 2^15. */
-enum { BRANCH_MAX = 4680, HANDICAP = 3 * BRANCH_MAX + 1 };
+ * 3 * BRANCH_MAX + 1 the sums stay below 2^16. */
+enum { BRANCH_MAX = 9362, HANDICAP = 3 * BRANCH_MAX + 1 };
 
 static bool usable(float energy)
 {
@@ -41,18 +41,20 @@ void tq_normalise_c(int16_t *out, float *energy, const uint16_t *x, int d, float
     }
 }
 
+static int saturate16(int x)
+{
+    return x > 32767 ? 32767 : x < -32767 ? -32767 : x;
+}
+
 /* Cost of coding x in each of the four subsets of levels: the squared distance to the
- * nearest level, 8192 to the unit for 4 bits, 2048 for 3, 512 for 2 (the scales differ
+ * nearest level, 4096 to the unit for 4 bits, 2048 for 3, 512 for 2 (the scales differ
  * as the distortions do). */
 static void branch_costs(int cost[4], int x, int bits)
 {
     for (int z = 0; z < 4; z++) {
         const int w = tq_nearest[bits - 2][z][x >> 10 & 63];
-        int e = x - tq_level_fixed[bits - 2][4 * w + z];
-        if (bits == 4)
-            e *= 2;
-        e = e > 32767 ? 32767 : e < -32767 ? -32767 : e;
-        const int square = (e * e + 0x4000) >> 15;
+        const int e = saturate16(x - tq_level_fixed[bits - 2][4 * w + z]);
+        const int square = (e * (bits == 4 ? saturate16(2 * e) : e) + 0x4000) >> 15;
         cost[z] = square < BRANCH_MAX ? square : BRANCH_MAX;
     }
 }
@@ -69,7 +71,7 @@ static int branch_subset(int to, int high)
 /* One step of one lane; returns the decisions, bit s for state s. */
 static unsigned viterbi_step(int metric[8], const int cost[4], bool normalise)
 {
-    int next[8], least = INT16_MAX;
+    int next[8], least = UINT16_MAX;
     unsigned decision = 0;
     for (int s = 0; s < 8; s++) {
         const int a = metric[s >> 1] + cost[branch_subset(s, 0)];

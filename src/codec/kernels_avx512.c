@@ -1,0 +1,280 @@
+/* kernels_avx512.c - rotation, conversion and packing for AVX-512. */
+#include "codec/kernels.h"
+
+#if defined(__x86_64__)
+
+#include <math.h>
+#include <string.h>
+
+#include "codec/avx512.h"
+#include "codec/layout.h"
+#include "codec/tables.h"
+
+CPU_TARGET_BEGIN(CPU_TARGET_AVX512)
+
+/* ---- rotation ---- */
+
+/* Butterfly between lanes i and i ^ half; y is x with these lanes exchanged. */
+TQ_INLINE __m512 butterfly(__m512 x, __m512 y, __mmask16 upper)
+{
+    return _mm512_mask_sub_ps(_mm512_add_ps(x, y), upper, y, x);
+}
+
+TQ_INLINE __m512 butterflies_in_lanes(__m512 x, int inner)
+{
+    x = butterfly(x, _mm512_permute_ps(x, 0xB1), 0xAAAA);
+    x = butterfly(x, _mm512_permute_ps(x, 0x4E), 0xCCCC);
+    if (inner >= 8)
+        x = butterfly(x, _mm512_shuffle_f32x4(x, x, 0xB1), 0xF0F0);
+    if (inner >= 16)
+        x = butterfly(x, _mm512_shuffle_f32x4(x, x, 0x4E), 0xFF00);
+    return x;
+}
+
+TQ_INLINE __m512 flip(__m512 x, int vector)
+{
+    const __mmask16 sign = (__mmask16)(tq_sign[vector / 4] >> (16 * (vector % 4)));
+    const __m512i bits = _mm512_castps_si512(x);
+    return _mm512_castsi512_ps(
+        _mm512_mask_xor_epi32(bits, sign, bits, _mm512_set1_epi32(INT32_MIN)));
+}
+
+/* d = 16 * nv, a power of two; signs before the transform or after it. */
+TQ_INLINE void rotate_pow2(float *x, int nv, bool back)
+{
+    __m512 v[16];
+    TQ_UNROLL
+    for (int i = 0; i < nv; i++) {
+        v[i] = _mm512_loadu_ps(x + 16 * i);
+        v[i] = butterflies_in_lanes(back ? v[i] : flip(v[i], i), 16);
+    }
+    TQ_UNROLL
+    for (int half = 1; half < nv; half *= 2) {
+        TQ_UNROLL
+        for (int i = 0; i < nv; i++) {
+            if (i & half)
+                continue;
+            const __m512 a = v[i], b = v[i + half];
+            v[i] = _mm512_add_ps(a, b);
+            v[i + half] = _mm512_sub_ps(a, b);
+        }
+    }
+    const __m512 norm = _mm512_set1_ps(1.0f / sqrtf(16.0f * (float)nv));
+    TQ_UNROLL
+    for (int i = 0; i < nv; i++) {
+        v[i] = _mm512_mul_ps(v[i], norm);
+        _mm512_storeu_ps(x + 16 * i, back ? flip(v[i], i) : v[i]);
+    }
+}
+
+/* The `inner` floats at x, repeated. */
+TQ_INLINE __m512 repeat(const float *x, int inner)
+{
+    if (inner == 4)
+        return _mm512_broadcast_f32x4(_mm_loadu_ps(x));
+    if (inner == 8)
+        return _mm512_broadcast_f32x8(_mm256_loadu_ps(x));
+    return _mm512_loadu_ps(x);
+}
+
+/* d = order * inner, inner 4, 8 or 16: lane l of vector i belongs to row
+ * (16 i + l) / inner of the base matrix, whose sign bits travel to bit 31. */
+TQ_INLINE void rotate_base(float *x, int d, int order, int inner, const uint32_t *matrix,
+                           bool back)
+{
+    const int nv = d / 16;
+    _Alignas(64) float t[192];
+    for (int i = 0; i < nv; i++) {
+        __m512 v = _mm512_loadu_ps(x + 16 * i);
+        v = butterflies_in_lanes(back ? v : flip(v, i), inner);
+        _mm512_store_ps(t + 16 * i, v);
+    }
+    const __m512 norm = _mm512_set1_ps(1.0f / sqrtf((float)d));
+    const __m512i lane =
+        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const unsigned shift = inner == 4 ? 2 : inner == 8 ? 3 : 4;
+    for (int i = 0; i < nv; i++) {
+        const __m512i row =
+            _mm512_srli_epi32(_mm512_add_epi32(lane, _mm512_set1_epi32(16 * i)), shift);
+        __m512i bits = _mm512_i32gather_epi32(row, (const int *)matrix, 4);
+        __m512 sum = _mm512_setzero_ps();
+        for (int j = 0; j < order; j++) {
+            bits = _mm512_ror_epi32(bits, 1);
+            const __m512i v = _mm512_castps_si512(repeat(t + j * inner, inner));
+            const __m512i signed_v = _mm512_ternarylogic_epi32(
+                v, bits, _mm512_set1_epi32(INT32_MIN), 0x78); // v ^ (bits & sign)
+            sum = _mm512_add_ps(sum, _mm512_castsi512_ps(signed_v));
+        }
+        sum = _mm512_mul_ps(sum, norm);
+        _mm512_storeu_ps(x + 16 * i, back ? flip(sum, i) : sum);
+    }
+}
+
+TQ_INLINE void rotate_rows(float *x, int d, int n, bool back)
+{
+    for (int i = 0; i < n; i++, x += d)
+        switch (d) {
+        case 64:
+            rotate_pow2(x, 4, back);
+            break;
+        case 128:
+            rotate_pow2(x, 8, back);
+            break;
+        case 256:
+            rotate_pow2(x, 16, back);
+            break;
+        case 80:
+            rotate_base(x, 80, 20, 4, tq_hadamard20, back);
+            break;
+        case 96:
+            rotate_base(x, 96, 12, 8, tq_hadamard12, back);
+            break;
+        case 112:
+            rotate_base(x, 112, 28, 4, tq_hadamard28, back);
+            break;
+        default:
+            rotate_base(x, 192, 12, 16, tq_hadamard12, back);
+        }
+}
+
+void tq_rotate_avx512(float *x, int d, int n)
+{
+    rotate_rows(x, d, n, false);
+}
+
+void tq_unrotate_avx512(float *x, int d, int n)
+{
+    rotate_rows(x, d, n, true);
+}
+
+/* ---- conversion ---- */
+
+void tq_to_f16_avx512(uint16_t *out, const float *x, int n)
+{
+    const __m512 most = _mm512_set1_ps(65504.0f), least = _mm512_set1_ps(-65504.0f);
+    for (int i = 0; i < n; i += 16) {
+        const __mmask16 in = (__mmask16)(n - i < 16 ? (1u << (n - i)) - 1 : 0xffffu);
+        const __m512 v = _mm512_maskz_loadu_ps(in, x + i);
+        const __mmask16 special = _mm512_fpclass_ps_mask(v, 0x99); // NaN and infinity
+        const __m512 finite = _mm512_max_ps(_mm512_min_ps(v, most), least);
+        const __m256i h = _mm512_cvtps_ph(_mm512_mask_mov_ps(finite, special, v),
+                                          _MM_FROUND_TO_NEAREST_INT);
+        _mm256_mask_storeu_epi16(out + i, in, h);
+    }
+}
+
+/* 16 tokens and two dimensions at a time. */
+void tq_transpose_avx512(uint16_t *out, const uint16_t *rows, int d)
+{
+    const __m512i lane =
+        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i at = _mm512_mullo_epi32(lane, _mm512_set1_epi32(d));
+    for (int j = 0; j < TQ_PAGE_TOKENS; j += 16)
+        for (int i = 0; i < d; i += 2) {
+            const __m512i pair =
+                _mm512_i32gather_epi32(at, (const void *)(rows + j * d + i), 2);
+            uint16_t *to = out + i * TQ_PAGE_TOKENS + j;
+            _mm256_storeu_si256((void *)to, _mm512_cvtepi32_epi16(pair));
+            _mm256_storeu_si256((void *)(to + TQ_PAGE_TOKENS),
+                                _mm512_cvtepi32_epi16(_mm512_srli_epi32(pair, 16)));
+        }
+}
+
+/* ---- codes to pages ---- */
+
+/* Bytes y[c] of 64 tokens become dwords of y[0..3]; a 128-bit lane is a tile. */
+TQ_INLINE void store_dwords(uint8_t *out, int tile_bytes, const __m512i y[4])
+{
+    const __m512i a = _mm512_unpacklo_epi8(y[0], y[1]),
+                  b = _mm512_unpackhi_epi8(y[0], y[1]);
+    const __m512i c = _mm512_unpacklo_epi8(y[2], y[3]),
+                  e = _mm512_unpackhi_epi8(y[2], y[3]);
+    const __m512i r[4] = {_mm512_unpacklo_epi16(a, c), _mm512_unpackhi_epi16(a, c),
+                          _mm512_unpacklo_epi16(b, e), _mm512_unpackhi_epi16(b, e)};
+    for (int i = 0; i < 4; i++) {
+        uint8_t *to = out + 16 * i;
+        _mm_storeu_si128((void *)to, _mm512_extracti32x4_epi32(r[i], 0));
+        _mm_storeu_si128((void *)(to + tile_bytes), _mm512_extracti32x4_epi32(r[i], 1));
+        _mm_storeu_si128((void *)(to + 2 * tile_bytes),
+                         _mm512_extracti32x4_epi32(r[i], 2));
+        _mm_storeu_si128((void *)(to + 3 * tile_bytes),
+                         _mm512_extracti32x4_epi32(r[i], 3));
+    }
+}
+
+TQ_INLINE void store_words(uint8_t *out, int tile_bytes, __m512i y0, __m512i y1)
+{
+    const __m512i r[2] = {_mm512_unpacklo_epi8(y0, y1), _mm512_unpackhi_epi8(y0, y1)};
+    for (int i = 0; i < 2; i++) {
+        uint8_t *to = out + 16 * i;
+        _mm_storeu_si128((void *)to, _mm512_extracti32x4_epi32(r[i], 0));
+        _mm_storeu_si128((void *)(to + tile_bytes), _mm512_extracti32x4_epi32(r[i], 1));
+        _mm_storeu_si128((void *)(to + 2 * tile_bytes),
+                         _mm512_extracti32x4_epi32(r[i], 2));
+        _mm_storeu_si128((void *)(to + 3 * tile_bytes),
+                         _mm512_extracti32x4_epi32(r[i], 3));
+    }
+}
+
+/* One array of the four tiles: fields of b bits, code >> shift, in words. */
+TQ_INLINE void pack_array(uint8_t *out, int tile_bytes, const uint8_t *code, int word,
+                          int b, int shift, int d)
+{
+    const int rows = d * b / word, per_byte = 8 / b;
+    const __m512i mask = _mm512_set1_epi8((char)((1 << b) - 1));
+    for (int n = 0; n < rows; n++) {
+        __m512i y[4];
+        for (int c = 0; c < word / 8; c++) {
+            y[c] = _mm512_setzero_si512();
+            for (int f = 0; f < per_byte; f++) {
+                const int t = rows * (per_byte * c + f) + n;
+                __m512i x = _mm512_loadu_si512(code + t * TQ_PAGE_TOKENS);
+                x = _mm512_and_si512(_mm512_srl_epi16(x, _mm_cvtsi32_si128(shift)), mask);
+                x = _mm512_sll_epi16(x, _mm_cvtsi32_si128(b * f));
+                y[c] = _mm512_or_si512(y[c], x);
+            }
+        }
+        if (word == 32)
+            store_dwords(out + 64 * n, tile_bytes, y);
+        else
+            store_words(out + 32 * n, tile_bytes, y[0], y[1]);
+    }
+}
+
+static void pack_bytes(uint8_t *out, const uint8_t *code, int d)
+{
+    for (int n = 0; n < d / 4; n++) {
+        __m512i y[4];
+        for (int c = 0; c < 4; c++)
+            y[c] = _mm512_loadu_si512(code + (4 * n + c) * TQ_PAGE_TOKENS);
+        store_dwords(out + 64 * n, 16 * d, y);
+    }
+}
+
+void tq_pack_k_avx512(uint8_t *out, const uint8_t *code, int bits, int d)
+{
+    const int tile_bytes = 2 * bits * d;
+    if (bits == 8)
+        pack_bytes(out, code, d);
+    else if (bits == 4)
+        pack_array(out, tile_bytes, code, 32, 4, 0, d);
+    else if (bits == 2)
+        pack_array(out, tile_bytes, code, 32, 2, 0, d);
+    else {
+        pack_array(out, tile_bytes, code, 32, 2, 1, d);
+        if (tq_v_word_bits(d) == 32)
+            pack_array(out + 4 * d, tile_bytes, code, 32, 1, 0, d);
+        else
+            pack_array(out + 4 * d, tile_bytes, code, 16, 1, 0, d);
+    }
+}
+
+/* The portable version moves four tokens at a time already. */
+void tq_pack_v_avx512(uint8_t *out, const uint8_t *code, int bits, int d)
+{
+    tq_pack_v_c(out, code, bits, d);
+}
+
+CPU_TARGET_END
+
+#endif

@@ -1,0 +1,514 @@
+/* kernels_avx512_attend.c - scores, softmax and sums for AVX-512.
+ *
+ * Each kernel is a block of a fixed number of queries, and a loop that covers n queries
+ * with the largest blocks.  What is computed for a query does not depend on its block. */
+#include "codec/kernels.h"
+
+#if defined(__x86_64__)
+
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "codec/avx512.h"
+#include "codec/exp.h"
+
+CPU_TARGET_BEGIN(CPU_TARGET_AVX512)
+
+enum { TOKENS = TQ_PAGE_TOKENS, TILES = 4 };
+
+TQ_INLINE __mmask16 lanes(int n)
+{
+    return (__mmask16)(n >= 16 ? 0xffffu : (1u << n) - 1);
+}
+
+TQ_INLINE __m512i four_bytes(const void *p)
+{
+    int32_t v;
+    memcpy(&v, p, sizeof v);
+    return _mm512_set1_epi32(v);
+}
+
+/* 16 scales; bits that are no finite positive f16 read as zero. */
+TQ_INLINE __m512 load_scales(const uint16_t *scale)
+{
+    const __m256i h = _mm256_loadu_si256((const void *)scale);
+    const __mmask16 ok = _mm256_cmplt_epu16_mask(h, _mm256_set1_epi16(0x7c00));
+    return _mm512_cvtph_ps(_mm256_maskz_mov_epi16(ok, h));
+}
+
+TQ_INLINE float sum_lanes(__m512 v)
+{
+    const __m256 a =
+        _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    b = _mm_add_ps(b, _mm_movehl_ps(b, b));
+    b = _mm_add_ss(b, _mm_movehdup_ps(b));
+    return _mm_cvtss_f32(b);
+}
+
+/* ---- queries ---- */
+
+void tq_load_query_avx512(float *x, int8_t *hi, int8_t *lo, float *step, int32_t *sum_hi,
+                          int32_t *sum_lo, const float *in, float scale, int d)
+{
+    __m512i top = _mm512_setzero_si512();
+    for (int i = 0; i < d; i += 16) {
+        const __mmask16 m = lanes(d - i);
+        const __m512 v =
+            _mm512_mul_ps(_mm512_maskz_loadu_ps(m, in + i), _mm512_set1_ps(scale));
+        _mm512_mask_storeu_ps(x + i, m, v);
+        const __m512i magnitude =
+            _mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(INT32_MAX));
+        top = _mm512_mask_max_epu32(top, m, top, magnitude);
+    }
+    const uint32_t bits = _mm512_reduce_max_epu32(top);
+    const float absmax = tq_from_bits(bits);
+    float inverse = 0.0f;
+    *step = 0.0f;
+    if (bits >= 0x7f800000u) {
+        *step = tq_from_bits(0x7fc00000u);
+    } else if (absmax >= 0x1p-100f) {
+        *step = absmax / 127.0f;
+        inverse = 127.0f / absmax;
+    }
+    const __mmask16 any = inverse != 0.0f ? 0xffff : 0;
+    __m512i total_hi = _mm512_setzero_si512(), total_lo = total_hi;
+    for (int i = 0; i < d; i += 16) {
+        const __mmask16 m = lanes(d - i);
+        const __m512 v = _mm512_maskz_mul_ps(any & m, _mm512_maskz_loadu_ps(m, x + i),
+                                             _mm512_set1_ps(inverse));
+        const __m512i coarse = _mm512_cvtps_epi32(v);
+        const __m512 rest = _mm512_sub_ps(v, _mm512_cvtepi32_ps(coarse));
+        const __m512i fine =
+            _mm512_cvtps_epi32(_mm512_mul_ps(rest, _mm512_set1_ps(128.0f)));
+        _mm_mask_storeu_epi8(hi + i, m, _mm512_cvtepi32_epi8(coarse));
+        _mm_mask_storeu_epi8(lo + i, m, _mm512_cvtepi32_epi8(fine));
+        total_hi = _mm512_add_epi32(total_hi, coarse);
+        total_lo = _mm512_add_epi32(total_lo, fine);
+    }
+    *sum_hi = _mm512_reduce_add_epi32(total_hi);
+    *sum_lo = _mm512_reduce_add_epi32(total_lo);
+}
+
+/* ---- scores ---- */
+
+TQ_INLINE __m512 clamp_scores(__m512 s)
+{
+    /* The second operand is returned if one is NaN. */
+    s = _mm512_min_ps(_mm512_set1_ps(TQ_SCORE_MAX), s);
+    return _mm512_max_ps(_mm512_set1_ps(-TQ_SCORE_MAX), s);
+}
+
+/* Dot products of nq queries with nt tiles [d/4][16][4] of levels + 128. */
+TQ_INLINE void dot_block(__m512i *dot, const uint8_t *k, const int8_t *q, int d, int nq,
+                         int nt)
+{
+    __m512i acc[16];
+    TQ_UNROLL
+    for (int i = 0; i < nq * nt; i++)
+        acc[i] = _mm512_setzero_si512();
+    for (int r = 0; r < d / 4; r++) {
+        __m512i row[TILES];
+        TQ_UNROLL
+        for (int t = 0; t < nt; t++)
+            row[t] = _mm512_loadu_si512(k + t * 16 * d + 64 * r);
+        TQ_UNROLL
+        for (int i = 0; i < nq; i++) {
+            const __m512i v = four_bytes(q + i * d + 4 * r);
+            TQ_UNROLL
+            for (int t = 0; t < nt; t++)
+                acc[i * nt + t] = _mm512_dpbusd_epi32(acc[i * nt + t], row[t], v);
+        }
+    }
+    TQ_UNROLL
+    for (int i = 0; i < nq * nt; i++)
+        dot[i] = acc[i];
+}
+
+struct code_queries {
+    const int8_t *hi, *lo; // lo is NULL for one limb
+    const float *step;
+    const int32_t *sum_hi, *sum_lo;
+};
+
+/* Dots have the bias 128 * sum of the query still in them. */
+TQ_INLINE void scale_scores(float *s, const __m512i *hi, const __m512i *lo,
+                            const struct code_queries *q, int i, const uint16_t *kscale,
+                            int nt)
+{
+    TQ_UNROLL
+    for (int t = 0; t < nt; t++) {
+        __m512i dot = _mm512_sub_epi32(hi[t], _mm512_set1_epi32(128 * q->sum_hi[i]));
+        float unit = q->step[i];
+        if (lo) {
+            dot = _mm512_add_epi32(
+                _mm512_slli_epi32(dot, 7),
+                _mm512_sub_epi32(lo[t], _mm512_set1_epi32(128 * q->sum_lo[i])));
+            unit *= 0x1p-7f;
+        }
+        const __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(dot), _mm512_set1_ps(unit));
+        _mm512_storeu_ps(s + i * TOKENS + 16 * t,
+                         clamp_scores(_mm512_mul_ps(v, load_scales(kscale + 16 * t))));
+    }
+}
+
+/* Queries i0 .. i0 + nq - 1 against nt tiles. */
+TQ_INLINE void score_block(float *s, const uint8_t *k, const uint16_t *kscale,
+                           const struct code_queries *q, int i0, int d, int nq, int nt,
+                           bool two_limbs)
+{
+    __m512i hi[16], lo[16];
+    dot_block(hi, k, q->hi + i0 * d, d, nq, nt);
+    if (two_limbs)
+        dot_block(lo, k, q->lo + i0 * d, d, nq, nt);
+    TQ_UNROLL
+    for (int i = 0; i < nq; i++)
+        scale_scores(s, hi + i * nt, two_limbs ? lo + i * nt : NULL, q, i0 + i, kscale,
+                     nt);
+}
+
+TQ_INLINE void score_queries(float *s, const uint8_t *k, const uint16_t *kscale,
+                             const struct code_queries *q, int d, int n, int nt,
+                             bool two_limbs)
+{
+    int i = 0;
+    for (; i + 4 <= n; i += 4)
+        score_block(s, k, kscale, q, i, d, 4, nt, two_limbs);
+    for (; i + 2 <= n; i += 2)
+        score_block(s, k, kscale, q, i, d, 2, nt, two_limbs);
+    if (i < n)
+        score_block(s, k, kscale, q, i, d, 1, nt, two_limbs);
+}
+
+static void score_tiles(float *s, const uint8_t *k, const uint16_t *kscale,
+                        const struct code_queries *q, int d, int n, int nt)
+{
+    if (nt == TILES) {
+        if (q->lo)
+            score_queries(s, k, kscale, q, d, n, TILES, true);
+        else
+            score_queries(s, k, kscale, q, d, n, TILES, false);
+        return;
+    }
+    for (int t = 0; t < nt; t++, s += 16, k += 16 * d, kscale += 16)
+        if (q->lo)
+            score_queries(s, k, kscale, q, d, n, 1, true);
+        else
+            score_queries(s, k, kscale, q, d, n, 1, false);
+}
+
+void tq_score_codes_avx512(float *s, const uint8_t *k, const uint16_t *kscale,
+                           const int8_t *hi, const int8_t *lo, const float *step,
+                           const int32_t *sum_hi, const int32_t *sum_lo, int d, int n,
+                           int tile0, int tile1)
+{
+    const struct code_queries q = {hi, lo, step, sum_hi, sum_lo};
+    score_tiles(s + 16 * tile0, k + 16 * d * tile0, kscale + 16 * tile0, &q, d, n,
+                tile1 - tile0);
+}
+
+/* 16 elements of an exact page at index i. */
+TQ_INLINE __m512 load_exact(const void *page, int i, bool half, __mmask16 m)
+{
+    if (half)
+        return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(m, (const uint16_t *)page + i));
+    return _mm512_maskz_loadu_ps(m,
+                                 (const float *)((const char *)page + 4 * (ptrdiff_t)i));
+}
+
+TQ_INLINE void exact_score_block(float *s, const void *k, const float *q, int d,
+                                 bool half, int nq, int nt, int tile0)
+{
+    __m512 acc[16];
+    TQ_UNROLL
+    for (int i = 0; i < nq * nt; i++)
+        acc[i] = _mm512_setzero_ps();
+    for (int c = 0; c < d; c++) {
+        __m512 row[TILES];
+        TQ_UNROLL
+        for (int t = 0; t < nt; t++)
+            row[t] = load_exact(k, ((tile0 + t) * d + c) * 16, half, 0xffff);
+        TQ_UNROLL
+        for (int i = 0; i < nq; i++) {
+            const __m512 v = _mm512_set1_ps(q[i * d + c]);
+            TQ_UNROLL
+            for (int t = 0; t < nt; t++)
+                acc[i * nt + t] = _mm512_fmadd_ps(v, row[t], acc[i * nt + t]);
+        }
+    }
+    TQ_UNROLL
+    for (int i = 0; i < nq; i++) {
+        TQ_UNROLL
+        for (int t = 0; t < nt; t++)
+            _mm512_storeu_ps(s + i * TOKENS + 16 * (tile0 + t),
+                             clamp_scores(acc[i * nt + t]));
+    }
+}
+
+TQ_INLINE void exact_score_queries(float *s, const void *k, const float *q, int d, int n,
+                                   bool half, int nt, int tile0)
+{
+    int i = 0;
+    for (; i + 4 <= n; i += 4)
+        exact_score_block(s + i * TOKENS, k, q + i * d, d, half, 4, nt, tile0);
+    for (; i + 2 <= n; i += 2)
+        exact_score_block(s + i * TOKENS, k, q + i * d, d, half, 2, nt, tile0);
+    if (i < n)
+        exact_score_block(s + i * TOKENS, k, q + i * d, d, half, 1, nt, tile0);
+}
+
+TQ_INLINE void exact_scores(float *s, const void *k, const float *q, int d, int n,
+                            bool half, int tile0, int tile1)
+{
+    if (tile1 - tile0 == TILES)
+        exact_score_queries(s, k, q, d, n, half, TILES, 0);
+    else
+        for (int t = tile0; t < tile1; t++)
+            exact_score_queries(s, k, q, d, n, half, 1, t);
+}
+
+void tq_score_f16_avx512(float *s, const uint16_t *k, const float *q, int d, int n,
+                         int tile0, int tile1)
+{
+    exact_scores(s, k, q, d, n, true, tile0, tile1);
+}
+
+void tq_score_f32_avx512(float *s, const void *k, const float *q, int d, int n, int tile0,
+                         int tile1)
+{
+    exact_scores(s, k, q, d, n, false, tile0, tile1);
+}
+
+/* ---- softmax ---- */
+
+/* tq_exp of 16 lanes. */
+TQ_INLINE __m512 exp16(__m512 x)
+{
+    const __mmask16 keep = _mm512_cmp_ps_mask(x, _mm512_set1_ps(TQ_EXP_MIN), _CMP_NLT_UQ);
+    const __m512i n = _mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(TQ_EXP_LOG2E)));
+    const __m512 f = _mm512_cvtepi32_ps(n);
+    __m512 r = _mm512_sub_ps(x, _mm512_mul_ps(f, _mm512_set1_ps(TQ_EXP_LN2_HI)));
+    r = _mm512_sub_ps(r, _mm512_mul_ps(f, _mm512_set1_ps(TQ_EXP_LN2_LO)));
+    __m512 p = _mm512_set1_ps(TQ_EXP_P4);
+    p = _mm512_add_ps(_mm512_mul_ps(p, r), _mm512_set1_ps(TQ_EXP_P3));
+    p = _mm512_add_ps(_mm512_mul_ps(p, r), _mm512_set1_ps(TQ_EXP_P2));
+    p = _mm512_add_ps(_mm512_mul_ps(p, r), _mm512_set1_ps(TQ_EXP_P1));
+    p = _mm512_add_ps(_mm512_mul_ps(p, r), _mm512_set1_ps(TQ_EXP_P0));
+    const __m512 y = _mm512_add_ps(
+        _mm512_set1_ps(1.0f), _mm512_add_ps(r, _mm512_mul_ps(_mm512_mul_ps(r, r), p)));
+    const __m512i bits =
+        _mm512_add_epi32(_mm512_castps_si512(y), _mm512_slli_epi32(n, 23));
+    return _mm512_castsi512_ps(_mm512_maskz_mov_epi32(keep, bits));
+}
+
+void tq_softmax_avx512(float *s, float *m, float *l, float *c, int lo, const uint8_t *hi,
+                       int n)
+{
+    for (int i = 0; i < n; i++, s += TOKENS) {
+        const uint64_t in = (~(uint64_t)0 >> (64 - hi[i])) & (~(uint64_t)0 << lo);
+        __m512 v[TILES], highest = _mm512_set1_ps(-INFINITY);
+        TQ_UNROLL
+        for (int t = 0; t < TILES; t++) {
+            v[t] = _mm512_loadu_ps(s + 16 * t);
+            highest =
+                _mm512_mask_max_ps(highest, (__mmask16)(in >> (16 * t)), v[t], highest);
+        }
+        float top = _mm512_reduce_max_ps(highest);
+        top = top > m[i] ? top : m[i];
+        c[i] = top == m[i] ? 1.0f : tq_exp(m[i] - top);
+        TQ_UNROLL
+        for (int t = 0; t < TILES; t++) {
+            v[t] = _mm512_maskz_mov_ps((__mmask16)(in >> (16 * t)),
+                                       exp16(_mm512_sub_ps(v[t], _mm512_set1_ps(top))));
+            _mm512_storeu_ps(s + 16 * t, v[t]);
+        }
+        m[i] = top;
+        l[i] = l[i] * c[i] + sum_lanes(_mm512_add_ps(_mm512_add_ps(v[0], v[1]),
+                                                     _mm512_add_ps(v[2], v[3])));
+    }
+}
+
+void tq_weigh_avx512(uint8_t *w, float *g, const float *p, const uint16_t *vscale,
+                     int limbs, int n)
+{
+    const float steps = limbs == 2 ? 65535.0f : 255.0f;
+    __m512 scale[TILES];
+    TQ_UNROLL
+    for (int t = 0; t < TILES; t++)
+        scale[t] = load_scales(vscale + 16 * t);
+    for (int i = 0; i < n; i++, p += TOKENS, w += limbs * TOKENS) {
+        __m512 v[TILES], highest = _mm512_setzero_ps();
+        TQ_UNROLL
+        for (int t = 0; t < TILES; t++) {
+            v[t] = _mm512_max_ps(_mm512_mul_ps(_mm512_loadu_ps(p + 16 * t), scale[t]),
+                                 _mm512_setzero_ps());
+            highest = _mm512_max_ps(v[t], highest);
+        }
+        const float top = _mm512_reduce_max_ps(highest);
+        const bool any = top >= TQ_WEIGHT_MIN;
+        g[i] = any ? top / steps : 0.0f;
+        const __m512 inverse = _mm512_set1_ps(any ? steps / top : 0.0f);
+        TQ_UNROLL
+        for (int t = 0; t < TILES; t++) {
+            const __m512i u = _mm512_cvtps_epi32(_mm512_mul_ps(v[t], inverse));
+            if (limbs == 2)
+                _mm_storeu_si128((void *)(w + 16 * t),
+                                 _mm512_cvtepi32_epi8(_mm512_srli_epi32(u, 8)));
+            _mm_storeu_si128((void *)(w + (limbs - 1) * TOKENS + 16 * t),
+                             _mm512_cvtepi32_epi8(u));
+        }
+    }
+}
+
+/* ---- values ---- */
+
+/* nr vectors of 16 dimensions, from v on, for nq queries of `limbs` rows of weights. */
+TQ_INLINE void sum_block(float *o, const int8_t *v, const uint8_t *w, const float *g,
+                         const float *c, int d, int g0, int g1, int nq, int limbs, int nr)
+{
+    __m512i acc[16];
+    TQ_UNROLL
+    for (int i = 0; i < nq * limbs * nr; i++)
+        acc[i] = _mm512_setzero_si512();
+    for (int group = g0; group < g1; group++) {
+        __m512i row[8];
+        TQ_UNROLL
+        for (int r = 0; r < nr; r++)
+            row[r] = _mm512_loadu_si512(v + 4 * (ptrdiff_t)d * group + 64 * r);
+        TQ_UNROLL
+        for (int i = 0; i < nq * limbs; i++) {
+            const __m512i weights = four_bytes(w + i * TOKENS + 4 * group);
+            TQ_UNROLL
+            for (int r = 0; r < nr; r++)
+                acc[i * nr + r] = _mm512_dpbusd_epi32(acc[i * nr + r], weights, row[r]);
+        }
+    }
+    TQ_UNROLL
+    for (int i = 0; i < nq; i++) {
+        TQ_UNROLL
+        for (int r = 0; r < nr; r++) {
+            __m512i total = acc[i * limbs * nr + r];
+            if (limbs == 2)
+                total = _mm512_add_epi32(_mm512_slli_epi32(total, 8),
+                                         acc[(i * limbs + 1) * nr + r]);
+            float *to = o + i * d + 16 * r;
+            const __m512 before =
+                _mm512_mul_ps(_mm512_loadu_ps(to), _mm512_set1_ps(c[i]));
+            _mm512_storeu_ps(
+                to, _mm512_add_ps(before, _mm512_mul_ps(_mm512_set1_ps(g[i]),
+                                                        _mm512_cvtepi32_ps(total))));
+        }
+    }
+}
+
+/* nq * limbs is at most 4. */
+TQ_INLINE void sum_queries(float *o, const int8_t *v, const uint8_t *w, const float *g,
+                           const float *c, int d, int g0, int g1, int nq, int limbs)
+{
+    int r = 0;
+    if (nq * limbs <= 2)
+        for (; r + 8 <= d / 16; r += 8)
+            sum_block(o + 16 * r, v + 64 * r, w, g, c, d, g0, g1, nq, limbs, 8);
+    for (; r + 4 <= d / 16; r += 4)
+        sum_block(o + 16 * r, v + 64 * r, w, g, c, d, g0, g1, nq, limbs, 4);
+    for (; r + 2 <= d / 16; r += 2)
+        sum_block(o + 16 * r, v + 64 * r, w, g, c, d, g0, g1, nq, limbs, 2);
+    if (r < d / 16)
+        sum_block(o + 16 * r, v + 64 * r, w, g, c, d, g0, g1, nq, limbs, 1);
+}
+
+void tq_sum_codes_avx512(float *o, const int8_t *v, const uint8_t *w, const float *g,
+                         const float *c, int limbs, int d, int n, int tile0, int tile1)
+{
+    const int g0 = 4 * tile0, g1 = 4 * tile1;
+    int i = 0;
+    if (limbs == 2) {
+        for (; i + 2 <= n; i += 2)
+            sum_queries(o + i * d, v, w + 2 * i * TOKENS, g + i, c + i, d, g0, g1, 2, 2);
+        if (i < n)
+            sum_queries(o + i * d, v, w + 2 * i * TOKENS, g + i, c + i, d, g0, g1, 1, 2);
+        return;
+    }
+    for (; i + 4 <= n; i += 4)
+        sum_queries(o + i * d, v, w + i * TOKENS, g + i, c + i, d, g0, g1, 4, 1);
+    for (; i + 2 <= n; i += 2)
+        sum_queries(o + i * d, v, w + i * TOKENS, g + i, c + i, d, g0, g1, 2, 1);
+    if (i < n)
+        sum_queries(o + i * d, v, w + i * TOKENS, g + i, c + i, d, g0, g1, 1, 1);
+}
+
+/* nr vectors of 16 dimensions from index `at` of a row on; m masks the last. */
+TQ_INLINE void exact_sum_block(float *o, const void *v, const float *p, const float *c,
+                               int d, bool half, int at, int lo, int hi, int nq, int nr,
+                               __mmask16 m)
+{
+    __m512 acc[16];
+    TQ_UNROLL
+    for (int i = 0; i < nq; i++) {
+        TQ_UNROLL
+        for (int r = 0; r < nr; r++)
+            acc[i * nr + r] = _mm512_mul_ps(
+                _mm512_maskz_loadu_ps(m, o + i * d + at + 16 * r), _mm512_set1_ps(c[i]));
+    }
+    for (int j = lo; j < hi; j++) {
+        __m512 row[8];
+        TQ_UNROLL
+        for (int r = 0; r < nr; r++)
+            row[r] = load_exact(v, j * d + at + 16 * r, half, m);
+        TQ_UNROLL
+        for (int i = 0; i < nq; i++) {
+            const __m512 weight = _mm512_set1_ps(p[i * TOKENS + j]);
+            TQ_UNROLL
+            for (int r = 0; r < nr; r++)
+                acc[i * nr + r] = _mm512_fmadd_ps(weight, row[r], acc[i * nr + r]);
+        }
+    }
+    TQ_UNROLL
+    for (int i = 0; i < nq; i++) {
+        TQ_UNROLL
+        for (int r = 0; r < nr; r++)
+            _mm512_mask_storeu_ps(o + i * d + at + 16 * r, m, acc[i * nr + r]);
+    }
+}
+
+TQ_INLINE void exact_sum_queries(float *o, const void *v, const float *p, const float *c,
+                                 int d, bool half, int lo, int hi, int nq)
+{
+    int at = 0;
+    if (nq <= 2)
+        for (; at + 128 <= d; at += 128)
+            exact_sum_block(o, v, p, c, d, half, at, lo, hi, nq, 8, 0xffff);
+    for (; at + 64 <= d; at += 64)
+        exact_sum_block(o, v, p, c, d, half, at, lo, hi, nq, 4, 0xffff);
+    for (; at < d; at += 16)
+        exact_sum_block(o, v, p, c, d, half, at, lo, hi, nq, 1, lanes(d - at));
+}
+
+TQ_INLINE void exact_sums(float *o, const void *v, const float *p, const float *c, int d,
+                          int n, bool half, int lo, int hi)
+{
+    int i = 0;
+    for (; i + 4 <= n; i += 4)
+        exact_sum_queries(o + i * d, v, p + i * TOKENS, c + i, d, half, lo, hi, 4);
+    for (; i + 2 <= n; i += 2)
+        exact_sum_queries(o + i * d, v, p + i * TOKENS, c + i, d, half, lo, hi, 2);
+    if (i < n)
+        exact_sum_queries(o + i * d, v, p + i * TOKENS, c + i, d, half, lo, hi, 1);
+}
+
+void tq_sum_f16_avx512(float *o, const uint16_t *v, const float *p, const float *c, int d,
+                       int n, int lo, int hi)
+{
+    exact_sums(o, v, p, c, d, n, true, lo, hi);
+}
+
+void tq_sum_f32_avx512(float *o, const void *v, const float *p, const float *c, int d,
+                       int n, int lo, int hi)
+{
+    exact_sums(o, v, p, c, d, n, false, lo, hi);
+}
+
+CPU_TARGET_END
+
+#endif
