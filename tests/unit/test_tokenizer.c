@@ -116,6 +116,22 @@ static void test_bpe_merges(void **state)
     tokenizer_close(t);
 }
 
+/* Old Kimi files have no merges: of two pairs the one that gives the lower id is first.
+ */
+static void test_rank_by_id(void **state)
+{
+    (void)state;
+    static const struct image_token tokens[] = {
+        {"bc", 1, 0}, {"ab", 1, 0}, {"abc", 1, 0}, {"cd", 1, 0}, {NULL, 0, 0},
+    };
+    struct image_vocab v = {"gpt2", "kimi-k2", tokens, NULL};
+    struct tokenizer *t = open_vocab(&v);
+    EXPECT(t, "abcd", 0, B + 2, 'd');
+    EXPECT(t, "bcd", 0, B, 'd');
+    EXPECT(t, "xcd", 0, 'x', B + 3);
+    tokenizer_close(t);
+}
+
 static void test_specials(void **state)
 {
     (void)state;
@@ -483,15 +499,11 @@ static void test_malformed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bpe_merges),
-        cmocka_unit_test(test_specials),
-        cmocka_unit_test(test_marks),
-        cmocka_unit_test(test_spm),
-        cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_end_of_generation),
-        cmocka_unit_test(test_white_space),
-        cmocka_unit_test(test_long_words),
+        cmocka_unit_test(test_bpe_merges),  cmocka_unit_test(test_rank_by_id),
+        cmocka_unit_test(test_specials),    cmocka_unit_test(test_marks),
+        cmocka_unit_test(test_spm),         cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_end_of_generation),
+        cmocka_unit_test(test_white_space), cmocka_unit_test(test_long_words),
         cmocka_unit_test(test_malformed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
