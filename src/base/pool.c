@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "base/pool.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdalign.h>
@@ -12,18 +13,42 @@
 
 /* Some 100 us of pauses on a 3 GHz core: longer than the gap between two operators of
  * a layer, short enough that an idle engine or a busy machine gets the CPU back. */
-enum { SPIN_MAX = 4000, THREAD_MAX = 256 };
+enum { SPIN_MAX = 4000, THREAD_MAX = 256, ITEM_BITS = 20 };
+
+/* The state of a run is one word: its number, how many items it has and the next one to
+ * take.  A thread that takes an item therefore knows which run it belongs to, and that
+ * run cannot end before the item is done.  A helper that the system does not schedule is
+ * not waited for unless it holds an item. */
+static uint64_t run_word(uint64_t round, int n_item)
+{
+    return round << (2 * ITEM_BITS) | (uint64_t)n_item << ITEM_BITS;
+}
+
+static uint64_t word_round(uint64_t w)
+{
+    return w >> (2 * ITEM_BITS);
+}
+
+static int word_items(uint64_t w)
+{
+    return (int)(w >> ITEM_BITS & ((1 << ITEM_BITS) - 1));
+}
+
+static int word_next(uint64_t w)
+{
+    return (int)(w & ((1 << ITEM_BITS) - 1));
+}
 
 struct pool {
     int n_thread;
     pool_fn *fn;
     void *ctx;
-    int n_item;
-    bool stop;
-    alignas(64) atomic_int next;     // next item to take
-    alignas(64) atomic_int working;  // helpers that have not finished this run
-    alignas(64) atomic_uint round;   // number of runs started
-    alignas(64) atomic_int sleepers; // threads in pthread_cond_wait
+    uint64_t round;
+    atomic_bool stop;
+    alignas(64) atomic_ullong work;  // run_word + items taken
+    alignas(64) atomic_int n_done;   // items of this run that are done
+    alignas(64) atomic_int sleepers; // helpers in pthread_cond_wait
+    atomic_bool caller_sleeps;
     pthread_mutex_t lock;
     pthread_cond_t wake, done;
     pthread_t thread[THREAD_MAX];
@@ -42,26 +67,37 @@ static void cpu_relax(void)
 #endif
 }
 
+/* Take and run items until none is left. */
 static void take_items(struct pool *p, int thread)
 {
     for (;;) {
-        const int item = atomic_fetch_add_explicit(&p->next, 1, memory_order_relaxed);
-        if (item >= p->n_item)
+        /* Look first, so that idle threads do not push the counter into other bits. */
+        uint64_t w = atomic_load_explicit(&p->work, memory_order_acquire);
+        if (word_next(w) >= word_items(w))
             return;
-        p->fn(p->ctx, item, thread);
+        w = atomic_fetch_add_explicit(&p->work, 1, memory_order_acq_rel);
+        if (word_next(w) >= word_items(w))
+            return;
+        p->fn(p->ctx, word_next(w), thread);
+        const int n = atomic_fetch_add(&p->n_done, 1) + 1;
+        if (n == word_items(w) && atomic_load(&p->caller_sleeps)) {
+            pthread_mutex_lock(&p->lock);
+            pthread_cond_signal(&p->done);
+            pthread_mutex_unlock(&p->lock);
+        }
     }
 }
 
-static void wait_round(struct pool *p, unsigned seen)
+static void wait_round(struct pool *p, uint64_t seen)
 {
     for (int i = 0; i < SPIN_MAX; i++) {
-        if (atomic_load_explicit(&p->round, memory_order_acquire) != seen)
+        if (word_round(atomic_load_explicit(&p->work, memory_order_acquire)) != seen)
             return;
         cpu_relax();
     }
     pthread_mutex_lock(&p->lock);
     atomic_fetch_add(&p->sleepers, 1);
-    while (atomic_load(&p->round) == seen)
+    while (word_round(atomic_load(&p->work)) == seen)
         pthread_cond_wait(&p->wake, &p->lock);
     atomic_fetch_sub(&p->sleepers, 1);
     pthread_mutex_unlock(&p->lock);
@@ -71,23 +107,21 @@ static void *worker_main(void *arg)
 {
     const struct worker *w = arg;
     struct pool *p = w->pool;
-    for (unsigned seen = 0;; seen++) {
+    for (uint64_t seen = 0;;) {
         wait_round(p, seen);
-        if (p->stop)
+        seen = word_round(atomic_load(&p->work));
+        if (atomic_load(&p->stop))
             return NULL;
         take_items(p, w->index);
-        if (atomic_fetch_sub_explicit(&p->working, 1, memory_order_acq_rel) == 1) {
-            pthread_mutex_lock(&p->lock);
-            pthread_cond_signal(&p->done);
-            pthread_mutex_unlock(&p->lock);
-        }
     }
 }
 
-static void start_round(struct pool *p)
+static void start_round(struct pool *p, int n_item)
 {
-    atomic_store(&p->working, p->n_thread - 1);
-    atomic_fetch_add(&p->round, 1);
+    /* 24 bits of round numbers: a helper would have to sleep through all of them. */
+    p->round = (p->round + 1) & 0xffffff;
+    atomic_store(&p->n_done, 0);
+    atomic_store(&p->work, run_word(p->round, n_item));
     if (atomic_load(&p->sleepers) > 0) {
         pthread_mutex_lock(&p->lock);
         pthread_cond_broadcast(&p->wake);
@@ -95,33 +129,34 @@ static void start_round(struct pool *p)
     }
 }
 
-static void wait_helpers(struct pool *p)
+static void wait_items(struct pool *p, int n_item)
 {
     for (int i = 0; i < SPIN_MAX; i++) {
-        if (atomic_load_explicit(&p->working, memory_order_acquire) == 0)
+        if (atomic_load_explicit(&p->n_done, memory_order_acquire) == n_item)
             return;
         cpu_relax();
     }
     pthread_mutex_lock(&p->lock);
-    while (atomic_load(&p->working) > 0)
+    atomic_store(&p->caller_sleeps, true);
+    while (atomic_load(&p->n_done) < n_item)
         pthread_cond_wait(&p->done, &p->lock);
+    atomic_store(&p->caller_sleeps, false);
     pthread_mutex_unlock(&p->lock);
 }
 
 void pool_run(struct pool *p, int n_item, pool_fn *fn, void *ctx)
 {
-    if (p->n_thread == 1 || n_item == 1) {
+    assert(n_item >= 0 && n_item <= POOL_ITEMS_MAX);
+    if (p->n_thread == 1 || n_item <= 1) {
         for (int i = 0; i < n_item; i++)
             fn(ctx, i, 0);
         return;
     }
     p->fn = fn;
     p->ctx = ctx;
-    p->n_item = n_item;
-    atomic_store(&p->next, 0);
-    start_round(p);
+    start_round(p, n_item);
     take_items(p, 0);
-    wait_helpers(p);
+    wait_items(p, n_item);
 }
 
 enum status pool_open(struct pool **out, int n_thread, struct error *err)
@@ -154,8 +189,8 @@ void pool_close(struct pool *p)
 {
     if (!p)
         return;
-    p->stop = true;
-    start_round(p);
+    atomic_store(&p->stop, true);
+    start_round(p, 0);
     for (int i = 1; i < p->n_thread; i++)
         pthread_join(p->thread[i], NULL);
     pthread_cond_destroy(&p->wake);
