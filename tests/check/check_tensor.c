@@ -149,6 +149,14 @@ static int has_min(enum dtype t)
     return t == DTYPE_Q4_1 || t == DTYPE_Q5_1 || t == DTYPE_Q4_K || t == DTYPE_Q5_K;
 }
 
+/* Largest codes and sub-scales: sums come closest to the range of their integers. */
+static void extreme_block(enum dtype t, uint8_t *block, int fill)
+{
+    const int front = t == DTYPE_Q6_K ? 0 : has_min(t) ? 4 : 2;
+    const int back = t == DTYPE_Q6_K ? 2 : 0;
+    memset(block + front, fill, (size_t)(dtype_find(t)->block_bytes - front - back));
+}
+
 /* w [n_in] values of a row, size [n_in] |scale * code| + |min| of each. */
 static void row_values(enum dtype t, float *w, float *size, uint8_t *row, int n_in)
 {
@@ -187,8 +195,12 @@ static void compare_row(const char *name, int exact, int is_float, const float *
     }
 }
 
-static void check_dot(const char *name, dot_fn *dot, enum dtype t, int n_in, int exact)
+enum mode { RANDOM, EXACT, EXTREME };
+
+static void check_dot(const char *name, dot_fn *dot, enum dtype t, int n_in,
+                      enum mode mode)
 {
+    const int exact = mode == EXACT, fill = rnd() % 2 ? 0xff : 0x80;
     const struct dtype_traits *traits = dtype_find(t);
     const int n_block = n_in / traits->block_elems, is_float = traits->block_elems == 1;
     const size_t bytes = (size_t)traits->block_bytes;
@@ -196,6 +208,8 @@ static void check_dot(const char *name, dot_fn *dot, enum dtype t, int n_in, int
     const int tok =
         (int)(rnd() % 2) * ACT_GROUP + (int)(rnd() % (uint64_t)(ACT_GROUP + 1 - n_tok));
     struct act a = guarded_act(tok + n_tok, n_in);
+    for (int i = 0; mode == EXTREME && i < (tok + n_tok) * n_in; i++)
+        ((float *)a.x)[i] = rnd() % 64 && fill == 0xff ? 1.0f : -1.0f;
     if (exact)
         integer_act(&a);
     else if (!is_float)
@@ -210,6 +224,8 @@ static void check_dot(const char *name, dot_fn *dot, enum dtype t, int n_in, int
             uint8_t *block = rows + (size_t)(r * n_block + b) * bytes;
             if (exact)
                 integer_block(t, block);
+            if (mode == EXTREME && !is_float)
+                extreme_block(t, block, fill);
             tile_put(t, tile + (size_t)b * TILE_ROWS * bytes, block, r);
         }
     const size_t ld = (size_t)n_row + rnd() % 2;
@@ -232,18 +248,22 @@ static void check_dot(const char *name, dot_fn *dot, enum dtype t, int n_in, int
     release_all();
 }
 
-#define CHECK_DOT(name, type)                                                            \
-    static void check_dot_##name(void)                                                   \
-    {                                                                                    \
-        const int unit = dtype_find(type)->block_elems;                                  \
-        for (int i = 1; i <= 5; i++) {                                                   \
-            check_dot("dot_" #name, new->dot_##name, type,                               \
-                      unit == 1 ? 32 * i : unit * i, 1);                                 \
-            check_dot("dot_" #name, new->dot_##name, type, unit == 1 ? 7 * i : unit * i, \
-                      unit == 1 ? 0 : 1);                                                \
-            check_dot("dot_" #name, new->dot_##name, type, unit == 1 ? 7 * i : unit * i, \
-                      0);                                                                \
-        }                                                                                \
+static void check_dots(const char *name, dot_fn *dot, enum dtype t)
+{
+    const int unit = dtype_find(t)->block_elems;
+    for (int i = 1; i <= 5; i++) {
+        /* float types take any number of columns */
+        const int n_in = unit == 1 ? 7 * i : unit * i;
+        check_dot(name, dot, t, n_in, RANDOM);
+        check_dot(name, dot, t, n_in, EXTREME);
+        check_dot(name, dot, t, unit == 1 ? 32 * i : n_in, EXACT);
+    }
+}
+
+#define CHECK_DOT(name, type)                            \
+    static void check_dot_##name(void)                   \
+    {                                                    \
+        check_dots("dot_" #name, new->dot_##name, type); \
     }
 CHECK_DOT(f32, DTYPE_F32)
 CHECK_DOT(f16, DTYPE_F16)
@@ -286,7 +306,7 @@ static void check_quantize(void)
     struct act a = guarded_act(n_tok, n_in), b = guarded_act(n_tok, n_in);
     float *x = (float *)a.x;
     for (size_t i = 0; i < n / 32; i++) {
-        const float by = ldexpf(1, (int)(rnd() % 200) - 100);
+        const float by = ldexpf(1, (int)(rnd() % 230) - 130);
         for (size_t j = 32 * i; j < 32 * i + 32; j++)
             x[j] = rnd() % 16 ? x[j] * by : rnd() % 2 ? 0 : (float)(j % 7) * by / 2;
         if (rnd() % 2 == 0)
