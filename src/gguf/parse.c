@@ -1,6 +1,7 @@
 /* parse.c - from the bytes of one file to checked tables.  The cursor is the only code
  * that reads them. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,8 @@ struct cursor {
     size_t at, left;
     enum status failed;
     struct error *err;
+    const char *what, *name; // what is being read, for errors; NULL: the header
+    uint64_t index;          // its number, while its name is not known
 };
 
 struct parse {
@@ -25,15 +28,25 @@ struct parse {
     size_t align;
 };
 
+static enum status truncated(const struct cursor *c, uint64_t n)
+{
+    char where[96] = "";
+    if (c->name)
+        snprintf(where, sizeof where, "%s '%s': ", c->what,
+                 gguf_show(c->name, strlen(c->name)).s);
+    else if (c->what)
+        snprintf(where, sizeof where, "%s %" PRIu64 ": ", c->what, c->index);
+    return fail(c->err, STATUS_BAD_FILE,
+                "%s: truncated: %s%" PRIu64 " bytes expected at offset %zu, %zu left",
+                c->f->path, where, n, c->at, c->left);
+}
+
 static const uint8_t *cursor_take(struct cursor *c, uint64_t n)
 {
     if (c->failed)
         return NULL;
     if (n > c->left) {
-        c->failed =
-            fail(c->err, STATUS_BAD_FILE,
-                 "%s: truncated: %" PRIu64 " bytes expected at offset %zu, %zu left",
-                 c->f->path, n, c->at, c->left);
+        c->failed = truncated(c, n);
         return NULL;
     }
     if (c->at + n > c->f->meta_ready) {
@@ -81,6 +94,9 @@ struct gguf_shown gguf_show(const char *s, size_t n)
 static enum status take_name(struct parse *p, const char **out, size_t max,
                              const char *what, uint64_t i)
 {
+    p->c.what = what;
+    p->c.index = i;
+    p->c.name = NULL;
     const uint64_t n = cursor_u64(&p->c);
     if (!p->c.failed && (n == 0 || n > max))
         return fail(p->err, STATUS_BAD_FILE,
@@ -94,7 +110,7 @@ static enum status take_name(struct parse *p, const char **out, size_t max,
         return fail(p->err, STATUS_BAD_FILE,
                     "%s: %s %" PRIu64 ": a 0 byte in its name '%s'", p->path, what, i,
                     gguf_show((const char *)s, (size_t)n).s);
-    *out = arena_strndup(&p->g->arena, (const char *)s, (size_t)n);
+    p->c.name = *out = arena_strndup(&p->g->arena, (const char *)s, (size_t)n);
     return *out ? STATUS_OK
                 : fail(p->err, STATUS_NO_MEMORY, "%s: out of memory", p->path);
 }

@@ -291,10 +291,10 @@ static void test_counts(void **state)
         }
         im_head(&im, 3, 0, 1);
         im_key(&im, "text", T_STR), im_le(&im, bad[i], 8);
-        REFUSED(BAD_FILE, i == 1 ? "truncated: 65537" : "': a string of ");
+        REFUSED(BAD_FILE, i == 1 ? "metadata key 'text': 65537" : "': a string of ");
         im_head(&im, 3, 0, 1);
         im_arr(&im, "texts", T_STR, 1), im_le(&im, bad[i], 8);
-        REFUSED(BAD_FILE, i == 1 ? "truncated: 65537" : "': a string of ");
+        REFUSED(BAD_FILE, i == 1 ? "metadata key 'texts': 65537" : "': a string of ");
     }
     /* One more than what is there, for each element size. */
     im_head(&im, 3, 0, 1);
