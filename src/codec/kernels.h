@@ -48,7 +48,8 @@ enum { TQ_LANES = 32, TQ_WARMUP = 64 };
  *            bits is 2, 3, 4 or 8.  Only these tiles of code are read, except that
  *            3-bit values read the 32-key group that a tile is in.
  *
- * load_query x[d] <- in * scale, its limbs and their sums; any d.
+ * load_query x[d] <- in * scale, its limbs and their sums; any d.  A row with NaN or
+ *            infinity gives NaN for x and step.
  *
  * score_codes  s [n][64], tiles tile0..tile1-1, <- clamped scores of queries hi [n][d]
  *              and, unless lo is NULL, lo [n][d], against k of expand_k.

@@ -68,6 +68,8 @@ void tq_load_query_avx512(float *x, int8_t *hi, int8_t *lo, float *step, int32_t
     *step = 0.0f;
     if (bits >= 0x7f800000u) {
         *step = tq_from_bits(0x7fc00000u);
+        for (int i = 0; i < d; i++)
+            x[i] = *step;
     } else if (absmax >= 0x1p-100f) {
         *step = absmax / 127.0f;
         inverse = 127.0f / absmax;
@@ -118,7 +120,7 @@ TQ_INLINE void dot_block(__m512i *dot, const uint8_t *k, const int8_t *q, int d,
             const __m512i v = four_bytes(q + i * d + 4 * r);
             TQ_UNROLL
             for (int t = 0; t < nt; t++)
-                acc[i * nt + t] = _mm512_dpbusd_epi32(acc[i * nt + t], row[t], v);
+                acc[i * nt + t] = tq_dpbusd(acc[i * nt + t], row[t], v);
         }
     }
     TQ_UNROLL
@@ -381,7 +383,7 @@ TQ_INLINE void sum_block(float *o, const int8_t *v, const uint8_t *w, const floa
             const __m512i weights = four_bytes(w + i * TOKENS + 4 * group);
             TQ_UNROLL
             for (int r = 0; r < nr; r++)
-                acc[i * nr + r] = _mm512_dpbusd_epi32(acc[i * nr + r], weights, row[r]);
+                acc[i * nr + r] = tq_dpbusd(acc[i * nr + r], weights, row[r]);
         }
     }
     TQ_UNROLL

@@ -20,9 +20,11 @@ void tq_load_query_c(float *x, int8_t *hi, int8_t *lo, float *step, int32_t *sum
     }
     const float absmax = tq_from_bits(top);
     float inverse = 0.0f;
-    if (top >= 0x7f800000u)
+    if (top >= 0x7f800000u) {
         *step = tq_from_bits(0x7fc00000u);
-    else if (absmax < 0x1p-100f)
+        for (int i = 0; i < d; i++)
+            x[i] = *step;
+    } else if (absmax < 0x1p-100f)
         *step = 0.0f;
     else {
         *step = absmax / 127.0f;
