@@ -1,0 +1,348 @@
+/* cmd_bench.c - prefill and decode speed at given depths.
+ *
+ * A depth is really there: its tokens are prefilled once for each KV type, and every
+ * measurement returns to it.  The best of the repeated runs is the figure to compare;
+ * median and spread say how far to trust it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "cli/cli.h"
+#include "cli/measure.h"
+#include "cli/synthetic.h"
+
+enum { TYPES_MAX = 16, DEPTHS_MAX = 16, REPEAT_MAX = 100 };
+
+static struct {
+    const char *depth, *kv, *synthetic, *write;
+    int prefill, decode, repeat, threads;
+    enum cpu_isa isa;
+    bool json;
+} bench_args;
+
+static const struct cli_option bench_options[] = {
+    {"--depth", CLI_STRING, &bench_args.depth, 0, 0, "LIST  tokens before, default 0"},
+    {"--kv", CLI_STRING, &bench_args.kv, 0, 0,
+     "LIST  of KV types, keys[/values]; default f16,turbo4"},
+    {"--prefill", CLI_INT, &bench_args.prefill, 0, 1 << 20, "N  tokens, default 512"},
+    {"--decode", CLI_INT, &bench_args.decode, 0, 1 << 20, "N  tokens, default 64"},
+    {"--repeat", CLI_INT, &bench_args.repeat, 0, REPEAT_MAX, "N  runs, default 3"},
+    {"--threads", CLI_INT, &bench_args.threads, 1, 256, "N  default: all CPUs"},
+    {"--cpu", CLI_CPU, &bench_args.isa, 0, 0, "LEVEL  at most c, avx2 or avx512"},
+    {"--synthetic", CLI_STRING, &bench_args.synthetic, 0, 0,
+     "SHAPE:TYPE  random weights instead of MODEL, as llama-3.2-1b:Q4_K_M"},
+    {"--write", CLI_STRING, &bench_args.write, 0, 0, "FILE  keep the synthetic model"},
+    {"--json", CLI_FLAG, &bench_args.json, 0, 0, "one JSON object"},
+    {NULL, CLI_FLAG, NULL, 0, 0, NULL},
+};
+static const struct cli_command bench_command = {
+    "bench",       "MODEL", "prefill and decode speed, by depth and KV type",
+    bench_options, 0,       1,
+};
+
+struct timing {
+    double best, median, worst; // seconds
+};
+
+struct bench_row {
+    struct kv_types type;
+    int depth;
+    size_t cache_bytes; // of the context, all depths and runs
+    struct timing prefill, decode;
+};
+
+struct bench {
+    const char *path; // as the person named it
+    struct engine engine;
+    int n_type, n_depth, n_row;
+    struct kv_types types[TYPES_MAX];
+    int depths[DEPTHS_MAX]; // ascending
+    int32_t *ids;           // [n_ctx]
+    int n_ctx;
+    struct bench_row *rows; // [n_type * n_depth]
+};
+
+static int order_ints(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+static int order_seconds(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static enum status parse_depths(struct bench *b, struct error *err)
+{
+    for (const char *at = bench_args.depth;; at++) {
+        char *end;
+        const long v = strtol(at, &end, 10);
+        if (end == at || v < 0 || v > 1 << 24 || (*end && *end != ','))
+            return fail(err, STATUS_BAD_ARG,
+                        "--depth takes numbers from 0 to %d with commas between, not "
+                        "'%.40s'",
+                        1 << 24, bench_args.depth);
+        if (b->n_depth == DEPTHS_MAX)
+            return fail(err, STATUS_BAD_ARG, "more than %d depths", DEPTHS_MAX);
+        b->depths[b->n_depth++] = (int)v;
+        at = end;
+        if (!*at)
+            break;
+    }
+    qsort(b->depths, (size_t)b->n_depth, sizeof *b->depths, order_ints);
+    return STATUS_OK;
+}
+
+static struct timing summarise_times(double *t, int n)
+{
+    qsort(t, (size_t)n, sizeof *t, order_seconds);
+    return (struct timing){t[0], (t[(n - 1) / 2] + t[n / 2]) / 2, t[n - 1]};
+}
+
+/* Time n tokens behind the depth, in one call or one by one. */
+static enum status time_tokens(const struct bench *b, struct context *c, int n,
+                               bool one_by_one, double *seconds, struct error *err)
+{
+    const int32_t *ids = b->ids + context_pos(c);
+    const int step = one_by_one ? 1 : n;
+    const float *logits;
+    enum status s = STATUS_OK;
+    const uint64_t start = clock_us();
+    for (int i = 0; !s && i < n; i += step)
+        s = context_eval(c, ids + i, step, 1, &logits, err);
+    *seconds = (double)(clock_us() - start) * 1e-6;
+    return s;
+}
+
+static enum status go_back(struct context *c, int depth, struct error *err)
+{
+    const int pos = context_rewind(c, depth);
+    if (pos != depth)
+        return fail(err, STATUS_LIMIT, "the cache came back to %d instead of %d", pos,
+                    depth);
+    return STATUS_OK;
+}
+
+static void show_bench(const char *kv, int depth, const char *what, int run)
+{
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\r%-14s depth %d, %s %d    ", kv, depth, what, run);
+}
+
+/* All runs at the depth where the context stands. */
+static enum status bench_depth(const struct bench *b, struct context *c,
+                               struct bench_row *row, struct error *err)
+{
+    char kv[24];
+    double prefill[REPEAT_MAX], decode[REPEAT_MAX];
+    enum status s;
+    kv_types_name(kv, &row->type);
+    context_mark(c);
+    for (int i = 0; i < bench_args.repeat; i++) {
+        show_bench(kv, row->depth, "prefill", i);
+        if (bench_args.prefill &&
+            ((s = time_tokens(b, c, bench_args.prefill, false, &prefill[i], err)) ||
+             (s = go_back(c, row->depth, err))))
+            return s;
+        show_bench(kv, row->depth, "decode", i);
+        if (bench_args.decode &&
+            ((s = time_tokens(b, c, bench_args.decode, true, &decode[i], err)) ||
+             (s = go_back(c, row->depth, err))))
+            return s;
+    }
+    if (bench_args.prefill)
+        row->prefill = summarise_times(prefill, bench_args.repeat);
+    if (bench_args.decode)
+        row->decode = summarise_times(decode, bench_args.repeat);
+    row->cache_bytes = measure_cache_bytes(c);
+    return STATUS_OK;
+}
+
+static enum status bench_type(struct bench *b, const struct kv_types *type,
+                              struct error *err)
+{
+    char kv[24];
+    struct context *c = NULL;
+    const struct context_options o = {.kv = *type, .n_ctx = b->n_ctx};
+    enum status s = measure_context(&c, b->engine.model, &o, err);
+    kv_types_name(kv, type);
+    for (int i = 0; !s && i < b->n_depth; i++) {
+        const int depth = b->depths[i], pos = context_pos(c);
+        show_bench(kv, depth, "going there from", pos);
+        if (depth > pos && (s = context_eval(c, b->ids + pos, depth - pos, 0, NULL, err)))
+            break;
+        struct bench_row *row = &b->rows[b->n_row++];
+        *row = (struct bench_row){.type = *type, .depth = depth};
+        s = bench_depth(b, c, row, err);
+    }
+    context_close(c);
+    return s;
+}
+
+static enum status bench_run(struct bench *b, struct error *err)
+{
+    const int most =
+        bench_args.prefill > bench_args.decode ? bench_args.prefill : bench_args.decode;
+    b->n_ctx = b->depths[b->n_depth - 1] + (most ? most : 1);
+    b->ids = mem_array((size_t)b->n_ctx, sizeof *b->ids);
+    b->rows = mem_array((size_t)b->n_type * (size_t)b->n_depth, sizeof *b->rows);
+    if (!b->ids || !b->rows)
+        return fail(err, STATUS_NO_MEMORY, "no memory for %d tokens", b->n_ctx);
+    const uint64_t n_vocab = (uint64_t)model_hparams(b->engine.model)->n_vocab;
+    for (int i = 0; i < b->n_ctx; i++)
+        b->ids[i] = (int32_t)(rng_at(1, (uint64_t)i) % n_vocab);
+    enum status s = STATUS_OK;
+    for (int i = 0; !s && i < b->n_type; i++)
+        s = bench_type(b, &b->types[i], err);
+    if (isatty(STDERR_FILENO))
+        fprintf(stderr, "\r%60s\r", "");
+    return s;
+}
+
+/* ---- output ---- */
+
+static double per_second(int n, double seconds)
+{
+    return seconds > 0 ? n / seconds : 0;
+}
+
+static double spread(const struct timing *t)
+{
+    return t->best > 0 ? 100 * (t->worst / t->best - 1) : 0;
+}
+
+static void print_rows(const struct bench *b)
+{
+    char cpu[128];
+    printf("%s: %s, %.1f MiB of weights\n%s, %d threads, %s\n"
+           "prefill %d, decode %d tokens, best of %d; tokens/s\n",
+           b->path, model_arch(b->engine.model),
+           (double)model_bytes(b->engine.model) / 0x1p20,
+           measure_cpu_name(cpu, sizeof cpu), pool_threads(b->engine.pool),
+           cpu_isa_name(bench_args.isa), bench_args.prefill, bench_args.decode,
+           bench_args.repeat);
+    printf("%-14s %7s %10s  %9s %9s %7s  %9s %9s %7s\n", "kv", "depth", "cache MiB",
+           "prefill", "median", "spread", "decode", "median", "spread");
+    for (int i = 0; i < b->n_row; i++) {
+        const struct bench_row *r = &b->rows[i];
+        char kv[24];
+        printf("%-14s %7d %10.2f  %9.2f %9.2f %5.1f %%  %9.2f %9.2f %5.1f %%\n",
+               kv_types_name(kv, &r->type), r->depth, (double)r->cache_bytes / 0x1p20,
+               per_second(bench_args.prefill, r->prefill.best),
+               per_second(bench_args.prefill, r->prefill.median), spread(&r->prefill),
+               per_second(bench_args.decode, r->decode.best),
+               per_second(bench_args.decode, r->decode.median), spread(&r->decode));
+    }
+}
+
+static json_t *json_timing(int n, const struct timing *t)
+{
+    return n ? json_pack("{s:f, s:f, s:f}", "best", per_second(n, t->best), "median",
+                         per_second(n, t->median), "spread_percent", spread(t))
+             : json_null();
+}
+
+static enum status print_bench_json(const struct bench *b, struct error *err)
+{
+    char cpu[128];
+    json_t *rows = json_array();
+    for (int i = 0; i < b->n_row; i++) {
+        const struct bench_row *r = &b->rows[i];
+        char kv[24];
+        json_array_append_new(
+            rows,
+            json_pack("{s:s, s:i, s:I, s:o, s:o}", "kv", kv_types_name(kv, &r->type),
+                      "depth", r->depth, "cache_bytes", (json_int_t)r->cache_bytes,
+                      "prefill", json_timing(bench_args.prefill, &r->prefill), "decode",
+                      json_timing(bench_args.decode, &r->decode)));
+    }
+    json_t *o = json_pack(
+        "{s:s, s:s, s:I, s:s, s:i, s:s, s:i, s:i, s:i, s:o}", "model", b->path, "arch",
+        model_arch(b->engine.model), "weight_bytes",
+        (json_int_t)model_bytes(b->engine.model), "cpu",
+        measure_cpu_name(cpu, sizeof cpu), "threads", pool_threads(b->engine.pool), "isa",
+        cpu_isa_name(bench_args.isa), "n_prefill", bench_args.prefill, "n_decode",
+        bench_args.decode, "repeat", bench_args.repeat, "results", rows);
+    const int rc = o ? json_dumpf(o, stdout, JSON_INDENT(1)) : -1;
+    json_decref(o);
+    if (rc)
+        return fail(err, STATUS_NO_MEMORY, "cannot print JSON");
+    putchar('\n');
+    return STATUS_OK;
+}
+
+/* ---- the command ---- */
+
+/* Write the synthetic model and open it; a file that is not to be kept is gone then. */
+static enum status open_synthetic(struct bench *b, struct error *err)
+{
+    const char *dir = getenv("TMPDIR");
+    char temp[1024];
+    struct pool *pool = NULL;
+    snprintf(temp, sizeof temp, "%s/turbine-%ld.gguf", dir && *dir ? dir : "/tmp",
+             (long)getpid());
+    const char *path = bench_args.write ? bench_args.write : temp;
+    enum status s =
+        pool_open(&pool, bench_args.threads ? bench_args.threads : pool_cpus(), err);
+    if (s)
+        return s;
+    s = synthetic_write(bench_args.synthetic, path, pool, err);
+    pool_close(pool);
+    if (s)
+        return s;
+    if (bench_args.repeat)
+        s = measure_open(&b->engine, path, bench_args.threads, bench_args.isa, err);
+    if (!bench_args.write)
+        unlink(path);
+    return s;
+}
+
+static enum status run_bench(const char *path, struct error *err)
+{
+    struct bench b = {.path = path ? path : bench_args.synthetic};
+    enum status s;
+    if ((s = measure_kv_list(b.types, &b.n_type, TYPES_MAX, bench_args.kv, err)) ||
+        (s = parse_depths(&b, err)))
+        return s;
+    s = path ? measure_open(&b.engine, path, bench_args.threads, bench_args.isa, err)
+             : open_synthetic(&b, err);
+    if (!s && bench_args.repeat && !(s = bench_run(&b, err))) {
+        if (bench_args.json)
+            s = print_bench_json(&b, err);
+        else
+            print_rows(&b);
+    }
+    mem_free(b.ids);
+    mem_free(b.rows);
+    engine_close(&b.engine);
+    if (!s && fflush(stdout))
+        s = fail(err, STATUS_IO, "cannot write to standard output");
+    return s;
+}
+
+int cmd_bench(int argc, char **argv)
+{
+    const char *path;
+    bench_args.depth = "0";
+    bench_args.kv = "f16,turbo4";
+    bench_args.prefill = 512;
+    bench_args.decode = 64;
+    bench_args.repeat = 3;
+    bench_args.isa = cpu_detect();
+    const int rc = cli_parse(&bench_command, argc, argv, &path);
+    if (rc >= 0)
+        return rc;
+    if (!path == !bench_args.synthetic)
+        return measure_usage(&bench_command, "give one of MODEL and --synthetic");
+    if (bench_args.write && !bench_args.synthetic)
+        return measure_usage(&bench_command, "--write goes with --synthetic");
+    struct error err;
+    return run_bench(path, &err) ? cli_fail(&bench_command, &err) : CLI_OK;
+}
