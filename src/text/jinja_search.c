@@ -230,7 +230,8 @@ static size_t split_char_before(const struct jinja_str *s, size_t from, size_t a
     return at;
 }
 
-/* Words between white space; what is left after max of them is one piece. */
+/* Words between white space; what is left after max of them is one piece, stripped on
+ * the near side only. */
 static bool split_words(struct render *r, struct jinja_list *l, const struct jinja_str *s,
                         int64_t max, bool right)
 {
@@ -239,10 +240,8 @@ static bool split_words(struct render *r, struct jinja_list *l, const struct jin
         jinja_strip(s, NULL, !right, right, &from, &to);
         if (from >= to)
             return true;
-        if (max == 0) {
-            jinja_strip(s, NULL, right, !right, &from, &to);
+        if (max == 0)
             return split_push(r, l, s, from, to);
-        }
         size_t at = right ? to : from;
         while (right ? at > from : at < to) {
             const size_t c = right ? split_char_before(s, from, at) : at;

@@ -317,8 +317,10 @@ static const struct jinja_value *seq_kwarg(const struct jinja_args *args,
 static struct jinja_args seq_rest(const struct jinja_args *args, int from)
 {
     struct jinja_args rest = *args;
-    rest.pos += from;
-    rest.n_pos -= from;
+    if (from) {
+        rest.pos += from;
+        rest.n_pos -= from;
+    }
     return rest;
 }
 
