@@ -36,16 +36,28 @@ TQ_INLINE __m512i xor3(__m512i a, __m512i b, __m512i c)
  * v, w (3), z1 from bit 0 up; for 3 bits v, z1, w (2); for 2 bits v, w, z1. */
 static __m512i level_table(int bits, int bias)
 {
-    _Alignas(64) int8_t table[64];
-    for (int i = 0; i < 64; i++) {
-        int level = i & 15;
-        if (bits == 4)
-            level = (i >> 1 & 7) * 4 + (i >> 4 & 1) * 2 + (i & 1);
-        else if (bits == 2)
-            level = (i >> 1 & 1) * 4 + (i >> 2 & 1) * 2 + (i & 1);
-        table[i] = (int8_t)(tq_level[bits - 2][level] + bias);
-    }
-    return _mm512_load_si512(table);
+    static const _Alignas(64) uint8_t lane[64] = {
+        0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+        16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
+        32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47,
+        48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
+    const __m512i i = _mm512_load_si512(lane);
+    const __m512i z0 = _mm512_and_si512(i, byte_mask(1));
+    __m512i index; // 4 w + 2 z1 + z0
+    if (bits == 4)
+        index = _mm512_or_si512(
+            _mm512_slli_epi16(_mm512_and_si512(i, byte_mask(0x0E)), 1),
+            _mm512_or_si512(_mm512_srli_epi16(_mm512_and_si512(i, byte_mask(0x10)), 3),
+                            z0));
+    else if (bits == 3)
+        index = _mm512_and_si512(i, byte_mask(0x0F));
+    else
+        index = _mm512_or_si512(
+            _mm512_slli_epi16(_mm512_and_si512(i, byte_mask(2)), 1),
+            _mm512_or_si512(_mm512_srli_epi16(_mm512_and_si512(i, byte_mask(4)), 1), z0));
+    const __m512i levels =
+        _mm512_castsi256_si512(_mm256_loadu_si256((const void *)tq_level[bits - 2]));
+    return _mm512_add_epi8(_mm512_permutexvar_epi8(index, levels), byte_mask(bias));
 }
 
 /* Two outputs from a row x of 4-bit fields and its z1 in bit 0 of each field. */

@@ -617,7 +617,7 @@ static void run_encode_v(struct bench *b)
     tq_encode(&b->v, b->vpages, b->rows, b->scratch);
 }
 
-static void run_rotate(struct bench *b)
+static void run_rotation(struct bench *b)
 {
     tq_rotate(&b->k, b->x, b->n);
     tq_unrotate(&b->k, b->x, b->n);
@@ -655,11 +655,102 @@ static void bench_row(const char *what, const char *detail, struct bench *b,
            detail, b->d, t[0], t[REPEATS / 2], t[REPEATS - 1]);
 }
 
+/* Arguments for one call of each kernel: four queries, turbo4. */
+static struct {
+    float *x, *energy, *s, *m, *l, *c, *o;
+    uint16_t *half, *half2, *scale, *path;
+    int16_t *fixed;
+    uint8_t *code, *page, *level, *order, *w, *hi;
+    int32_t *chosen;
+    struct set q;
+} a;
+
+static void kernel_bench_init(int d)
+{
+    const size_t n = (size_t)d * TQ_PAGE_TOKENS;
+    a.x = random_floats(n), a.energy = guarded(256), a.chosen = guarded(256);
+    a.half = random_columns(d), a.half2 = guarded(2 * n), a.scale = random_scales();
+    a.path = guarded((size_t)(d + TQ_WARMUP) * 2 * TQ_LANES);
+    a.fixed = guarded((size_t)d * 2 * TQ_LANES), a.code = guarded(n);
+    a.page = random_bytes(n), a.level = guarded(n), a.order = guarded((size_t)d);
+    a.s = random_floats(8 * TQ_PAGE_TOKENS), a.w = random_bytes(8 * TQ_PAGE_TOKENS);
+    a.m = random_floats(8), a.l = random_floats(8), a.c = random_floats(8);
+    a.o = random_floats(8 * (size_t)d), a.hi = guarded(8);
+    memset(a.hi, TQ_PAGE_TOKENS, 8);
+    for (int t = 0; t < d; t++)
+        a.order[t] = (uint8_t)tq_dim_of_time(TQ_VALUE, 4, d, t);
+    do {
+        a.q = random_set(d);
+    } while (a.q.n < 4);
+    new->normalise(a.fixed, a.energy, a.half, d, 8192.0f);
+}
+
+/* CALL(kernel, 128-value units of work, arguments) */
+#define CALLS(d)                                                                         \
+    CALL(rotate, d / 128.0, (a.x, d, 1))                                                 \
+    CALL(unrotate, d / 128.0, (a.x, d, 1))                                               \
+    CALL(to_f16, d / 128.0, (a.half2, a.x, d))                                           \
+    CALL(transpose, d / 2.0, (a.half2, a.half, d))                                       \
+    CALL(normalise, d / 4.0, (a.fixed, a.energy, a.half, d, 8192.0f))                    \
+    CALL(viterbi, d / 4.0, (a.code, a.chosen, a.fixed, a.order, 4, d, a.path))           \
+    CALL(quantise8, d / 2.0, ((int8_t *)a.level, a.half2, a.energy, a.half, d))          \
+    CALL(pack_k, d / 2.0, (a.level, a.code, 4, d))                                       \
+    CALL(pack_v, d / 2.0, (a.level, a.code, 4, d))                                       \
+    CALL(expand_k, d / 2.0, (a.level, a.page, 4, d, 0, 4))                               \
+    CALL(expand_v, d / 2.0, ((int8_t *)a.level, a.page, 4, d, 0, 4))                     \
+    CALL(load_query, d / 128.0,                                                          \
+         (a.q.x, a.q.hi, a.q.lo, a.q.step, a.q.sum_hi, a.q.sum_lo, a.x, 0.1f, d))        \
+    CALL(score_codes, d * 2.0,                                                           \
+         (a.s, a.page, a.scale, a.q.hi, NULL, a.q.step, a.q.sum_hi, a.q.sum_lo, d, 4, 0, \
+          4))                                                                            \
+    CALL(score_f16, d * 2.0, (a.s, a.half, a.q.x, d, 4, 0, 4))                           \
+    CALL(score_f32, d * 2.0, (a.s, a.x, a.q.x, d, 4, 0, 4))                              \
+    CALL(softmax, d * 2.0, (a.s, a.m, a.l, a.c, 0, a.hi, 4))                             \
+    CALL(weigh, d * 2.0, (a.w, a.m, a.s, a.scale, 1, 4))                                 \
+    CALL(sum_codes, d * 2.0, (a.o, (int8_t *)a.page, a.w, a.m, a.l, 1, d, 4, 0, 4))      \
+    CALL(sum_f16, d * 2.0, (a.o, a.half, a.s, a.c, d, 4, 0, 64))                         \
+    CALL(sum_f32, d * 2.0, (a.o, a.x, a.s, a.c, d, 4, 0, 64))
+
+#define CALL(kernel, work, args)              \
+    static void run_##kernel(struct bench *b) \
+    {                                         \
+        const int d = b->d;                   \
+        new->kernel args;                     \
+        (void)d;                              \
+    }
+CALLS(d)
+#undef CALL
+
+static void bench_kernels(int d)
+{
+    struct bench b = {.d = d};
+    kernel_bench_init(d);
+    const struct {
+        const char *name;
+        void (*run)(struct bench *);
+        double work;
+    } rows[] = {
+#define CALL(kernel, work, args) {#kernel, run_##kernel, work},
+        CALLS(d)
+#undef CALL
+    };
+/* A kernel without a row does not compile. */
+#define K(name, ret, args) (void)run_##name;
+#include "codec/kernels.def"
+#undef K
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        bench_row("kernel", rows[i].name, &b, rows[i].run, rows[i].work);
+    release_buffers();
+}
+
 static void bench_all(enum tq_isa isa)
 {
     static const int groups[] = {1, 2, 4, 64};
     struct bench b = {.isa = isa};
-    printf("encode, rotate, query: ns per 128 values; attend: ns per key\n");
+    printf("kernels (4 queries, 4 bits), encode, rotate, query: ns per 128 values; "
+           "attend: ns per key\n");
+    bench_kernels(64);
+    bench_kernels(128);
     for (int d = 64; d <= 128; d *= 2)
         for (int type = TQ_F16; type < TQ_TYPE_COUNT; type++) {
             const char *name = tq_type_name((enum tq_type)type);
@@ -672,7 +763,7 @@ static void bench_all(enum tq_isa isa)
             }
             bench_init(&b, (enum tq_type)type, d, 1);
             if (type == TQ_F16) {
-                bench_row("rotate+un", "", &b, run_rotate, d / 128.0);
+                bench_row("rotate+un", "", &b, run_rotation, d / 128.0);
                 bench_row("query", "", &b, run_query, d / 128.0);
             } else {
                 bench_row("encode k", name, &b, run_encode_k, 64 * d / 128.0);
