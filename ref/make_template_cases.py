@@ -205,6 +205,8 @@ a {%- set a = 1 -%} b {#- c -#} d {# e #} f
 {% set g = l | select('odd') %}{{ g | list }}{{ g | list }}{{ g is iterable }}{{ g is sequence }}
 {{ d | dictsort }} {{ {'b': 1, 'A': 2} | dictsort }} {{ {'b': 1, 'A': 2} | dictsort(true) }} {{ {'b': 1, 'a': 2} | dictsort(by='value') }} {{ {'b': 1, 'a': 2} | dictsort(false, 'key', true) }}
 {{ d | items | list }} {{ missing | items | list }}
+{% for g in [words | unique, l | reverse, l | batch(2), l | map('string'), l | select, d | items] %}{{ g is sequence }}{{ 'y' if g else 'n' }}{{ g[0] is defined }}{{ g | list }}{{ g | list }} {% endfor %}
+{{ '\u1680\u2003a\x1c\u2028\u202f\u205f\x85b\u200b\u180e' | trim | list }} {{ 'a\u3000b\x1fc\u200bd'.split() }}
 {{ s | replace('o', '0') }} {{ s | replace('o', '0', 1) }} {{ 'aaa' | replace('aa', 'b') }} {{ 'ab' | replace('', '-') }} {{ 'abc' | replace('', '-', 2) }} {{ u | replace('ö', 'oe') }} {{ 5 | replace(5, 6) }}
 {{ '42' | int }} {{ '4.9' | int }} {{ 'x' | int }} {{ 'x' | int(5) }} {{ 3.9 | int }} {{ -3.9 | int }} {{ true | int }} {{ n | int }} {{ '0x1f' | int(0, 16) }} {{ ' 7 ' | int }} {{ '1_000' | int }} {{ '12' | int(base=8) }} {{ 'ff' | int(base=16) }} {{ '1e3' | int }}
 {{ '4.5' | float }} {{ 'x' | float }} {{ 3 | float }} {{ 'x' | float(1.5) }} {{ '1e5' | float }} {{ ' 2 ' | float }} {{ n | float }} {{ 'inf' | float }} {{ '-nan' | float }}
@@ -272,6 +274,17 @@ BLOCKS = [
     '{{ "\\\nx" }}', '{{ "a\r\nb" | length }}',
 ]
 
+# Change a list or dict: the immutable sandbox refuses them, the other one does not.
+MUTABLE = [
+    '{% set a = [1, 2] %}{% set _ = a.append(3) %}{{ a }}{{ _ }}{{ a.pop() }}{{ a.pop(0) }}{{ a }}{{ a.pop(-1) }}{{ a }}',
+    '{% set a = [1, 2, 3, 4] %}{{ a.pop(1) }}{{ a }}{% set _ = a.insert(1, 9) %}{{ a }}{% set _ = a.insert(-1, 8) %}{{ a }}{% set _ = a.insert(99, 7) %}{{ a }}{% set _ = a.insert(-99, 6) %}{{ a }}',
+    '{% set a = [1] %}{% set _ = a.extend("xy") %}{% set _ = a.extend(a) %}{{ a }}{% set _ = a.reverse() %}{{ a }}',
+    '{% set a = {"x": 1} %}{% set _ = a.update({"y": 2}, z=3) %}{{ a }}{{ a.pop("x") }}{{ a.pop("q", 5) }}{{ a }}{{ a.setdefault("y", 9) }}{{ a.setdefault("n", 8) }}{{ a.setdefault("o") }}{{ a }}',
+    '{% set a = [1] %}{% set b = a %}{% set _ = a.append(2) %}{{ b }}{% set c = a.copy() %}{% set _ = c.append(3) %}{{ a }}{{ c }}',
+    '{% set a = [1, 2, 3] %}{% for k in a %}{{ k }}{% if k == 1 %}{% set _ = a.append(4) %}{% endif %}{% endfor %}',
+    '{% set ns = namespace(q=[]) %}{% for m in messages %}{% set _ = ns.q.append(m.role) %}{% endfor %}{{ ns.q }}{{ ns.q.pop(0) }}{{ ns.q | length }}',
+]
+
 # Runtime errors: (template, exact message?)
 ERRORS = [
     ('{{ missing.x }}', True), ('{{ missing.x.y }}', True), ('{{ d.q.r }}', True), ('{{ d["q"]["r"] }}', True), ('{{ n.a.b }}', True),
@@ -327,6 +340,10 @@ def main():
             out.append({'template': t, 'text': text})
     for t in BLOCKS:
         kind, text = run(env, t, V)
+        assert kind == 'text', (t, text)
+        out.append({'template': t, 'text': text})
+    for t in MUTABLE:
+        kind, text = run(environment(immutable=False), t, V)
         assert kind == 'text', (t, text)
         out.append({'template': t, 'text': text})
     for t, exact in ERRORS:

@@ -68,6 +68,9 @@ static enum status open_model(struct template **out, json_t *vars, const char *p
     enum status s = gguf_open(&g, path, err);
     if (s == STATUS_OK)
         s = gguf_str(g, "tokenizer.chat_template", &source, err);
+    if (s == STATUS_NOT_FOUND && g)
+        s = fail(err, s, "%s: there is no tokenizer.chat_template; give a FILE.jinja",
+                 path);
     if (s == STATUS_OK)
         s = template_compile(out, source.s, source.n, err);
     if (s == STATUS_OK)

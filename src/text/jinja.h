@@ -5,7 +5,7 @@
  * jinja_eval.c) with values in an arena of its own.  Semantics are those of jinja2 3.1
  * on Python values.  Functions that can fail return false and leave the first error in
  * the render.  All strings are UTF-8; lengths and indexes seen by a template count code
- * points. */
+ * points.  The depths below keep a render within 768 KiB of stack. */
 #ifndef TEXT_JINJA_H
 #define TEXT_JINJA_H
 
