@@ -63,9 +63,11 @@ static enum status render(const struct chat *c, bool generation, struct tokens *
 {
     const struct tokenizer *t = c->e->tokenizer;
     json_t *bos = token_json(t, tokenizer_bos(t));
-    json_t *vars = json_pack("{s:O, s:b, s:O, s:o}", "messages", c->messages,
+    /* Templates are written for transformers, which passes absent lists as none. */
+    json_t *vars = json_pack("{s:O, s:b, s:O, s:o, s:n, s:n}", "messages", c->messages,
                              "add_generation_prompt", generation, "bos_token", bos,
-                             "eos_token", token_json(t, tokenizer_eos(t)));
+                             "eos_token", token_json(t, tokenizer_eos(t)), "tools",
+                             "documents");
     struct template_output text = {0};
     enum status s;
     if (!vars) {
