@@ -64,10 +64,10 @@ static enum status render(const struct chat *c, bool generation, struct tokens *
     const struct tokenizer *t = c->e->tokenizer;
     json_t *bos = token_json(t, tokenizer_bos(t));
     /* Templates are written for transformers, which passes absent lists as none. */
-    json_t *vars = json_pack("{s:O, s:b, s:O, s:o, s:n, s:n}", "messages", c->messages,
-                             "add_generation_prompt", generation, "bos_token", bos,
-                             "eos_token", token_json(t, tokenizer_eos(t)), "tools",
-                             "documents");
+    json_t *vars =
+        json_pack("{s:O, s:b, s:O, s:o, s:n, s:n}", "messages", c->messages,
+                  "add_generation_prompt", generation, "bos_token", bos, "eos_token",
+                  token_json(t, tokenizer_eos(t)), "tools", "documents");
     struct template_output text = {0};
     enum status s;
     if (!vars) {
@@ -80,7 +80,8 @@ static enum status render(const struct chat *c, bool generation, struct tokens *
     /* A template that writes the bos token itself must not get a second one. */
     const size_t n_bos = json_string_length(bos);
     const bool has_bos = n_bos && text.text.len >= n_bos &&
-                         !memcmp(text.text.data, json_string_value(bos), n_bos);
+                         !memcmp(text.text.data, json_string_value(bos), n_bos) &&
+                         !memchr(text.mark.data, 1, n_bos);
     if (tokenizer_add_bos(t) && !has_bos && tokenizer_bos(t) >= 0 &&
         !tokens_push(out, tokenizer_bos(t)))
         s = fail(err, STATUS_NO_MEMORY, "no memory for the prompt's tokens");
