@@ -270,7 +270,10 @@ def test_chat_on_a_terminal():
         t.send('\x03')
         t.wait('interrupted')
         t.wait('>>> ')
-        t.send('half a line\x03')
+        t.send('half a line')
+        t.wait('half a line')
+        time.sleep(0.3)  # until it reads again
+        t.send('\x03')
         t.wait('/exit leaves')
         t.wait('>>> ')
         t.send('/nonsense\r')
