@@ -49,7 +49,7 @@ static int set_option(const struct cli_command *c, const struct cli_option *o,
     case CLI_CPU:
         if (cpu_isa_parse(o->out, text))
             return -1;
-        return wrong_usage(c, "--cpu takes c, avx2 or avx512, not", text);
+        return wrong_usage(c, "--cpu takes c, avx2, avxvnni or avx512, not", text);
     case CLI_INT:
     case CLI_FLOAT:
         if (parse_number(&v, text, o)) {

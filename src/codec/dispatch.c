@@ -20,7 +20,8 @@ static const struct tq_kernels table_avx512 = {
 const struct tq_kernels *tq_kernels_for(enum tq_isa limit)
 {
 #if defined(__x86_64__)
-    if (limit >= TQ_ISA_AVX512 && cpu_detect() >= CPU_ISA_AVX512)
+    const int last = CPU_ISA_COUNT - 1, isa = (int)limit < last ? (int)limit : last;
+    if (cpu_best((enum cpu_isa)isa) == CPU_ISA_AVX512)
         return &table_avx512;
 #else
     (void)limit;

@@ -2,24 +2,73 @@
 
 #include <string.h>
 
-enum cpu_isa cpu_detect(void)
-{
 #if defined(__x86_64__)
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                      __builtin_cpu_supports("bmi2");
-    const bool avx512 =
-        __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
-    if (avx2 && avx512)
-        return CPU_ISA_AVX512;
-    if (avx2)
-        return CPU_ISA_AVX2;
+#include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
-    return CPU_ISA_C;
+
+#if defined(__x86_64__)
+static bool has_level(enum cpu_isa isa)
+{
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
+        !__builtin_cpu_supports("bmi2"))
+        return isa == CPU_ISA_C;
+    if (isa == CPU_ISA_AVXVNNI) {
+        unsigned a = 0, b = 0, c = 0, d = 0; // not every compiler knows the name
+        return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+    }
+    if (isa == CPU_ISA_AVX512)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+               __builtin_cpu_supports("avx512vnni") &&
+               __builtin_cpu_supports("avx512vbmi");
+    return true;
 }
 
-static const char *const isa_names[CPU_ISA_COUNT] = {"c", "avx2", "avx512"};
+enum cpu_isa cpu_best(enum cpu_isa limit)
+{
+    int isa = limit;
+    while (isa > CPU_ISA_C && !has_level((enum cpu_isa)isa))
+        isa--;
+    return (enum cpu_isa)isa;
+}
+
+enum cpu_isa cpu_detect(void)
+{
+    return cpu_best(CPU_ISA_COUNT - 1);
+}
+#elif defined(__aarch64__)
+enum cpu_isa cpu_detect(void)
+{
+#if defined(__linux__)
+    return getauxval(AT_HWCAP) & HWCAP_ASIMDDP ? CPU_ISA_DOTPROD : CPU_ISA_NEON;
+#elif defined(__ARM_FEATURE_DOTPROD) // the compiler's baseline, as on macOS
+    return CPU_ISA_DOTPROD;
+#else
+    return CPU_ISA_NEON;
+#endif
+}
+#else
+enum cpu_isa cpu_detect(void)
+{
+    return CPU_ISA_C;
+}
+#endif
+
+#if !defined(__x86_64__)
+enum cpu_isa cpu_best(enum cpu_isa limit)
+{
+    const enum cpu_isa have = cpu_detect();
+    return limit < have ? limit : have;
+}
+#endif
+
+static const char *const isa_names[CPU_ISA_COUNT] = {
+#define X(NAME, name) name,
+    CPU_ISA_LIST(X)
+#undef X
+};
 
 const char *cpu_isa_name(enum cpu_isa isa)
 {
@@ -34,4 +83,11 @@ bool cpu_isa_parse(enum cpu_isa *out, const char *name)
             return true;
         }
     return false;
+}
+
+const char *cpu_isa_names(void)
+{
+#define X(NAME, name) "|" name
+    return &(CPU_ISA_LIST(X))[1];
+#undef X
 }

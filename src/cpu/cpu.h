@@ -1,24 +1,45 @@
 /* cpu.h - which instruction set the kernels may use.
  *
  * A level stands for a whole set of extensions, so that a kernel file has one target
- * and a test can run every level the machine has.  Higher levels include lower ones. */
+ * and a test can run every level the machine has.  Each architecture has its own list,
+ * in ascending order of merit, and CPU_ISA_C is 0 everywhere.  A machine need not have
+ * every level below its best: some have AVX-512 without AVX-VNNI. */
 #ifndef CPU_CPU_H
 #define CPU_CPU_H
 
 #include <stdbool.h>
 
+/* X(NAME, "name"), in ascending order. */
+#if defined(__x86_64__)
+#define CPU_ISA_LIST(X)                           \
+    X(C, "c")                                     \
+    X(AVX2, "avx2")       /* FMA, F16C, BMI2 */   \
+    X(AVXVNNI, "avxvnni") /* AVX2 and AVX-VNNI */ \
+    X(AVX512, "avx512")   /* F BW DQ VL, VNNI, VBMI */
+#elif defined(__aarch64__)
+#define CPU_ISA_LIST(X)                                   \
+    X(C, "c")                                             \
+    X(NEON, "neon")       /* what every 64-bit Arm has */ \
+    X(DOTPROD, "dotprod") /* sdot, udot: FEAT_DotProd, Armv8.2 */
+#else
+#define CPU_ISA_LIST(X) X(C, "c")
+#endif
+
 enum cpu_isa {
-    CPU_ISA_C,
-    CPU_ISA_AVX2,   // AVX2, FMA, F16C, BMI2
-    CPU_ISA_AVX512, // AVX-512 F BW DQ VL, VNNI, VBMI
-    CPU_ISA_COUNT
+#define X(NAME, name) CPU_ISA_##NAME,
+    CPU_ISA_LIST(X)
+#undef X
+        CPU_ISA_COUNT
 };
 
-/* The best level of this machine. */
+/* The best level of this machine, and its best at or below limit. */
 enum cpu_isa cpu_detect(void);
+enum cpu_isa cpu_best(enum cpu_isa limit);
 
 const char *cpu_isa_name(enum cpu_isa isa);
 /* false if the name is unknown. */
 bool cpu_isa_parse(enum cpu_isa *out, const char *name);
+/* The names of this architecture for a usage text: "c|avx2|avxvnni|avx512". */
+const char *cpu_isa_names(void);
 
 #endif

@@ -19,6 +19,7 @@
 #endif
 
 #define CPU_TARGET_AVX2 "avx2,fma,f16c,bmi2"
+#define CPU_TARGET_AVXVNNI "avx2,fma,f16c,bmi2,avxvnni"
 #define CPU_TARGET_AVX512 \
     "avx2,fma,f16c,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi"
 

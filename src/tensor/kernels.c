@@ -19,6 +19,5 @@ const struct tensor_kernels *tensor_kernels_for(enum cpu_isa limit)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, build_tables);
-    const enum cpu_isa have = cpu_detect();
-    return &tables[limit < have ? limit : have];
+    return &tables[cpu_best(limit)];
 }

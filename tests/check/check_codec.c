@@ -781,11 +781,11 @@ int main(int argc, char **argv)
         if (!strcmp(argv[i], "--bench"))
             bench = true;
         else if (strncmp(argv[i], "--cpu=", 6) || !cpu_isa_parse(&limit, argv[i] + 6)) {
-            fprintf(stderr, "usage: %s [--bench] [--cpu=c|avx2|avx512]\n", argv[0]);
+            fprintf(stderr, "usage: %s [--bench] [--cpu=c|avx2|avxvnni|avx512]\n",
+                    argv[0]);
             return 2;
         }
-    if (cpu_detect() < limit)
-        limit = cpu_detect();
+    limit = cpu_best(limit);
     ref = tq_kernels_for(TQ_ISA_C);
     for (int isa = CPU_ISA_C; isa <= (int)limit; isa++) {
         new = tq_kernels_for((enum tq_isa)isa);

@@ -544,7 +544,8 @@ int main(int argc, char **argv)
         else if (!strncmp(argv[i], "--type=", 7))
             only = argv[i] + 7;
         else if (strncmp(argv[i], "--cpu=", 6) || !cpu_isa_parse(&limit, argv[i] + 6)) {
-            fprintf(stderr, "usage: %s [--bench] [--cpu=c|avx2|avx512] [--type=Q4_K]\n",
+            fprintf(stderr,
+                    "usage: %s [--bench] [--cpu=c|avx2|avxvnni|avx512] [--type=Q4_K]\n",
                     argv[0]);
             return 2;
         }
@@ -552,11 +553,13 @@ int main(int argc, char **argv)
     ref = tensor_kernels_for(CPU_ISA_C);
     if (timing) {
         new = tensor_kernels_for(limit);
-        isa_now = cpu_isa_name(limit);
+        isa_now = cpu_isa_name(cpu_best(limit));
         return bench(only);
     }
     for (int isa = 0; isa <= (int)limit && isa <= (int)cpu_detect(); isa++) {
         new = tensor_kernels_for((enum cpu_isa)isa);
+        if (isa && new == tensor_kernels_for((enum cpu_isa)(isa - 1)))
+            continue;
         isa_now = cpu_isa_name((enum cpu_isa)isa);
         for (size_t i = 0; i < sizeof check / sizeof *check; i++)
             for (int round = 0; round < 8; round++)
