@@ -28,7 +28,7 @@ static bool has_level(enum cpu_isa isa)
 
 enum cpu_isa cpu_best(enum cpu_isa limit)
 {
-    int isa = limit;
+    int isa = (int)limit;
     while (isa > CPU_ISA_C && !has_level((enum cpu_isa)isa))
         isa--;
     return (enum cpu_isa)isa;
