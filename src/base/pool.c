@@ -209,5 +209,6 @@ int pool_cpus(void)
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set))
         return 1;
-    return CPU_COUNT(&set);
+    const int n = CPU_COUNT(&set);
+    return n < THREAD_MAX ? n : THREAD_MAX;
 }
