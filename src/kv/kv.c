@@ -59,7 +59,9 @@ enum status kv_pool_open(struct kv_pool **out, size_t page_bytes, int n_page,
     p->seq_page = mem_array((size_t)n_seq * (size_t)n_page, sizeof *p->seq_page);
     if (!p->pages || !p->state || !p->free_page || !p->seq || !p->seq_page) {
         kv_pool_close(p);
-        return fail(err, STATUS_NO_MEMORY, "no memory for a KV cache of %.0f MiB",
+        return fail(err, STATUS_NO_MEMORY,
+                    "no memory for a KV cache of %.0f MiB: use a smaller --ctx or a "
+                    "smaller --kv type",
                     (double)total / 0x1p20);
     }
     /* Touch everything now: a later page fault must not meet a full machine. */

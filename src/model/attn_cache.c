@@ -15,19 +15,26 @@ static bool init_role(struct tq_codec *stored, struct tq_codec *exact, enum tq_t
            tq_codec_init(exact, x, role, d, (enum tq_isa)isa);
 }
 
+static enum status refuse(struct error *err, const char *what, int d, enum tq_type t)
+{
+    if (d > TQ_DIM_MAX)
+        return fail(err, STATUS_UNSUPPORTED,
+                    "%s of head size %d are not supported by this build: at most %d",
+                    what, d, TQ_DIM_MAX);
+    return fail(err, STATUS_UNSUPPORTED,
+                "%s of head size %d cannot be stored as %s: use --kv f16", what, d,
+                tq_type_name(t));
+}
+
 enum status attn_cache_init(struct attn_cache *a, const struct model *m,
                             const struct kv_types *types, struct error *err)
 {
     const int d = m->hp.head_dim, dv = m->hp.head_dim_v;
     *a = (struct attn_cache){.tail_pages = types->tail / KV_PAGE_TOKENS};
     if (!init_role(&a->k, &a->kx, types->k, TQ_KEY, d, m->isa))
-        return fail(err, STATUS_UNSUPPORTED,
-                    "keys of head size %d cannot be stored as %s: use --kv f16", d,
-                    tq_type_name(types->k));
+        return refuse(err, "keys", d, types->k);
     if (!init_role(&a->v, &a->vx, types->v, TQ_VALUE, dv, m->isa))
-        return fail(err, STATUS_UNSUPPORTED,
-                    "values of head size %d cannot be stored as %s: use --kv f16", dv,
-                    tq_type_name(types->v));
+        return refuse(err, "values", dv, types->v);
     a->compressed = tq_type_compressed(types->k) || tq_type_compressed(types->v);
     a->k_bytes = tq_page_bytes(a->k.type, d);
     a->v_bytes = tq_page_bytes(a->v.type, dv);

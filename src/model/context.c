@@ -86,6 +86,7 @@ struct context_memory context_memory(const struct context *c)
     return (struct context_memory){
         .pages = c->page_bytes * (size_t)count_pages(c),
         .exact = c->state_bytes,
+        .mark = c->state_bytes,
         .scratch = c->scratch_bytes,
         .page_bytes = c->page_bytes,
     };
@@ -104,6 +105,22 @@ enum status context_plan(struct context_memory *out, const struct model *m,
     return STATUS_OK;
 }
 
+/* Everything that opening will touch, before it touches anything. */
+static enum status check_memory(const struct context *c, struct error *err)
+{
+    const struct context_memory m = context_memory(c);
+    const double need =
+        (double)m.pages + (double)m.exact + (double)m.mark + (double)m.scratch;
+    const double available = (double)mem_available();
+    if (available <= 0 || need <= available)
+        return STATUS_OK;
+    return fail(err, STATUS_NO_MEMORY,
+                "a context of %d tokens needs %.0f MiB (KV cache %.0f, scratch %.0f) but "
+                "%.0f MiB are available: use a smaller --ctx or a smaller --kv type",
+                c->n_ctx, need / 0x1p20, (need - (double)m.scratch) / 0x1p20,
+                (double)m.scratch / 0x1p20, available / 0x1p20);
+}
+
 enum status context_open(struct context **out, const struct model *m,
                          const struct context_options *o, struct error *err)
 {
@@ -119,19 +136,24 @@ enum status context_open(struct context **out, const struct model *m,
         s = fail(err, s, "no memory for a context");
         goto out;
     }
-    if ((s = layout_cache(c, err)) ||
+    if ((s = layout_cache(c, err)))
+        goto out;
+    c->scratch_bytes = carve_scratch(c, NULL);
+    if ((s = check_memory(c, err)) ||
         (s = kv_pool_open(&c->pool, c->page_bytes, count_pages(c), c->state_bytes, 1,
                           err)) ||
         (s = kv_seq_open(&c->seq, c->pool, err)))
         goto out;
-    c->scratch_bytes = carve_scratch(c, NULL);
     c->scratch = mem_pages(c->scratch_bytes);
     c->mark_state = mem_pages(c->state_bytes);
     if (!c->scratch || !c->mark_state) {
         s = fail(err, STATUS_NO_MEMORY, "no memory for %.0f MiB of scratch",
-                 (double)c->scratch_bytes / 0x1p20);
+                 (double)(c->scratch_bytes + c->state_bytes) / 0x1p20);
         goto out;
     }
+    /* Touched now, like the pool. */
+    memset(c->scratch, 0, c->scratch_bytes);
+    memset(c->mark_state, 0, c->state_bytes);
     carve_scratch(c, c->scratch);
     *out = c;
     return STATUS_OK;

@@ -104,6 +104,17 @@ static bool all_finite(const float *x, size_t n)
     return zero == 0.0f;
 }
 
+static enum status check_finite(const struct context *c, const float *x, size_t n,
+                                struct error *err)
+{
+    if (all_finite(x, n))
+        return STATUS_OK;
+    return fail(err, STATUS_NUMERIC,
+                "the model computed a value that is not finite at positions %d to %d: "
+                "its weights may be damaged",
+                c->pos, c->pos + c->step.n_tok - 1);
+}
+
 /* Logits of the last n rows of the step go to rows [row, row + n) of c->logits. */
 static enum status run_output(struct context *c, int n, int row, struct error *err)
 {
@@ -112,11 +123,7 @@ static enum status run_output(struct context *c, int n, int row, struct error *e
     float *logits = c->logits + (size_t)row * n_vocab;
     load_normed(c, m->output_norm, c->step.n_tok - n, n);
     matmul(logits, n_vocab, &m->output, &c->step.act, m->kernels, m->pool);
-    if (!all_finite(logits, (size_t)n * n_vocab))
-        return fail(err, STATUS_NUMERIC,
-                    "the model computed a value that is not finite near position %d",
-                    c->pos + c->step.n_tok - 1);
-    return STATUS_OK;
+    return check_finite(c, logits, (size_t)n * n_vocab, err);
 }
 
 static enum status check_tokens(const struct context *c, const int32_t *tokens, int n,
@@ -149,6 +156,8 @@ enum status context_eval(struct context *c, const int32_t *tokens, int n, int n_
         c->step.n_tok = n_tok;
         c->step.run = (struct run){.seq = c->seq, .pos = c->pos, .n = n_tok};
         run_layers(c, tokens + done);
+        if ((s = check_finite(c, c->x, (size_t)n_tok * (size_t)c->m->hp.n_embd, err)))
+            return s;
         /* Rows of this step that are among the last n_logits of the call. */
         const int skip = n - n_logits - done;
         const int rows = skip <= 0 ? n_tok : n_tok - skip;

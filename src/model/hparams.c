@@ -125,6 +125,11 @@ static enum status load_heads(struct hparams *hp, const struct gguf *g, const ch
         (s = load_int(&hp->head_dim_v, g, arch, "attention.value_length", 1, MAX_HEAD_DIM,
                       share, err)))
         return s;
+    if (hp->head_dim_v < 1)
+        return fail(err, STATUS_BAD_FILE,
+                    "%s.attention.value_length is missing: %d values are fewer than %d "
+                    "heads",
+                    arch, hp->n_embd, hp->n_head);
     double scale;
     if ((s = load_double(&scale, g, arch, "attention.scale", 0, 1e6, 0, err)))
         return s;

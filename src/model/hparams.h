@@ -22,7 +22,7 @@ struct rope_params {
     int n_rot;      // rotated values of a head, even
     int n_ctx_orig; // context before scaling
     double theta;   // frequency base
-    double factor;  // >= 1 stretches the context
+    double factor;  // stretches the context by this much
     double attn_factor, beta_fast, beta_slow;
 };
 

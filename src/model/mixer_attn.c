@@ -419,7 +419,7 @@ static void attn_forward(struct context *c, struct step *s, int layer, float *ou
         pool_run(m->pool, n_full * hp->n_head_kv, encode_item, &j);
 
     const int n_range = count_ranges(s->run.pos + 1);
-    if (s->n_tok == 1 && n_range > 1) {
+    if (s->n_tok == 1 && n_range > 1 && n_range <= POOL_ITEMS_MAX / hp->n_head_kv) {
         pool_run(m->pool, n_range * hp->n_head_kv, attend_range_item, &j);
         pool_run(m->pool, hp->n_head_kv, merge_ranges_item, &j);
     } else {

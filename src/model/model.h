@@ -46,6 +46,7 @@ struct context_options {
 struct context_memory {
     size_t pages;      // KV pages: n_ctx tokens, rounded up to pages
     size_t exact;      // f16 sinks and tail of compressed types
+    size_t mark;       // their copy at the mark
     size_t scratch;    // of a step
     size_t page_bytes; // of 64 tokens
 };
@@ -66,8 +67,8 @@ int context_pos(const struct context *c); // tokens in the sequence
 /* Append n tokens in steps of at most n_batch.  The logits of the last n_logits <= n
  * tokens (at most the context's n_logits) are at *logits [n_logits][n_vocab] until the
  * next call; logits may be NULL with n_logits 0.  STATUS_BAD_ARG for an id that is not in
- * the vocabulary or more tokens than fit: nothing happened.  STATUS_NUMERIC: the logits
- * are not finite; the sequence must be reset. */
+ * the vocabulary or more tokens than fit: nothing happened.  STATUS_NUMERIC: a value of
+ * any of the tokens is not finite; the sequence must be reset. */
 enum status context_eval(struct context *c, const int32_t *tokens, int n, int n_logits,
                          const float **logits, struct error *err);
 

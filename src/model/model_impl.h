@@ -36,8 +36,8 @@ struct model {
 /* A run of consecutive tokens of one sequence in a step. */
 struct run {
     struct kv_seq *seq;
-    int pos;    // position of its first token
-    int row, n; // rows of the step
+    int pos; // position of its first token
+    int n;   // tokens
 };
 
 /* One pass of tokens through the layers. */

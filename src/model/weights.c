@@ -21,13 +21,15 @@ static bool total_bytes(size_t *total, const struct gguf *g)
     *total = 0;
     for (int i = 0; i < gguf_n_tensors(g); i++) {
         const struct gguf_tensor *t = gguf_tensor_at(g, i);
-        /* Tiles round rows up to 16; vectors become f32. */
+        /* Tiles round rows up to 16, in each of three matrices if they are fused;
+         * vectors become f32. */
         size_t bytes, rows;
         if (!mem_mul(&rows, (size_t)t->ne[1], (size_t)t->ne[2]))
             return false;
         const size_t row = t->bytes / (rows ? rows : 1);
-        if (!mem_add(&bytes, t->bytes, 16 * row) ||
-            !mem_add(total, *total, bytes + ALIGN))
+        const size_t n_part = t->n_dims == 1 ? 1 : 3;
+        if (!mem_mul(&bytes, row, 16 * n_part) || !mem_add(&bytes, t->bytes, bytes) ||
+            !mem_add(total, *total, bytes + n_part * ALIGN))
             return false;
         if (t->n_dims == 1 && !mem_add(total, *total, 4 * (size_t)t->ne[0]))
             return false;
@@ -50,9 +52,9 @@ enum status weights_open(struct weights *w, const struct gguf *g, struct pool *p
     w->bound = mem_array((size_t)gguf_n_tensors(g), sizeof *w->bound);
     if (w->mem && w->bound)
         return STATUS_OK;
+    const double mib = (double)w->cap / 0x1p20;
     weights_release(w);
-    return fail(err, STATUS_NO_MEMORY, "no memory for %.0f MiB of weights",
-                (double)w->cap / 0x1p20);
+    return fail(err, STATUS_NO_MEMORY, "no memory for %.0f MiB of weights", mib);
 }
 
 void weights_release(struct weights *w)
