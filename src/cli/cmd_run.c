@@ -1,4 +1,5 @@
 /* cmd_run.c - turbine run: one answer, or a chat. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -23,8 +24,10 @@ static enum status read_prompt(struct buf *b, const char *arg, struct error *err
     if (strcmp(arg, "-"))
         buf_puts(b, arg);
     else
-        while ((n = fread(block, 1, sizeof block, stdin)))
+        while (!b->failed && (n = fread(block, 1, sizeof block, stdin)))
             buf_append(b, block, n);
+    if (ferror(stdin))
+        return fail(err, STATUS_IO, "cannot read standard input");
     if (b->failed)
         return fail(err, STATUS_LIMIT, "the prompt is larger than %d MiB",
                     PROMPT_MAX >> 20);
@@ -61,14 +64,20 @@ static int run_once(struct run *r, const char *arg)
     int rc = CLI_FAILED;
     tokens_init(&prompt);
     buf_init(&text, PROMPT_MAX);
-    if (read_prompt(&text, arg, &err) || make_prompt(r, &text, &prompt, &err) ||
-        run_answer(r, &prompt, 0, NULL, &stats, &err)) {
+    if (read_prompt(&text, arg, &err) || make_prompt(r, &text, &prompt, &err))
+        goto out;
+    run_catch_interrupts(true);
+    if (run_answer(r, &prompt, 0, NULL, &stats, &err))
+        goto out;
+    putchar('\n');
+    run_print_stats(r, &stats);
+    rc = CLI_OK;
+    /* The statistics are out: end as the shell expects of an interrupted program. */
+    if (stats.end == SESSION_STOPPED && !fflush(stdout))
+        raise(SIGINT);
+out:
+    if (rc)
         cli_fail(r->command, &err);
-    } else {
-        putchar('\n');
-        run_print_stats(r, &stats);
-        rc = CLI_OK;
-    }
     tokens_release(&prompt);
     buf_release(&text);
     return rc;
@@ -83,12 +92,14 @@ static enum status open_run(struct run *r, const struct run_options *o, const ch
         return s;
     const int n_train = model_hparams(r->engine.model)->n_ctx_train;
     const int n_ctx = o->ctx ? o->ctx : n_train < CTX_DEFAULT ? n_train : CTX_DEFAULT;
+    const struct context_options co = {.kv = r->kv, .n_ctx = n_ctx};
+    if ((s = session_open(&r->session, &r->engine, &co, err)))
+        return s;
     if (n_ctx > n_train)
         fprintf(stderr,
                 "turbine run: note: the model was trained for %d tokens of context\n",
                 n_train);
-    const struct context_options co = {.kv = r->kv, .n_ctx = n_ctx};
-    return session_open(&r->session, &r->engine, &co, err);
+    return STATUS_OK;
 }
 
 int cmd_run(int argc, char **argv)

@@ -22,15 +22,25 @@ static int print_usage(FILE *to, int rc)
     return rc;
 }
 
+/* What a command printed may still be in the buffer: a full disk shows up here. */
+static int finish(const char *name, int rc)
+{
+    if ((fflush(stdout) || ferror(stdout)) && rc == CLI_OK) {
+        fprintf(stderr, "turbine %s: cannot write to standard output\n", name);
+        rc = CLI_FAILED;
+    }
+    return rc;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2)
         return print_usage(stderr, CLI_USAGE);
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
-        return print_usage(stdout, CLI_OK);
+        return finish("help", print_usage(stdout, CLI_OK));
     for (int i = 0; commands[i].name; i++)
         if (!strcmp(argv[1], commands[i].name))
-            return commands[i].run(argc - 1, argv + 1);
+            return finish(argv[1], commands[i].run(argc - 1, argv + 1));
     fprintf(stderr, "turbine: unknown command '%s'\n", argv[1]);
     return print_usage(stderr, CLI_USAGE);
 }

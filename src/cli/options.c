@@ -59,9 +59,9 @@ static int set_option(const struct cli_command *c, const struct cli_option *o,
                 *(double *)o->out = v;
             return -1;
         }
-        fprintf(stderr, "turbine %s: %s takes %s between %g and %g, not '%s'\n", c->name,
-                o->name, o->kind == CLI_INT ? "a whole number" : "a number", o->min,
-                o->max, text);
+        fprintf(stderr, "turbine %s: %s takes %s between %.10g and %.10g, not '%s'\n",
+                c->name, o->name, o->kind == CLI_INT ? "a whole number" : "a number",
+                o->min, o->max, text);
         return CLI_USAGE;
     }
     return CLI_USAGE;

@@ -17,8 +17,14 @@ struct run {
     bool raw;
 };
 
-/* Stream the answer to a prompt on stdout; text (may be NULL) collects it.  Ctrl-C stops
- * the answer. */
+/* From here on Ctrl-C sets a flag that stops an answer; if `once`, a second one ends the
+ * program. */
+void run_catch_interrupts(bool once);
+void run_forget_interrupt(void);
+bool run_interrupted(void);
+
+/* Stream the answer to a prompt on stdout; text (may be NULL) collects it.  STATUS_IO if
+ * it cannot be written. */
 enum status run_answer(struct run *r, const struct tokens *prompt, size_t n_stable,
                        struct buf *text, struct session_stats *stats, struct error *err);
 

@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "cli/run.h"
 
-static atomic_bool interrupted;
+static atomic_bool interrupted; // by Ctrl-C
 
 static void on_interrupt(int sig)
 {
@@ -14,9 +14,27 @@ static void on_interrupt(int sig)
     atomic_store(&interrupted, true);
 }
 
+void run_catch_interrupts(bool once)
+{
+    struct sigaction act = {.sa_handler = on_interrupt,
+                            .sa_flags = once ? (int)SA_RESETHAND : 0};
+    sigaction(SIGINT, &act, NULL);
+}
+
+void run_forget_interrupt(void)
+{
+    atomic_store(&interrupted, false);
+}
+
+bool run_interrupted(void)
+{
+    return atomic_load(&interrupted);
+}
+
 struct output {
     struct buf *text;
     bool progress; // a progress line is on the terminal
+    bool failed;   // stdout does not take text
 };
 
 static void clear_progress(struct output *o)
@@ -26,14 +44,14 @@ static void clear_progress(struct output *o)
     o->progress = false;
 }
 
-static void on_text(void *ctx, const char *text, size_t n)
+static bool on_text(void *ctx, const char *text, size_t n)
 {
     struct output *o = ctx;
     clear_progress(o);
-    fwrite(text, 1, n, stdout);
-    fflush(stdout);
     if (o->text)
         buf_append(o->text, text, n);
+    o->failed = fwrite(text, 1, n, stdout) < n || fflush(stdout);
+    return !o->failed;
 }
 
 static void on_progress(void *ctx, int done, int total)
@@ -61,12 +79,10 @@ enum status run_answer(struct run *r, const struct tokens *prompt, size_t n_stab
         .progress = on_progress,
         .ctx = &out,
     };
-    atomic_store(&interrupted, false);
-    struct sigaction act = {.sa_handler = on_interrupt}, before;
-    sigaction(SIGINT, &act, &before);
     const enum status s = session_generate(r->session, &request, stats, err);
-    sigaction(SIGINT, &before, NULL);
     clear_progress(&out);
+    if (!s && out.failed)
+        return fail(err, STATUS_IO, "cannot write to standard output");
     return s;
 }
 
@@ -81,15 +97,15 @@ void run_print_stats(const struct run *r, const struct session_stats *s)
                                       ", stopped because the context is full",
                                       ", interrupted"};
     const struct context_memory m = context_memory(session_context(r->session));
-    const int read = s->n_prompt - s->n_cached;
     char kv[24];
     fprintf(stderr,
             "prefill %d tokens (%d cached) in %.2f s, %.1f tokens/s; decode %d tokens in "
             "%.2f s, %.1f tokens/s%s; kv %s %.1f MiB + %.1f MiB exact for %d tokens\n",
-            read, s->n_cached, (double)s->prefill_us / 1e6, rate(read, s->prefill_us),
-            s->n_decoded, (double)s->decode_us / 1e6, rate(s->n_decoded, s->decode_us),
-            end[s->end], kv_types_name(kv, &r->kv), (double)m.pages / 0x1p20,
-            (double)m.exact / 0x1p20, context_n_ctx(session_context(r->session)));
+            s->n_read, s->n_cached, (double)s->prefill_us / 1e6,
+            rate(s->n_read, s->prefill_us), s->n_decoded, (double)s->decode_us / 1e6,
+            rate(s->n_step, s->decode_us), end[s->end], kv_types_name(kv, &r->kv),
+            (double)m.pages / 0x1p20, (double)m.exact / 0x1p20,
+            context_n_ctx(session_context(r->session)));
 }
 
 void run_print_kv(const struct run *r)
@@ -104,6 +120,8 @@ void run_print_kv(const struct run *r)
     printf("pages       %.1f of %.1f MiB in use\n", (double)m.page_bytes * used / 0x1p20,
            (double)m.pages / 0x1p20);
     printf("exact f16   %.1f MiB (first tokens and tail)\n", (double)m.exact / 0x1p20);
+    printf("mark        %.1f MiB (a copy of these, to go on from)\n",
+           (double)m.mark / 0x1p20);
     printf("scratch     %.1f MiB\n", (double)m.scratch / 0x1p20);
     printf("weights     %.1f MiB\n", (double)model_bytes(r->engine.model) / 0x1p20);
     printf("process     %.1f MiB resident\n", (double)mem_resident() / 0x1p20);

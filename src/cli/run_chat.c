@@ -2,23 +2,23 @@
  * otherwise. */
 #include <errno.h>
 #include <histedit.h>
-#include <signal.h>
+#include <langinfo.h>
+#include <locale.h>
+#include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <wchar.h>
 
-#include "base/mem.h"
 #include "cli/run.h"
 
 enum { MESSAGE_MAX = 16 << 20, HISTORY_LINES = 500 };
 
 struct input {
-    EditLine *el; // NULL if stdin is not a terminal
+    EditLine *el; // NULL if this is not a terminal
     History *history;
-    char *line; // of getline
-    size_t line_cap;
-    bool more; // inside a """ block
+    struct buf line; // of a pipe
+    bool more;       // inside a """ block
 };
 
 static char *prompt_text(EditLine *el)
@@ -29,86 +29,162 @@ static char *prompt_text(EditLine *el)
     return in->more ? next : first;
 }
 
+/* A byte of the terminal; -1 with errno EINTR after Ctrl-C, 0 at the end.  The flag is
+ * looked at between waits, because a signal that comes while no read waits, or to another
+ * thread, would interrupt nothing. */
+static int read_byte(char *byte)
+{
+    struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+    do {
+        if (run_interrupted()) {
+            errno = EINTR;
+            return -1;
+        }
+    } while (poll(&in, 1, 100) <= 0);
+    return (int)read(STDIN_FILENO, byte, 1);
+}
+
+/* The reader of the line editor: one character of UTF-8. */
+static int read_character(EditLine *el, wchar_t *out)
+{
+    (void)el;
+    mbstate_t state = {0};
+    char byte;
+    for (int n; (n = read_byte(&byte)) != 0;) {
+        if (n < 0)
+            return -1;
+        const size_t r = mbrtowc(out, &byte, 1, &state);
+        if (r == (size_t)-1)
+            state = (mbstate_t){0}; // not a character: leave it out
+        else if (r != (size_t)-2)
+            return 1;
+    }
+    return 0;
+}
+
+/* The line editor takes characters that the locale knows: any locale's UTF-8 will do. */
+static void use_utf8(void)
+{
+    if (!setlocale(LC_CTYPE, "") || strcmp(nl_langinfo(CODESET), "UTF-8"))
+        setlocale(LC_CTYPE, "C.UTF-8");
+}
+
+static void close_editor(struct input *in)
+{
+    if (in->el)
+        el_end(in->el);
+    if (in->history)
+        history_end(in->history);
+    in->el = NULL;
+    in->history = NULL;
+}
+
 static void input_open(struct input *in)
 {
     *in = (struct input){0};
-    if (!isatty(STDIN_FILENO))
+    buf_init(&in->line, MESSAGE_MAX);
+    if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
         return;
+    use_utf8();
     in->el = el_init("turbine", stdin, stdout, stderr);
     in->history = history_init();
-    if (!in->el || !in->history)
+    if (!in->el || !in->history) {
+        close_editor(in);
         return;
+    }
     HistEvent ev;
     history(in->history, &ev, H_SETSIZE, HISTORY_LINES);
     el_set(in->el, EL_CLIENTDATA, in);
     el_set(in->el, EL_PROMPT, prompt_text);
     el_set(in->el, EL_EDITOR, "emacs");
     el_set(in->el, EL_SIGNAL, 0);
+    el_set(in->el, EL_GETCFN, read_character);
     el_set(in->el, EL_HIST, history, in->history);
 }
 
 static void input_close(struct input *in)
 {
-    if (in->el)
-        el_end(in->el);
-    if (in->history)
-        history_end(in->history);
-    mem_free(in->line);
+    close_editor(in);
+    buf_release(&in->line);
 }
 
-static void on_interrupt_line(int sig)
+enum line { LINE_TEXT, LINE_INTERRUPTED, LINE_END };
+
+/* A line that is too long is read to its end; in->line.failed tells. */
+static enum line read_pipe_line(struct input *in)
 {
-    (void)sig;
+    int c;
+    buf_clear(&in->line);
+    while ((c = getc(stdin)) != EOF && c != '\n') {
+        const char byte = (char)c;
+        buf_append(&in->line, &byte, 1);
+    }
+    return c == EOF && !in->line.len && !in->line.failed ? LINE_END : LINE_TEXT;
 }
 
-/* The next line with its newline; NULL at the end of input, "" after Ctrl-C. */
-static const char *read_line(struct input *in)
+/* The next line without its end, at *text [*n]. */
+static enum line read_line(struct input *in, const char **text, size_t *n)
 {
     if (!in->el) {
-        ssize_t n = getline(&in->line, &in->line_cap, stdin);
-        return n < 0 ? NULL : in->line;
+        const enum line l = read_pipe_line(in);
+        *text = in->line.len ? in->line.data : "";
+        *n = in->line.len;
+        return l;
     }
-    struct sigaction act = {.sa_handler = on_interrupt_line}, before;
-    sigaction(SIGINT, &act, &before);
-    int n = 0;
+    int count = 0;
     errno = 0;
-    const char *line = el_gets(in->el, &n);
-    const bool interrupted = !line && errno == EINTR;
-    sigaction(SIGINT, &before, NULL);
-    if (interrupted) {
+    const char *line = el_gets(in->el, &count);
+    if (!line && errno == EINTR) {
         el_reset(in->el);
         fputs("\n(Ctrl-D or /exit leaves)\n", stdout);
-        return "";
+        return LINE_INTERRUPTED;
     }
+    if (!line)
+        return LINE_END;
     HistEvent ev;
-    if (line && n > 1)
+    if (count > 1)
         history(in->history, &ev, H_ENTER, line);
-    return line;
+    *text = line;
+    *n = strcspn(line, "\n");
+    return LINE_TEXT;
 }
 
-/* Read one message: a line, or several between lines that start and end with """. */
+static bool starts_block(const char *s, size_t n)
+{
+    return n >= 3 && !memcmp(s, "\"\"\"", 3);
+}
+
+/* Read one message: a line, or several between lines that start and end with """.
+ * Ctrl-C gives up what was typed of it.  false at the end of input. */
 static bool read_message(struct input *in, struct buf *b)
 {
     buf_clear(b);
     in->more = false;
     do {
-        const char *line = read_line(in);
-        if (!line)
-            return b->len > 0;
-        size_t n = strcspn(line, "\n");
-        const bool fence_start = !in->more && !strncmp(line, "\"\"\"", 3);
-        if (!in->more && !fence_start)
-            return buf_append(b, line, n);
-        if (fence_start) {
+        const char *text;
+        size_t n;
+        const enum line l = read_line(in, &text, &n);
+        if (l == LINE_END)
+            return b->len || b->failed;
+        if (l == LINE_INTERRUPTED) {
+            buf_clear(b);
+            return true;
+        }
+        b->failed = b->failed || in->line.failed;
+        if (!in->more && !starts_block(text, n)) {
+            buf_append(b, text, n);
+            return true;
+        }
+        if (!in->more) {
             in->more = true;
-            line += 3;
+            text += 3;
             n -= 3;
         }
-        if (n >= 3 && !memcmp(line + n - 3, "\"\"\"", 3)) {
+        if (n >= 3 && starts_block(text + n - 3, 3)) {
             in->more = false;
             n -= 3;
         }
-        buf_append(b, line, n);
+        buf_append(b, text, n);
         if (in->more)
             buf_append(b, "\n", 1);
     } while (in->more);
@@ -160,7 +236,10 @@ static enum status answer(struct run *r, struct chat *c, const struct buf *messa
     } else {
         putchar('\n');
         run_print_stats(r, &stats);
-        s = chat_add(c, "assistant", text.data ? text.data : "", text.len, err);
+        if (stats.end == SESSION_STOPPED && !text.len)
+            chat_drop_last(c); // interrupted before an answer: as if not asked
+        else
+            s = chat_add(c, "assistant", text.data ? text.data : "", text.len, err);
         if (s)
             chat_drop_last(c);
     }
@@ -190,20 +269,29 @@ int run_chat(struct run *r)
     input_open(&in);
     tokens_init(&prompt);
     buf_init(&message, MESSAGE_MAX);
-    if (in.el)
+    const bool terminal = in.el;
+    if (terminal) {
         puts("/help lists the commands, Ctrl-D leaves");
-    bool leave = false;
-    while (!leave && read_message(&in, &message)) {
+        run_catch_interrupts(false);
+    }
+    bool leave = false, failed = false;
+    for (; !leave && read_message(&in, &message); run_forget_interrupt()) {
+        err.status = STATUS_OK;
         if (message.failed) {
-            fputs("turbine run: the message is too long\n", stderr);
-        } else if (message.len && !run_command(r, &c, message.data, &leave)) {
-            if (answer(r, &c, &message, &prompt, &err))
-                cli_fail(r->command, &err);
+            failed = fail(&err, STATUS_LIMIT, "a message of more than %d MiB",
+                          MESSAGE_MAX >> 20);
+            cli_fail(r->command, &err);
+        } else if (message.len && !run_command(r, &c, message.data, &leave) &&
+                   answer(r, &c, &message, &prompt, &err)) {
+            failed = true;
+            cli_fail(r->command, &err);
+            leave = err.status == STATUS_IO; // nobody reads the answers
         }
     }
     buf_release(&message);
     tokens_release(&prompt);
     input_close(&in);
     chat_close(&c);
-    return CLI_OK;
+    /* Who types has seen what went wrong; a script looks at the exit code. */
+    return failed && (!terminal || err.status == STATUS_IO) ? CLI_FAILED : CLI_OK;
 }

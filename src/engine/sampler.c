@@ -47,7 +47,7 @@ static bool before(const struct candidate *a, const struct candidate *b)
 
 static int compare(const void *a, const void *b)
 {
-    return before(a, b) ? -1 : 1;
+    return before(a, b) ? -1 : before(b, a);
 }
 
 /* Source: CTRL, arXiv 1909.05858, 4.1. */

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "text/utf8.h"
 
 struct session {
     struct engine *e;
@@ -105,23 +106,51 @@ static enum status prefill(struct session *s, const struct session_request *r,
     return STATUS_OK;
 }
 
-/* Length of the UTF-8 character that starts with c, 1 for an invalid byte. */
-static size_t utf8_length(unsigned char c)
+/* Can more bytes make a character of s[0..n)?  Which bytes may follow depends on the
+ * first two, and the smallest or the largest one always may. */
+static bool utf8_unfinished(const char *s, size_t n)
 {
-    return c < 0xc2 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 1;
+    char low[4], high[4];
+    if (n >= sizeof low)
+        return false;
+    memset(low, 0x80, sizeof low);
+    memset(high, 0xbf, sizeof high);
+    memcpy(low, s, n);
+    memcpy(high, s, n);
+    return utf8_char_bytes(low, sizeof low) > n || utf8_char_bytes(high, sizeof high) > n;
+}
+
+/* Pass on what the held bytes are for sure: a character, or U+FFFD for the longest start
+ * of one that does not go on.  Source: Unicode 15, 3.9, substitution of maximal
+ * subparts. */
+static bool settle_held(struct session *s, const struct session_request *r, bool end)
+{
+    while (s->n_held && (end || !utf8_unfinished(s->held, s->n_held))) {
+        const size_t len = utf8_char_bytes(s->held, s->n_held);
+        size_t used = len ? len : 1;
+        while (!len && used < s->n_held && utf8_unfinished(s->held, used + 1))
+            used++;
+        if (!(len ? r->emit(r->ctx, s->held, len) : r->emit(r->ctx, "\xef\xbf\xbd", 3)))
+            return false;
+        s->n_held -= used;
+        memmove(s->held, s->held + used, s->n_held);
+    }
+    return true;
 }
 
 /* Pass on text, but hold back a character until all its bytes are there. */
-static void emit(struct session *s, const struct session_request *r, const char *text,
+static bool emit(struct session *s, const struct session_request *r, const char *text,
                  size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
+    size_t i = s->n_held ? 0 : utf8_valid_bytes(text, n);
+    if (i && !r->emit(r->ctx, text, i))
+        return false;
+    for (; i < n; i++) {
         s->held[s->n_held++] = text[i];
-        if (s->n_held >= utf8_length((unsigned char)s->held[0])) {
-            r->emit(r->ctx, s->held, s->n_held);
-            s->n_held = 0;
-        }
+        if (!settle_held(s, r, false))
+            return false;
     }
+    return true;
 }
 
 static enum status decode(struct session *s, const struct session_request *r,
@@ -142,8 +171,11 @@ static enum status decode(struct session *s, const struct session_request *r,
         }
         size_t n;
         const char *piece = tokenizer_piece(s->e->tokenizer, id, false, &n);
-        emit(s, r, piece, n);
         stats->n_decoded++;
+        if (!emit(s, r, piece, n)) {
+            stats->end = SESSION_STOPPED;
+            return STATUS_OK;
+        }
         if (stats->n_decoded == r->max_tokens || (int)s->history.n == n_ctx) {
             stats->end =
                 stats->n_decoded == r->max_tokens ? SESSION_LENGTH : SESSION_CONTEXT;
@@ -152,6 +184,7 @@ static enum status decode(struct session *s, const struct session_request *r,
         const enum status rc = append(s, &id, 1, true, &logits, err);
         if (rc)
             return rc;
+        stats->n_step++;
     }
 }
 
@@ -173,10 +206,11 @@ enum status session_generate(struct session *s, const struct session_request *r,
     enum status rc = prefill(s, r, &logits, stats, err);
     const uint64_t middle = clock_us();
     stats->prefill_us = middle - start;
+    stats->n_read = (int)s->history.n - stats->n_cached;
     if (!rc && s->history.n == r->prompt->n)
         rc = decode(s, r, logits, stats, err);
-    if (s->n_held)
-        r->emit(r->ctx, s->held, s->n_held);
+    if (stats->end != SESSION_STOPPED)
+        settle_held(s, r, true);
     stats->decode_us = clock_us() - middle;
     return rc;
 }

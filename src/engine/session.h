@@ -17,12 +17,14 @@ enum session_end {
     SESSION_EOG,     // the model ended its answer
     SESSION_LENGTH,  // max_tokens
     SESSION_CONTEXT, // the context is full
-    SESSION_STOPPED, // the flag was set
+    SESSION_STOPPED, // the flag was set, or emit failed
 };
 
 struct session_stats {
-    int n_prompt, n_cached,
-        n_decoded; // tokens: of the prompt, not computed again, answered
+    int n_prompt, n_cached; // tokens of the prompt, and how many of them were there
+    int n_read;             // computed: n_prompt - n_cached, fewer if it was stopped
+    int n_decoded;          // answered
+    int n_step; // passes of decode_us: the first token comes from the prompt's logits
     uint64_t prefill_us, decode_us;
     enum session_end end;
 };
@@ -33,8 +35,9 @@ struct session_request {
     int max_tokens;  // 0: until the context is full
     struct sampler_params sampling;
     const atomic_bool *stop; // may be NULL; set by anybody, looked at every step
-    /* Bytes of the answer as they come, whole UTF-8 characters. */
-    void (*emit)(void *ctx, const char *text, size_t n);
+    /* Text of the answer as it comes: valid UTF-8 in whole characters, with U+FFFD for
+     * bytes that are none.  false stops the answer. */
+    bool (*emit)(void *ctx, const char *text, size_t n);
     /* Prompt tokens done, for progress; may be NULL. */
     void (*progress)(void *ctx, int done, int total);
     void *ctx;
@@ -45,7 +48,7 @@ enum status session_open(struct session **out, struct engine *e,
 void session_close(struct session *s);
 const struct context *session_context(const struct session *s);
 
-/* STATUS_BAD_ARG if the prompt is empty or does not leave room for one token. */
+/* STATUS_BAD_ARG if the prompt is empty or larger than the context. */
 enum status session_generate(struct session *s, const struct session_request *r,
                              struct session_stats *stats, struct error *err);
 
