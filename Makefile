@@ -10,8 +10,8 @@ PREFIX  ?= /usr/local
 FUZZ_SECONDS ?= 2
 PYTHON  ?= $(if $(wildcard build/venv/bin/python),build/venv/bin/python,python3)
 
-OUT := build$(if $(filter-out cc gcc,$(CC)),/$(notdir $(CC)))$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 comma := ,
+OUT := build$(if $(filter-out cc gcc,$(CC)),/$(notdir $(CC)))$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 
 PKGS     := libpcre2-8 jansson libedit
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS))
