@@ -34,6 +34,16 @@ enum tq_type {
     TQ_TURBO4, // 8-state tail-biting trellis, 4 bits a value, one f16 scale a row
     TQ_TURBO3,
     TQ_TURBO2,
+    TQ_MSE4, // TurboQuant_mse of the paper: Lloyd-Max levels, one f16 norm a row
+    TQ_MSE3,
+    TQ_MSE2,
+    TQ_PROD4, // TurboQuant_prod: 3 bits of mse, 1 of QJL on the residual; keys only
+    TQ_PROD3,
+    TQ_PROD2,
+    TQ_MIX3_5, // two halves of the channels: mse of 4 bits and of 3
+    TQ_MIX2_5,
+    TQ_Q8_0, // llama.cpp's blocks of 32, rotated
+    TQ_Q4_0,
     TQ_TYPE_COUNT
 };
 
@@ -53,7 +63,12 @@ TQ_API bool tq_type_compressed(enum tq_type t);
 /* 64, 80, 96, 112, 128, 192 and 256. */
 TQ_API bool tq_dim_supported(int d);
 
-/* Bytes of one token: 4d, 2d, or 2 + d * bits / 8 (turbo4 at d = 128: 66). */
+/* Whether tq_codec_init accepts these: a compressed type needs tq_dim_supported(d), an
+ * exact one 1 <= d <= TQ_DIM_MAX; q8_0 and q4_0 need d % 32 == 0, prod needs TQ_KEY. */
+TQ_API bool tq_type_supported(enum tq_type t, enum tq_role role, int d);
+
+/* Bytes of one token: 4d, 2d, 2 + d * bits / 8 (turbo4 at d = 128: 66); with 4 for 2 in
+ * prod and mix; d / 32 * (2 + 4 bits) for q8_0 and q4_0. */
 TQ_API size_t tq_row_bytes(enum tq_type t, int d);
 /* TQ_PAGE_TOKENS rows; there is no padding. */
 TQ_API size_t tq_page_bytes(enum tq_type t, int d);
@@ -66,15 +81,25 @@ struct tq_codec {
     enum tq_role role;
     int d;
     const struct tq_kernels *kernels;
+    const uint8_t *order; // [d] of mix types, NULL is 0 .. d-1
+    uint64_t seed;        // of the sign matrix of prod types
 };
 
-/* false if d is not supported for the type: a compressed type needs tq_dim_supported(d),
- * an exact one 1 <= d <= TQ_DIM_MAX. */
+/* false, and *c untouched, if tq_type_supported says no. */
 TQ_API bool tq_codec_init(struct tq_codec *c, enum tq_type t, enum tq_role role, int d,
                           enum tq_isa limit);
 
+/* Channel order of a mix type: channels order[0 .. d/2-1] get the higher rate; without it
+ * channels 0 .. d/2-1 do.  The array is the caller's and must outlive the codec; rows,
+ * queries and pages of one head must use one order.  false if it is no permutation of
+ * 0 .. d-1 or the type is not mix.  tq_order_by_energy fills order[d] by descending
+ * energy[d], equal ones by ascending channel; NaN counts as zero. */
+TQ_API bool tq_codec_set_order(struct tq_codec *c, const uint8_t *order);
+TQ_API void tq_order_by_energy(uint8_t *order, const float *energy, int d);
+
 /* Rotation: x <- R x and x <- R' x for n rows of d, in place.  R is orthogonal: fixed
- * signs, then the Hadamard matrix of order d, over sqrt(d).
+ * signs, then the Hadamard matrix of order d, over sqrt(d); mix types first reorder the
+ * channels and then rotate each half by itself.
  * Source: TurboQuant, arXiv 2504.19874, with the random matrix replaced. */
 TQ_API void tq_rotate(const struct tq_codec *c, float *x, int n);
 TQ_API void tq_unrotate(const struct tq_codec *c, float *x, int n);
@@ -83,7 +108,7 @@ TQ_API void tq_unrotate(const struct tq_codec *c, float *x, int n);
  * f16 range saturate; NaN and infinity stay what they are. */
 TQ_API void tq_put(const struct tq_codec *c, void *page, int slot, const float *x);
 
-/* Bytes of scratch that tq_encode needs; any alignment. */
+/* Bytes of scratch that tq_encode needs for any type; any alignment. */
 TQ_API size_t tq_encode_scratch_bytes(int d);
 
 /* Encode a full page.
@@ -109,6 +134,7 @@ struct tq_query {
     float *step;     // [n]
     int32_t *sum_hi; // [n], sum of hi over d, and of lo
     int32_t *sum_lo; // [n]
+    float *sx;       // [n][d], S x of prod keys; else unused
 };
 
 TQ_API size_t tq_query_bytes(int d, int n_cap);
@@ -128,7 +154,8 @@ struct tq_partial {
 
 TQ_API void tq_partial_reset(struct tq_partial *p, int n, int d);
 
-/* Bytes of scratch for tq_attend with at most n queries; 64-byte aligned. */
+/* Bytes of scratch for tq_attend with any types and at most n queries; 64-byte aligned.
+ */
 TQ_API size_t tq_attend_scratch_bytes(int d_max, int n);
 
 /* Attend every query i to the tokens [lo, hi[i]) of one page and update p.

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "codec/exp.h"
+#include "codec/formats.h"
 #include "codec/kernels.h"
 #include "codec/layout.h"
 
@@ -28,6 +29,7 @@ static size_t query_layout(struct tq_query *q, char *mem, int d, int n_cap)
     q->step = (void *)(mem + at), at += round_up_64(n * sizeof(float));
     q->sum_hi = (void *)(mem + at), at += round_up_64(n * sizeof(int32_t));
     q->sum_lo = (void *)(mem + at), at += round_up_64(n * sizeof(int32_t));
+    q->sx = (void *)(mem + at), at += round_up_64(n * row * sizeof(float));
     return at;
 }
 
@@ -54,6 +56,8 @@ void tq_query_load(const struct tq_codec *k, struct tq_query *q, const float *x,
                                &q->sum_hi[i], &q->sum_lo[i], x + (size_t)i * stride,
                                scale, d);
     }
+    if (tq_type_prod(k->type))
+        tq_prod_query(k, q->sx, q->x, n);
 }
 
 /* ---- attention ---- */
@@ -61,6 +65,8 @@ void tq_query_load(const struct tq_codec *k, struct tq_query *q, const float *x,
 struct attend_scratch {
     uint8_t *k;  // [4][d/4][16][4], expanded keys
     int8_t *v;   // [16][d][4], expanded values
+    float *kx;   // [4][d][16], keys decoded to an exact page
+    float *vx;   // [64][d]
     float *s;    // [QUERIES][64], scores, then weights
     uint8_t *w;  // [QUERIES][2][64], quantised weights
     float *c;    // [QUERIES], factor of earlier sums
@@ -77,6 +83,8 @@ static size_t attend_layout(struct attend_scratch *a, char *mem, int d_max)
     a->w = (void *)(mem + at), at += QUERIES * TOKENS * 2;
     a->c = (void *)(mem + at), at += QUERIES * sizeof(float);
     a->unit = (void *)(mem + at), at += QUERIES * sizeof(float);
+    a->kx = (void *)(mem + at), at += expanded * sizeof(float);
+    a->vx = (void *)(mem + at), at += expanded * sizeof(float);
     return at;
 }
 
@@ -93,7 +101,9 @@ struct attend_job {
     const struct tq_codec *k, *v;
     const struct tq_query *q;
     struct tq_partial *p;
+    enum tq_type ktype, vtype; // of the pages: f32 for types that are coded by row
     const void *kpage, *vpage;
+    const void *coded; // the key page as it was given
     const uint8_t *hi;
     int lo, tile0, tile1;
     struct attend_scratch a;
@@ -116,15 +126,17 @@ static void attend_scores(const struct attend_job *job, int i0, int n)
     const struct tq_query *q = job->q;
     const int d = q->d;
     float *s = job->a.s;
-    if (job->k->type == TQ_F32)
+    if (job->ktype == TQ_F32)
         kernels->score_f32(s, job->kpage, q->x + i0 * d, d, n, job->tile0, job->tile1);
-    else if (job->k->type == TQ_F16)
+    else if (job->ktype == TQ_F16)
         kernels->score_f16(s, job->kpage, q->x + i0 * d, d, n, job->tile0, job->tile1);
     else
         kernels->score_codes(s, job->a.k, job->kpage, q->hi + i0 * d,
-                             job->k->type == TQ_TURBO8 ? q->lo + i0 * d : NULL,
+                             job->ktype == TQ_TURBO8 ? q->lo + i0 * d : NULL,
                              q->step + i0, q->sum_hi + i0, q->sum_lo + i0, d, n,
                              job->tile0, job->tile1);
+    if (tq_type_prod(job->k->type))
+        tq_prod_score(job->k, s, job->coded, q->sx + i0 * d, n, job->tile0, job->tile1);
 }
 
 /* Values of an exact page.  Queries with the same end go together: a row beyond the end
@@ -138,7 +150,7 @@ static void attend_exact_values(const struct attend_job *job, int i0, int n)
             run++;
         float *o = job->p->o + (size_t)(i0 + i) * (size_t)d;
         const float *weight = job->a.s + i * TOKENS, *c = job->a.c + i;
-        if (job->v->type == TQ_F32)
+        if (job->vtype == TQ_F32)
             job->v->kernels->sum_f32(o, job->vpage, weight, c, d, run, job->lo, hi);
         else
             job->v->kernels->sum_f16(o, job->vpage, weight, c, d, run, job->lo, hi);
@@ -153,16 +165,38 @@ static void attend_run(const struct attend_job *job, int i0, int n)
     attend_scores(job, i0, n);
     kernels->softmax(a->s, job->p->m + i0, job->p->l + i0, a->c, job->lo, job->hi + i0,
                      n);
-    if (!tq_type_compressed(job->v->type)) {
+    if (!tq_type_compressed(job->vtype)) {
         attend_exact_values(job, i0, n);
         return;
     }
-    const int d = job->v->d, limbs = job->v->type == TQ_TURBO8 ? 2 : 1;
+    const int d = job->v->d, limbs = job->vtype == TQ_TURBO8 ? 2 : 1;
     const int8_t *levels =
-        job->v->type == TQ_TURBO8 ? (const int8_t *)page_codes(job->vpage) : a->v;
+        job->vtype == TQ_TURBO8 ? (const int8_t *)page_codes(job->vpage) : a->v;
     kernels->weigh(a->w, a->unit, a->s, job->vpage, limbs, n);
     kernels->sum_codes(job->p->o + (size_t)i0 * (size_t)d, levels, a->w, a->unit, a->c,
                        limbs, d, n, job->tile0, job->tile1);
+}
+
+/* Pages of types that are coded by row become exact ones. */
+static void decode_keys(struct attend_job *job)
+{
+    const int d = job->k->d;
+    float row[TQ_DIM_MAX];
+    for (int j = 16 * job->tile0; j < 16 * job->tile1; j++) {
+        tq_row_decode(job->k, row, job->kpage, j);
+        for (int i = 0; i < d; i++)
+            job->a.kx[(j / 16 * d + i) * 16 + j % 16] = row[i];
+    }
+    job->ktype = TQ_F32;
+    job->kpage = job->a.kx;
+}
+
+static void decode_values(struct attend_job *job)
+{
+    for (int j = 16 * job->tile0; j < 16 * job->tile1; j++)
+        tq_row_decode(job->v, job->a.vx + j * job->v->d, job->vpage, j);
+    job->vtype = TQ_F32;
+    job->vpage = job->a.vx;
 }
 
 void tq_attend(const struct tq_codec *k, const struct tq_codec *v, struct tq_partial *p,
@@ -178,17 +212,24 @@ void tq_attend(const struct tq_codec *k, const struct tq_codec *v, struct tq_par
                              .v = v,
                              .q = q,
                              .p = p,
+                             .ktype = k->type,
+                             .vtype = v->type,
                              .kpage = kpage,
                              .vpage = vpage,
+                             .coded = kpage,
                              .hi = hi,
                              .lo = lo,
                              .tile0 = lo / TQ_TILE_TOKENS,
                              .tile1 = (top + TQ_TILE_TOKENS - 1) / TQ_TILE_TOKENS};
     attend_layout(&job.a, scratch, k->d > v->d ? k->d : v->d);
-    if (tq_type_compressed(k->type))
+    if (tq_type_by_row(k->type))
+        decode_keys(&job);
+    else if (tq_type_compressed(k->type))
         k->kernels->expand_k(job.a.k, page_codes(kpage), type_bits(k->type), k->d,
                              job.tile0, job.tile1);
-    if (tq_type_compressed(v->type) && v->type != TQ_TURBO8)
+    if (tq_type_by_row(v->type))
+        decode_values(&job);
+    else if (tq_type_compressed(v->type) && v->type != TQ_TURBO8)
         v->kernels->expand_v(job.a.v, page_codes(vpage), type_bits(v->type), v->d,
                              job.tile0, job.tile1);
     for (int i = 0; i < q->n;) {

@@ -6,30 +6,67 @@
 #include <string.h>
 
 #include "codec/f16.h"
+#include "codec/formats.h"
 #include "codec/kernels.h"
 #include "codec/layout.h"
 
 static const struct {
     const char *name;
-    int bits; // of a value
+    int bits;  // of a value; mix: of the half with the higher rate
+    int extra; // bytes of a row besides d * bits / 8
 } types[TQ_TYPE_COUNT] = {
-    [TQ_F32] = {"f32", 32},      [TQ_F16] = {"f16", 16},      [TQ_TURBO8] = {"turbo8", 8},
-    [TQ_TURBO4] = {"turbo4", 4}, [TQ_TURBO3] = {"turbo3", 3}, [TQ_TURBO2] = {"turbo2", 2},
+    [TQ_F32] = {"f32", 32, 0},      [TQ_F16] = {"f16", 16, 0},
+    [TQ_TURBO8] = {"turbo8", 8, 2}, [TQ_TURBO4] = {"turbo4", 4, 2},
+    [TQ_TURBO3] = {"turbo3", 3, 2}, [TQ_TURBO2] = {"turbo2", 2, 2},
+    [TQ_MSE4] = {"mse4", 4, 2},     [TQ_MSE3] = {"mse3", 3, 2},
+    [TQ_MSE2] = {"mse2", 2, 2},     [TQ_PROD4] = {"prod4", 4, 4},
+    [TQ_PROD3] = {"prod3", 3, 4},   [TQ_PROD2] = {"prod2", 2, 4},
+    [TQ_MIX3_5] = {"mix3.5", 4, 4}, [TQ_MIX2_5] = {"mix2.5", 3, 4},
+    [TQ_Q8_0] = {"q8_0", 8, 0},     [TQ_Q4_0] = {"q4_0", 4, 0},
 };
+
+enum { BLOCK = 32 }; // of q8_0 and q4_0, each with an f16 scale
+
+/* The default seed of the sign matrix. */
+#define SIGN_SEED 0
 
 /* What other projects call types of these rates. */
 static const struct {
     const char *name;
     enum tq_type type;
 } aliases[] = {
-    {"fp32", TQ_F32},          {"fp16", TQ_F16},          {"tbq4", TQ_TURBO4},
-    {"tbq3", TQ_TURBO3},       {"tbq2", TQ_TURBO2},       {"tbq4_0", TQ_TURBO4},
-    {"tbq3_0", TQ_TURBO3},     {"tbq2_0", TQ_TURBO2},     {"tq8_0", TQ_TURBO8},
-    {"tq4_0", TQ_TURBO4},      {"tq3_0", TQ_TURBO3},      {"tq2_0", TQ_TURBO2},
-    {"tq4", TQ_TURBO4},        {"tq3", TQ_TURBO3},        {"tq2", TQ_TURBO2},
-    {"turbo8_0", TQ_TURBO8},   {"turbo4_0", TQ_TURBO4},   {"turbo3_0", TQ_TURBO3},
-    {"turbo2_0", TQ_TURBO2},   {"turbo4_tcq", TQ_TURBO4}, {"turbo3_tcq", TQ_TURBO3},
+    {"fp32", TQ_F32},
+    {"fp16", TQ_F16},
+    {"tbq4", TQ_TURBO4},
+    {"tbq3", TQ_TURBO3},
+    {"tbq2", TQ_TURBO2},
+    {"tbq4_0", TQ_TURBO4},
+    {"tbq3_0", TQ_TURBO3},
+    {"tbq2_0", TQ_TURBO2},
+    {"tq8_0", TQ_TURBO8},
+    {"tq4_0", TQ_TURBO4},
+    {"tq3_0", TQ_TURBO3},
+    {"tq2_0", TQ_TURBO2},
+    {"tq4", TQ_TURBO4},
+    {"tq3", TQ_TURBO3},
+    {"tq2", TQ_TURBO2},
+    {"turbo8_0", TQ_TURBO8},
+    {"turbo4_0", TQ_TURBO4},
+    {"turbo3_0", TQ_TURBO3},
+    {"turbo2_0", TQ_TURBO2},
+    {"turbo4_tcq", TQ_TURBO4},
+    {"turbo3_tcq", TQ_TURBO3},
     {"turbo2_tcq", TQ_TURBO2},
+    {"turboquant_mse4", TQ_MSE4},
+    {"lm4", TQ_MSE4},
+    {"lm3", TQ_MSE3},
+    {"lm2", TQ_MSE2},
+    {"tbqp4", TQ_PROD4},
+    {"tbqp3", TQ_PROD3},
+    {"mix3_5", TQ_MIX3_5},
+    {"mix2_5", TQ_MIX2_5},
+    {"q8", TQ_Q8_0},
+    {"q4", TQ_Q4_0},
 };
 
 const char *tq_type_name(enum tq_type t)
@@ -62,9 +99,25 @@ bool tq_dim_supported(int d)
     return d == 64 || d == 80 || d == 96 || d == 112 || d == 128 || d == 192 || d == 256;
 }
 
+bool tq_type_supported(enum tq_type t, enum tq_role role, int d)
+{
+    if (!tq_type_compressed(t))
+        return d >= 1 && d <= TQ_DIM_MAX;
+    if (tq_type_prod(t) && role != TQ_KEY)
+        return false;
+    if (tq_type_blocks(t) && d % BLOCK)
+        return false;
+    return tq_dim_supported(d);
+}
+
 size_t tq_row_bytes(enum tq_type t, int d)
 {
-    return (tq_type_compressed(t) ? 2u : 0u) + (size_t)d * (size_t)types[t].bits / 8;
+    const size_t n = (size_t)d, codes = n * (size_t)types[t].bits / 8;
+    if (tq_type_mix(t))
+        return codes - n / 16 + (size_t)types[t].extra;
+    if (tq_type_blocks(t))
+        return codes + 2 * n / BLOCK;
+    return codes + (size_t)types[t].extra;
 }
 
 size_t tq_page_bytes(enum tq_type t, int d)
@@ -75,21 +128,60 @@ size_t tq_page_bytes(enum tq_type t, int d)
 bool tq_codec_init(struct tq_codec *c, enum tq_type t, enum tq_role role, int d,
                    enum tq_isa limit)
 {
-    if (tq_type_compressed(t) ? !tq_dim_supported(d) : d < 1 || d > TQ_DIM_MAX)
+    if (!tq_type_supported(t, role, d))
         return false;
-    *c = (struct tq_codec){
-        .type = t, .role = role, .d = d, .kernels = tq_kernels_for(limit)};
+    *c = (struct tq_codec){.type = t,
+                           .role = role,
+                           .d = d,
+                           .kernels = tq_kernels_for(limit),
+                           .seed = SIGN_SEED};
     return true;
+}
+
+bool tq_codec_set_order(struct tq_codec *c, const uint8_t *order)
+{
+    uint8_t seen[TQ_DIM_MAX] = {0};
+    if (!tq_type_mix(c->type))
+        return false;
+    for (int i = 0; i < c->d; i++) {
+        if (order[i] >= c->d || seen[order[i]])
+            return false;
+        seen[order[i]] = 1;
+    }
+    c->order = order;
+    return true;
+}
+
+/* Insertion sort: d is at most 256 and this runs once a calibration. */
+void tq_order_by_energy(uint8_t *order, const float *energy, int d)
+{
+    for (int i = 0; i < d; i++) {
+        const float e = energy[i] > 0.0f ? energy[i] : 0.0f;
+        int k = i;
+        for (; k > 0; k--) {
+            const float before = energy[order[k - 1]];
+            if ((before > 0.0f ? before : 0.0f) >= e)
+                break;
+            order[k] = order[k - 1];
+        }
+        order[k] = (uint8_t)i;
+    }
 }
 
 void tq_rotate(const struct tq_codec *c, float *x, int n)
 {
-    c->kernels->rotate(x, c->d, n);
+    if (tq_type_mix(c->type))
+        tq_mix_rotate(c, x, n);
+    else
+        c->kernels->rotate(x, c->d, n);
 }
 
 void tq_unrotate(const struct tq_codec *c, float *x, int n)
 {
-    c->kernels->unrotate(x, c->d, n);
+    if (tq_type_mix(c->type))
+        tq_mix_unrotate(c, x, n);
+    else
+        c->kernels->unrotate(x, c->d, n);
 }
 
 /* Element index of coordinate i of a token in an exact page. */
@@ -130,6 +222,7 @@ struct encoder {
     uint8_t *order;  // [d]
     float *energy;   // [64], of rows
     int32_t *chosen; // [64], of chosen levels
+    float *residual; // [d][64], of prod types
 };
 
 static size_t encoder_layout(struct encoder *e, char *mem, int d)
@@ -143,6 +236,7 @@ static size_t encoder_layout(struct encoder *e, char *mem, int d)
     e->order = (void *)(mem + at), at += padded;
     e->energy = (void *)(mem + at), at += TQ_PAGE_TOKENS * sizeof(float);
     e->chosen = (void *)(mem + at), at += TQ_PAGE_TOKENS * sizeof(int32_t);
+    e->residual = (void *)(mem + at), at += n * TQ_PAGE_TOKENS * sizeof(float);
     return at;
 }
 
@@ -185,25 +279,55 @@ static void encode_trellis(const struct tq_codec *c, struct encoder *e, uint16_t
     }
 }
 
+/* Types that are coded in tiles. */
+static void encode_tiles(const struct tq_codec *c, struct encoder *e, uint8_t *page)
+{
+    uint16_t scale[TQ_PAGE_TOKENS];
+    if (c->type == TQ_TURBO8)
+        c->kernels->quantise8((int8_t *)e->code, scale, e->energy, e->rows, c->d);
+    else
+        encode_trellis(c, e, scale);
+    memcpy(page, scale, sizeof scale);
+    if (c->role == TQ_KEY)
+        c->kernels->pack_k(page + TQ_SCALES_BYTES, e->code, types[c->type].bits, c->d);
+    else
+        c->kernels->pack_v(page + TQ_SCALES_BYTES, e->code, types[c->type].bits, c->d);
+}
+
+/* Types that are coded row by row. */
+static void encode_by_row(const struct tq_codec *c, struct encoder *e, uint8_t *page)
+{
+    float x[TQ_DIM_MAX], decoded[TQ_DIM_MAX];
+    for (int j = 0; j < TQ_PAGE_TOKENS; j++) {
+        float sum = 0.0f;
+        for (int i = 0; i < c->d; i++) {
+            x[i] = tq_f16_to_f32(e->rows[i * TQ_PAGE_TOKENS + j]);
+            sum += x[i] * x[i];
+        }
+        e->energy[j] = sum;
+        if (!(sum <= FLT_MAX))
+            memset(x, 0, sizeof x);
+        tq_row_encode(c, page, j, x);
+        if (!tq_type_prod(c->type))
+            continue;
+        tq_row_decode(c, decoded, page, j);
+        for (int i = 0; i < c->d; i++)
+            e->residual[i * TQ_PAGE_TOKENS + j] = x[i] - decoded[i];
+    }
+    if (tq_type_prod(c->type))
+        tq_prod_encode(c, page, e->residual);
+}
+
 int tq_encode(const struct tq_codec *c, void *page, const void *exact, void *scratch)
 {
     struct encoder e;
     char *aligned = (char *)(((uintptr_t)scratch + 63) / 64 * 64);
     encoder_layout(&e, aligned, c->d);
-    uint16_t scale[TQ_PAGE_TOKENS];
-
     gather_rows(c, &e, exact);
-    if (c->type == TQ_TURBO8)
-        c->kernels->quantise8((int8_t *)e.code, scale, e.energy, e.rows, c->d);
+    if (tq_type_by_row(c->type))
+        encode_by_row(c, &e, page);
     else
-        encode_trellis(c, &e, scale);
-    memcpy(page, scale, sizeof scale);
-    uint8_t *codes = (uint8_t *)page + TQ_SCALES_BYTES;
-    if (c->role == TQ_KEY)
-        c->kernels->pack_k(codes, e.code, types[c->type].bits, c->d);
-    else
-        c->kernels->pack_v(codes, e.code, types[c->type].bits, c->d);
-
+        encode_tiles(c, &e, page);
     int bad = 0;
     for (int j = 0; j < TQ_PAGE_TOKENS; j++)
         bad += !(e.energy[j] <= FLT_MAX);
@@ -228,6 +352,13 @@ void tq_decode(const struct tq_codec *c, float *x, const void *page)
 {
     if (!tq_type_compressed(c->type)) {
         decode_exact(c, x, page);
+        return;
+    }
+    if (tq_type_by_row(c->type)) {
+        for (int j = 0; j < TQ_PAGE_TOKENS; j++)
+            tq_row_decode(c, x + j * c->d, page, j);
+        if (tq_type_prod(c->type))
+            tq_prod_decode(c, x, page);
         return;
     }
     _Alignas(64) uint8_t level[TQ_PAGE_TOKENS * TQ_DIM_MAX];

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "codec/f16.h"
+#include "codec/formats.h"
 #include "codec/layout.h"
 #include "codec/tables.h"
 
@@ -35,16 +36,17 @@ static void base_transform(float *x, const uint32_t *row, int order, int inner)
     }
 }
 
-/* x <- H x / sqrt(d): Sylvester butterflies in the last axis, then the base matrix. */
-static void hadamard(float *x, int d)
+/* Sylvester butterflies in the last axis, then the base matrix, which has the odd prime
+ * of d in its order. */
+void tq_hadamard(float *x, int d)
 {
     const uint32_t *row = NULL;
     int order = 1;
-    if (d == 96 || d == 192)
+    if (d % 3 == 0)
         row = tq_hadamard12, order = 12;
-    else if (d == 80)
+    else if (d % 5 == 0)
         row = tq_hadamard20, order = 20;
-    else if (d == 112)
+    else if (d % 7 == 0)
         row = tq_hadamard28, order = 28;
     const int inner = d / order;
     for (int half = 1; half < inner; half *= 2)
@@ -65,14 +67,14 @@ void tq_rotate_c(float *x, int d, int n)
 {
     for (int i = 0; i < n; i++, x += d) {
         flip_signs(x, d);
-        hadamard(x, d);
+        tq_hadamard(x, d);
     }
 }
 
 void tq_unrotate_c(float *x, int d, int n)
 {
     for (int i = 0; i < n; i++, x += d) {
-        hadamard(x, d);
+        tq_hadamard(x, d);
         flip_signs(x, d);
     }
 }

@@ -20,7 +20,7 @@ CASES += [(t, r, d) for t in ('turbo4', 'turbo3') for r in ROLES for d in (96, 1
 
 class Codec(ctypes.Structure):
     _fields_ = [('type', ctypes.c_int), ('role', ctypes.c_int), ('d', ctypes.c_int),
-                ('kernels', ctypes.c_void_p)]
+                ('kernels', ctypes.c_void_p), ('order', ctypes.c_void_p), ('seed', ctypes.c_uint64)]
 
 
 @pytest.fixture(scope='module')

@@ -752,7 +752,7 @@ static void bench_all(enum tq_isa isa)
     bench_kernels(64);
     bench_kernels(128);
     for (int d = 64; d <= 128; d *= 2)
-        for (int type = TQ_F16; type < TQ_TYPE_COUNT; type++) {
+        for (int type = TQ_F16; type <= TQ_TURBO2; type++) {
             const char *name = tq_type_name((enum tq_type)type);
             for (size_t g = 0; g < 4; g++) {
                 char detail[32];

@@ -15,11 +15,13 @@
 #include "codec/tables.h"
 #include "turboquant.h"
 
+/* Exact and trellis types; the others are in test_codec_formats.c. */
+enum { N_TYPE = TQ_TURBO2 + 1 };
 enum { N_DIM = 7, PAGE_CAP = TQ_PAGE_TOKENS * TQ_DIM_MAX * 4, TOKENS = TQ_PAGE_TOKENS };
 
 static const int dims[N_DIM] = {64, 80, 96, 112, 128, 192, 256};
 static const enum tq_type compressed[4] = {TQ_TURBO8, TQ_TURBO4, TQ_TURBO3, TQ_TURBO2};
-static const int bits_of[TQ_TYPE_COUNT] = {32, 16, 8, 4, 3, 2};
+static const int bits_of[N_TYPE] = {32, 16, 8, 4, 3, 2};
 static const enum tq_isa isas[2] = {TQ_ISA_C, TQ_ISA_BEST};
 
 static uint64_t rng = 1;
@@ -524,7 +526,7 @@ static float part_m[MAX_N], part_l[MAX_N], got[MAX_N * TQ_DIM_MAX];
 static _Alignas(64) float part_o[MAX_N * TQ_DIM_MAX];
 static float krows[TOKENS * TQ_DIM_MAX], vrows[TOKENS * TQ_DIM_MAX];
 static _Alignas(64) uint8_t kpages[2][PAGE_CAP], vpages[2][PAGE_CAP];
-static _Alignas(64) uint8_t query_mem[MAX_N * TQ_DIM_MAX * 8];
+static _Alignas(64) uint8_t query_mem[MAX_N * TQ_DIM_MAX * 12];
 
 static void make_page(uint8_t *to, enum tq_type t, enum tq_role role, int d)
 {
@@ -663,8 +665,8 @@ static void test_attend(void **state)
 {
     (void)state;
     for (int k = 0; k < N_DIM; k++)
-        for (int kt = 0; kt < TQ_TYPE_COUNT; kt++)
-            for (int vt = 0; vt < TQ_TYPE_COUNT; vt++)
+        for (int kt = 0; kt < N_TYPE; kt++)
+            for (int vt = 0; vt < N_TYPE; vt++)
                 for (int isa = 0; isa < 2; isa++) {
                     make_case((enum tq_type)kt, (enum tq_type)vt, dims[k],
                               dims[(k + kt) % N_DIM], 3, (kt + vt) % 2);
@@ -692,8 +694,8 @@ static void test_independent_of_n(void **state)
 {
     (void)state;
     static float o[MAX_N * TQ_DIM_MAX], l[MAX_N], m[MAX_N];
-    for (int kt = 0; kt < TQ_TYPE_COUNT; kt++)
-        for (int vt = 0; vt < TQ_TYPE_COUNT; vt++) {
+    for (int kt = 0; kt < N_TYPE; kt++)
+        for (int vt = 0; vt < N_TYPE; vt++) {
             make_case((enum tq_type)kt, (enum tq_type)vt, dims[(kt + vt) % N_DIM],
                       dims[(kt + 2 * vt) % N_DIM], MAX_N, false);
             const size_t bytes = sizeof(float) * (size_t)(tc.n * tc.vd);
@@ -742,7 +744,7 @@ static void test_unseen_rows(void **state)
 static void test_odd_queries(void **state)
 {
     (void)state;
-    for (int kt = 0; kt < TQ_TYPE_COUNT; kt++)
+    for (int kt = 0; kt < N_TYPE; kt++)
         for (int isa = 0; isa < 2; isa++) {
             make_case((enum tq_type)kt, (enum tq_type)kt, 64, 64, 5, true);
             for (int i = 0; i < 64; i++) {
