@@ -8,10 +8,17 @@ static void build_tables(void)
 {
     for (int isa = CPU_ISA_C; isa < CPU_ISA_COUNT; isa++) {
         tensor_kernels_init_c(&tables[isa]);
+#if defined(__x86_64__)
         if (isa >= CPU_ISA_AVX2)
             tensor_kernels_init_avx2(&tables[isa]);
         if (isa >= CPU_ISA_AVX512)
             tensor_kernels_init_avx512(&tables[isa]);
+#elif defined(__aarch64__)
+        if (isa >= CPU_ISA_NEON)
+            tensor_kernels_init_neon(&tables[isa]);
+        if (isa >= CPU_ISA_DOTPROD)
+            tensor_kernels_init_dotprod(&tables[isa]);
+#endif
     }
 }
 

@@ -31,6 +31,8 @@ const struct tensor_kernels *tensor_kernels_for(enum cpu_isa limit);
 void tensor_kernels_init_c(struct tensor_kernels *k);
 void tensor_kernels_init_avx2(struct tensor_kernels *k);
 void tensor_kernels_init_avx512(struct tensor_kernels *k);
+void tensor_kernels_init_neon(struct tensor_kernels *k);
+void tensor_kernels_init_dotprod(struct tensor_kernels *k);
 
 /* exp(x) for |x| <= 87 as 2^n p(r), r = x - n ln 2, |r| <= ln 2 / 2: the Taylor series to
  * r^7, whose rest is below 6e-9.  ln 2 is split so that n * KERNEL_LN2_HI is exact. */

@@ -1,6 +1,6 @@
 /* check_tensor.c - every tensor kernel of every instruction set against double
- * arithmetic, with inputs and outputs that end at an unmapped page; --bench times them.
- */
+ * arithmetic, with inputs and outputs that end at an unmapped page; --bench times them,
+ * --quick does a quarter of the rounds (for emulators). */
 #define _DEFAULT_SOURCE
 #include <float.h>
 #include <math.h>
@@ -537,16 +537,17 @@ int main(int argc, char **argv)
 {
     enum cpu_isa limit = cpu_detect();
     const char *only = NULL;
-    int timing = 0;
+    int timing = 0, rounds = 8;
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--bench"))
             timing = 1;
+        else if (!strcmp(argv[i], "--quick"))
+            rounds = 2;
         else if (!strncmp(argv[i], "--type=", 7))
             only = argv[i] + 7;
         else if (strncmp(argv[i], "--cpu=", 6) || !cpu_isa_parse(&limit, argv[i] + 6)) {
-            fprintf(stderr,
-                    "usage: %s [--bench] [--cpu=c|avx2|avxvnni|avx512] [--type=Q4_K]\n",
-                    argv[0]);
+            fprintf(stderr, "usage: %s [--bench] [--quick] [--cpu=%s] [--type=Q4_K]\n",
+                    argv[0], cpu_isa_names());
             return 2;
         }
     }
@@ -562,7 +563,7 @@ int main(int argc, char **argv)
             continue;
         isa_now = cpu_isa_name((enum cpu_isa)isa);
         for (size_t i = 0; i < sizeof check / sizeof *check; i++)
-            for (int round = 0; round < 8; round++)
+            for (int round = 0; round < rounds; round++)
                 check[i].run();
     }
     printf("check_tensor: %s\n", failures ? "FAILED" : "ok");
