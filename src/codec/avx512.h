@@ -4,16 +4,8 @@
 
 #include <immintrin.h>
 
+#include "codec/simd.h"
 #include "cpu/target.h"
-
-#define TQ_INLINE static inline __attribute__((always_inline))
-
-/* Arrays of vectors stay in registers only if the loops over them vanish. */
-#if defined(__clang__)
-#define TQ_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define TQ_UNROLL _Pragma("GCC unroll 32")
-#endif
 
 CPU_TARGET_BEGIN(CPU_TARGET_AVX512)
 

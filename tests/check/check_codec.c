@@ -109,6 +109,9 @@ static uint16_t *random_scales(void)
     uint16_t *p = guarded_page(2 * TQ_PAGE_TOKENS);
     for (int i = 0; i < TQ_PAGE_TOKENS; i++)
         p[i] = rnd() % 8 ? tq_f32_to_f16(fabsf(uniform())) : (uint16_t)rnd();
+    static const uint16_t edge[] = {0x7bff, 0x7c00, 0x8000, 0x0001};
+    for (int i = 0; i < 4; i++)
+        p[rnd() % TQ_PAGE_TOKENS] = edge[i];
     return p;
 }
 
@@ -176,6 +179,9 @@ static void check_to_f16(int d)
     for (int i = 0; i < n; i++)
         if (rnd() % 2)
             x[i] = tq_from_bits(rnd());
+    static const float edge[] = {INFINITY, -INFINITY, 65519.996f, 65520.0f, 0x1p-25f};
+    for (int i = 0; i < 5; i++)
+        x[rnd() % (unsigned)n] = edge[i];
     uint16_t *a = guarded_page(2 * (size_t)n), *b = guarded_page(2 * (size_t)n);
     ref->to_f16(a, x, n);
     new->to_f16(b, x, n);
@@ -354,6 +360,8 @@ static void check_score_codes(int d)
     const uint16_t *scale = random_scales();
     const size_t bytes = 4 * (size_t)q.n * TQ_PAGE_TOKENS;
     const int t0 = (int)(rnd() % 4), t1 = rnd() % 2 ? 4 : t0 + 1;
+    if (rnd() % 4 == 0)
+        q.step[0] = 1e30f; // scores beyond TQ_SCORE_MAX
     for (int limbs = 1; limbs <= 2; limbs++) {
         float *a = guarded(bytes), *b = guarded(bytes);
         ref->score_codes(a, k, scale, q.hi, limbs == 2 ? q.lo : NULL, q.step, q.sum_hi,

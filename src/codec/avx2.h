@@ -1,0 +1,78 @@
+/* avx2.h - what the AVX2 and AVX-VNNI kernel files share. */
+#ifndef CODEC_AVX2_H
+#define CODEC_AVX2_H
+
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "codec/kernels.h"
+#include "codec/simd.h"
+#include "cpu/target.h"
+
+CPU_TARGET_BEGIN(CPU_TARGET_AVX2)
+
+/* All bits set in the first n lanes of eight. */
+TQ_INLINE __m256i tq_first_lanes(int n)
+{
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n),
+                              _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+TQ_INLINE __m256i tq_four_bytes(const void *p)
+{
+    int32_t v;
+    memcpy(&v, p, sizeof v);
+    return _mm256_set1_epi32(v);
+}
+
+/* 8 scales; bits that are no finite positive f16 read as zero. */
+TQ_INLINE __m256 tq_load_scales(const uint16_t *scale)
+{
+    const __m128i h = _mm_loadu_si128((const void *)scale);
+    const __m128i ok = _mm_cmpeq_epi16(h, _mm_min_epu16(h, _mm_set1_epi16(0x7bff)));
+    return _mm256_cvtph_ps(_mm_and_si128(h, ok));
+}
+
+TQ_INLINE __m256 tq_clamp_scores(__m256 s)
+{
+    /* The second operand is returned if one is NaN. */
+    s = _mm256_min_ps(_mm256_set1_ps(TQ_SCORE_MAX), s);
+    return _mm256_max_ps(_mm256_set1_ps(-TQ_SCORE_MAX), s);
+}
+
+/* The queries of score_codes.  A score is (dot - bias) * unit * scale of the key, dot
+ * over levels + 128. */
+struct tq_code_queries {
+    const int8_t *hi, *lo; // lo is NULL for one limb
+    const float *step;
+    const int32_t *sum_hi, *sum_lo;
+};
+
+/* Eight scores of query i from 128 * dot_hi + dot_lo, or dot_hi for one limb. */
+TQ_INLINE void tq_store_scores(float *s, __m256i dot, const struct tq_code_queries *q,
+                               int i, const uint16_t *kscale)
+{
+    int32_t bias = 128 * q->sum_hi[i];
+    float unit = q->step[i];
+    if (q->lo) {
+        bias = 128 * (bias + q->sum_lo[i]);
+        unit *= 0x1p-7f;
+    }
+    const __m256 v =
+        _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(dot, _mm256_set1_epi32(bias))),
+                      _mm256_set1_ps(unit));
+    _mm256_storeu_ps(s, tq_clamp_scores(_mm256_mul_ps(v, tq_load_scales(kscale))));
+}
+
+/* o <- o * c + g * total, eight dimensions. */
+TQ_INLINE void tq_add_total(float *o, __m256i total, float g, float c)
+{
+    const __m256 before = _mm256_mul_ps(_mm256_loadu_ps(o), _mm256_set1_ps(c));
+    _mm256_storeu_ps(o, _mm256_add_ps(before, _mm256_mul_ps(_mm256_set1_ps(g),
+                                                            _mm256_cvtepi32_ps(total))));
+}
+
+CPU_TARGET_END
+
+#endif

@@ -1,0 +1,560 @@
+/* kernels_avx2_attend.c - scores, softmax and sums for AVX2.
+ *
+ * Integer dot products: vpmaddubsw would saturate at 255 * 127 + 255 * 127, so bytes are
+ * split into even and odd 16-bit words and go through vpmaddwd, exact for any bytes.  A
+ * 16-bit word has room for both limbs of a query or of a weight: two cost as much as one.
+ *
+ * Each kernel is a block of a fixed number of queries, and a loop that covers n queries
+ * with the largest blocks.  What is computed for a query does not depend on its block. */
+#include "codec/kernels.h"
+
+#if defined(__x86_64__)
+
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "codec/avx2.h"
+#include "codec/exp.h"
+
+CPU_TARGET_BEGIN(CPU_TARGET_AVX2)
+
+enum { TOKENS = TQ_PAGE_TOKENS, TILES = 4, VECTORS = TOKENS / 8, BLOCK = 4 };
+
+TQ_INLINE float highest_lane(__m256 v)
+{
+    __m128 x = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    x = _mm_max_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
+}
+
+/* Halves of 16 lanes, then quarters and so on, as tree_sum of kernels_c_attend.c. */
+TQ_INLINE float sum_lanes(__m256 lo, __m256 hi)
+{
+    const __m256 a = _mm256_add_ps(lo, hi);
+    __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    b = _mm_add_ps(b, _mm_movehl_ps(b, b));
+    return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
+}
+
+TQ_INLINE int32_t sum_integers(__m256i v)
+{
+    __m128i x = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    x = _mm_add_epi32(x, _mm_shuffle_epi32(x, 0x4E));
+    return _mm_cvtsi128_si32(_mm_add_epi32(x, _mm_shuffle_epi32(x, 0xB1)));
+}
+
+TQ_INLINE uint32_t highest_integer(__m256i v)
+{
+    __m128i x = _mm_max_epu32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    x = _mm_max_epu32(x, _mm_shuffle_epi32(x, 0x4E));
+    return (uint32_t)_mm_cvtsi128_si32(_mm_max_epu32(x, _mm_shuffle_epi32(x, 0xB1)));
+}
+
+/* ---- queries ---- */
+
+/* The first n of eight small integers. */
+TQ_INLINE void store_bytes(int8_t *out, __m256i v, int n)
+{
+    __m128i x =
+        _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    x = _mm_packs_epi16(x, x);
+    int8_t bytes[8];
+    _mm_storel_epi64((void *)bytes, x);
+    if (n >= 8)
+        memcpy(out, bytes, 8);
+    else
+        memcpy(out, bytes, (size_t)n);
+}
+
+void tq_load_query_avx2(float *x, int8_t *hi, int8_t *lo, float *step, int32_t *sum_hi,
+                        int32_t *sum_lo, const float *in, float scale, int d)
+{
+    __m256i top = _mm256_setzero_si256();
+    for (int i = 0; i < d; i += 8) {
+        const __m256i m = tq_first_lanes(d - i);
+        const __m256 v =
+            _mm256_mul_ps(_mm256_maskload_ps(in + i, m), _mm256_set1_ps(scale));
+        _mm256_maskstore_ps(x + i, m, v);
+        const __m256i magnitude =
+            _mm256_and_si256(_mm256_castps_si256(v), _mm256_set1_epi32(INT32_MAX));
+        top = _mm256_max_epu32(top, magnitude);
+    }
+    const uint32_t bits = highest_integer(top);
+    const float absmax = tq_from_bits(bits);
+    float inverse = 0.0f;
+    *step = 0.0f;
+    if (bits >= 0x7f800000u) {
+        *step = tq_from_bits(0x7fc00000u);
+        for (int i = 0; i < d; i++)
+            x[i] = *step;
+    } else if (absmax >= 0x1p-100f) {
+        *step = absmax / 127.0f;
+        inverse = 127.0f / absmax;
+    }
+    const __m256i any = _mm256_set1_epi32(inverse != 0.0f ? -1 : 0);
+    __m256i total_hi = _mm256_setzero_si256(), total_lo = total_hi;
+    for (int i = 0; i < d; i += 8) {
+        const __m256i m = _mm256_and_si256(any, tq_first_lanes(d - i));
+        const __m256 v =
+            _mm256_mul_ps(_mm256_maskload_ps(x + i, m), _mm256_set1_ps(inverse));
+        const __m256i coarse = _mm256_cvtps_epi32(v);
+        const __m256 rest = _mm256_sub_ps(v, _mm256_cvtepi32_ps(coarse));
+        const __m256i fine =
+            _mm256_cvtps_epi32(_mm256_mul_ps(rest, _mm256_set1_ps(128.0f)));
+        store_bytes(hi + i, coarse, d - i);
+        store_bytes(lo + i, fine, d - i);
+        total_hi = _mm256_add_epi32(total_hi, coarse);
+        total_lo = _mm256_add_epi32(total_lo, fine);
+    }
+    *sum_hi = sum_integers(total_hi);
+    *sum_lo = sum_integers(total_lo);
+}
+
+/* ---- scores ---- */
+
+/* Words w0 w1 w2 w3 -> w0 w2 w1 w3: the dword of even and the dword of odd elements. */
+TQ_INLINE __m256i even_odd(__m256i words)
+{
+    return _mm256_shufflehi_epi16(_mm256_shufflelo_epi16(words, 0xD8), 0xD8);
+}
+
+TQ_INLINE __m256i low_bytes(__m256i x)
+{
+    return _mm256_and_si256(x, _mm256_set1_epi16(0x00ff));
+}
+
+/* Sums of four products in each dword: a byte of x, split by the caller, and a word. */
+TQ_INLINE __m256i dot4(__m256i even, __m256i odd, const int16_t *words)
+{
+    return _mm256_add_epi32(_mm256_madd_epi16(even, tq_four_bytes(words)),
+                            _mm256_madd_epi16(odd, tq_four_bytes(words + 2)));
+}
+
+/* out [BLOCK][TQ_DIM_MAX] <- hi, or 128 * hi + lo, in the order of even_odd. */
+TQ_INLINE void query_words(int16_t *out, const struct tq_code_queries *q, int i0, int d,
+                           int nq)
+{
+    for (int i = 0; i < nq; i++)
+        for (int k = 0; k < d; k += 16) {
+            const int at = (i0 + i) * d + k;
+            __m256i w = _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(q->hi + at)));
+            if (q->lo)
+                w = _mm256_add_epi16(
+                    _mm256_slli_epi16(w, 7),
+                    _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(q->lo + at))));
+            _mm256_store_si256((void *)(out + i * TQ_DIM_MAX + k), even_odd(w));
+        }
+}
+
+/* nq queries from i0 on against nt tiles [d/4][16][4]; nq * nt is at most BLOCK. */
+TQ_INLINE void score_block(float *s, const uint8_t *k, const uint16_t *kscale,
+                           const struct tq_code_queries *q, const int16_t *words, int i0,
+                           int d, int nq, int nt)
+{
+    __m256i acc[2 * BLOCK];
+    TQ_UNROLL
+    for (int i = 0; i < 2 * nq * nt; i++)
+        acc[i] = _mm256_setzero_si256();
+    for (int r = 0; r < d / 4; r++) {
+        TQ_UNROLL
+        for (int h = 0; h < 2 * nt; h++) {
+            const __m256i x = _mm256_loadu_si256(
+                (const void *)(k + h / 2 * 16 * d + 64 * r + 32 * (h % 2)));
+            const __m256i even = low_bytes(x), odd = _mm256_srli_epi16(x, 8);
+            TQ_UNROLL
+            for (int i = 0; i < nq; i++)
+                acc[2 * nt * i + h] = _mm256_add_epi32(
+                    acc[2 * nt * i + h], dot4(even, odd, words + i * TQ_DIM_MAX + 4 * r));
+        }
+    }
+    TQ_UNROLL
+    for (int i = 0; i < nq; i++) {
+        TQ_UNROLL
+        for (int h = 0; h < 2 * nt; h++)
+            tq_store_scores(s + (i0 + i) * TOKENS + 8 * h, acc[2 * nt * i + h], q, i0 + i,
+                            kscale + 8 * h);
+    }
+}
+
+TQ_INLINE void score_queries(float *s, const uint8_t *k, const uint16_t *kscale,
+                             const struct tq_code_queries *q, int i0, int d, int nq,
+                             int tile0, int tile1)
+{
+    _Alignas(32) int16_t words[BLOCK * TQ_DIM_MAX];
+    query_words(words, q, i0, d, nq);
+    int t = tile0;
+    for (; t + BLOCK / nq <= tile1; t += BLOCK / nq)
+        score_block(s + 16 * t, k + 16 * d * t, kscale + 16 * t, q, words, i0, d, nq,
+                    BLOCK / nq);
+    for (; t < tile1; t++)
+        score_block(s + 16 * t, k + 16 * d * t, kscale + 16 * t, q, words, i0, d, nq, 1);
+}
+
+void tq_score_codes_avx2(float *s, const uint8_t *k, const uint16_t *kscale,
+                         const int8_t *hi, const int8_t *lo, const float *step,
+                         const int32_t *sum_hi, const int32_t *sum_lo, int d, int n,
+                         int tile0, int tile1)
+{
+    const struct tq_code_queries q = {hi, lo, step, sum_hi, sum_lo};
+    int i = 0;
+    for (; i + 4 <= n; i += 4)
+        score_queries(s, k, kscale, &q, i, d, 4, tile0, tile1);
+    for (; i + 2 <= n; i += 2)
+        score_queries(s, k, kscale, &q, i, d, 2, tile0, tile1);
+    if (i < n)
+        score_queries(s, k, kscale, &q, i, d, 1, tile0, tile1);
+}
+
+/* Elements of an exact page from index i on; n of them if n < 8. */
+TQ_INLINE __m256 load_exact(const void *page, int i, bool half, int n)
+{
+    const char *at = (const char *)page + (half ? 2 : 4) * (ptrdiff_t)i;
+    if (!half)
+        return n >= 8 ? _mm256_loadu_ps((const void *)at)
+                      : _mm256_maskload_ps((const void *)at, tq_first_lanes(n));
+    if (n >= 8)
+        return _mm256_cvtph_ps(_mm_loadu_si128((const void *)at));
+    uint16_t h[8] = {0};
+    memcpy(h, at, (size_t)n * 2);
+    return _mm256_cvtph_ps(_mm_loadu_si128((const void *)h));
+}
+
+/* nq queries from q on against nt tiles; nq * nt is at most BLOCK. */
+TQ_INLINE void exact_score_block(float *s, const void *k, const float *q, int d,
+                                 bool half, int nq, int nt, int tile)
+{
+    __m256 acc[2 * BLOCK];
+    TQ_UNROLL
+    for (int i = 0; i < 2 * nq * nt; i++)
+        acc[i] = _mm256_setzero_ps();
+    for (int c = 0; c < d; c++) {
+        __m256 v[BLOCK];
+        TQ_UNROLL
+        for (int i = 0; i < nq; i++)
+            v[i] = _mm256_broadcast_ss(q + i * d + c);
+        TQ_UNROLL
+        for (int h = 0; h < 2 * nt; h++) {
+            const __m256 row =
+                load_exact(k, ((tile + h / 2) * d + c) * 16 + 8 * (h % 2), half, 8);
+            TQ_UNROLL
+            for (int i = 0; i < nq; i++)
+                acc[2 * nt * i + h] = _mm256_fmadd_ps(v[i], row, acc[2 * nt * i + h]);
+        }
+    }
+    TQ_UNROLL
+    for (int i = 0; i < nq; i++) {
+        TQ_UNROLL
+        for (int h = 0; h < 2 * nt; h++)
+            _mm256_storeu_ps(s + i * TOKENS + 16 * tile + 8 * h,
+                             tq_clamp_scores(acc[2 * nt * i + h]));
+    }
+}
+
+TQ_INLINE void exact_score_queries(float *s, const void *k, const float *q, int d,
+                                   bool half, int nq, int tile0, int tile1)
+{
+    int t = tile0;
+    for (; t + BLOCK / nq <= tile1; t += BLOCK / nq)
+        exact_score_block(s, k, q, d, half, nq, BLOCK / nq, t);
+    for (; t < tile1; t++)
+        exact_score_block(s, k, q, d, half, nq, 1, t);
+}
+
+TQ_INLINE void exact_scores(float *s, const void *k, const float *q, int d, int n,
+                            bool half, int tile0, int tile1)
+{
+    int i = 0;
+    for (; i + 4 <= n; i += 4)
+        exact_score_queries(s + i * TOKENS, k, q + i * d, d, half, 4, tile0, tile1);
+    for (; i + 2 <= n; i += 2)
+        exact_score_queries(s + i * TOKENS, k, q + i * d, d, half, 2, tile0, tile1);
+    if (i < n)
+        exact_score_queries(s + i * TOKENS, k, q + i * d, d, half, 1, tile0, tile1);
+}
+
+void tq_score_f16_avx2(float *s, const uint16_t *k, const float *q, int d, int n,
+                       int tile0, int tile1)
+{
+    exact_scores(s, k, q, d, n, true, tile0, tile1);
+}
+
+void tq_score_f32_avx2(float *s, const void *k, const float *q, int d, int n, int tile0,
+                       int tile1)
+{
+    exact_scores(s, k, q, d, n, false, tile0, tile1);
+}
+
+/* ---- softmax ---- */
+
+/* tq_exp of 8 lanes. */
+TQ_INLINE __m256 exp8(__m256 x)
+{
+    const __m256 keep = _mm256_cmp_ps(x, _mm256_set1_ps(TQ_EXP_MIN), _CMP_NLT_UQ);
+    const __m256i n = _mm256_cvtps_epi32(_mm256_mul_ps(x, _mm256_set1_ps(TQ_EXP_LOG2E)));
+    const __m256 f = _mm256_cvtepi32_ps(n);
+    __m256 r = _mm256_sub_ps(x, _mm256_mul_ps(f, _mm256_set1_ps(TQ_EXP_LN2_HI)));
+    r = _mm256_sub_ps(r, _mm256_mul_ps(f, _mm256_set1_ps(TQ_EXP_LN2_LO)));
+    __m256 p = _mm256_set1_ps(TQ_EXP_P4);
+    p = _mm256_add_ps(_mm256_mul_ps(p, r), _mm256_set1_ps(TQ_EXP_P3));
+    p = _mm256_add_ps(_mm256_mul_ps(p, r), _mm256_set1_ps(TQ_EXP_P2));
+    p = _mm256_add_ps(_mm256_mul_ps(p, r), _mm256_set1_ps(TQ_EXP_P1));
+    p = _mm256_add_ps(_mm256_mul_ps(p, r), _mm256_set1_ps(TQ_EXP_P0));
+    const __m256 y = _mm256_add_ps(
+        _mm256_set1_ps(1.0f), _mm256_add_ps(r, _mm256_mul_ps(_mm256_mul_ps(r, r), p)));
+    const __m256i bits =
+        _mm256_add_epi32(_mm256_castps_si256(y), _mm256_slli_epi32(n, 23));
+    return _mm256_and_ps(_mm256_castsi256_ps(bits), keep);
+}
+
+/* Lanes 8 t .. 8 t + 7 that are in [lo, hi). */
+TQ_INLINE __m256 tokens_in(int t, int lo, int hi)
+{
+    return _mm256_castsi256_ps(
+        _mm256_andnot_si256(tq_first_lanes(lo - 8 * t), tq_first_lanes(hi - 8 * t)));
+}
+
+void tq_softmax_avx2(float *s, float *m, float *l, float *c, int lo, const uint8_t *hi,
+                     int n)
+{
+    for (int i = 0; i < n; i++, s += TOKENS) {
+        const __m256 none = _mm256_set1_ps(-INFINITY);
+        __m256 v[VECTORS], highest = none;
+        TQ_UNROLL
+        for (int t = 0; t < VECTORS; t++)
+            highest = _mm256_max_ps(_mm256_blendv_ps(none, _mm256_loadu_ps(s + 8 * t),
+                                                     tokens_in(t, lo, hi[i])),
+                                    highest);
+        float top = highest_lane(highest);
+        top = top > m[i] ? top : m[i];
+        c[i] = top == m[i] ? 1.0f : tq_exp(m[i] - top);
+        TQ_UNROLL
+        for (int t = 0; t < VECTORS; t++) {
+            const __m256 x =
+                _mm256_sub_ps(_mm256_loadu_ps(s + 8 * t), _mm256_set1_ps(top));
+            v[t] = _mm256_and_ps(exp8(x), tokens_in(t, lo, hi[i]));
+            _mm256_storeu_ps(s + 8 * t, v[t]);
+        }
+        m[i] = top;
+        l[i] = l[i] * c[i] +
+               sum_lanes(
+                   _mm256_add_ps(_mm256_add_ps(v[0], v[2]), _mm256_add_ps(v[4], v[6])),
+                   _mm256_add_ps(_mm256_add_ps(v[1], v[3]), _mm256_add_ps(v[5], v[7])));
+    }
+}
+
+/* 32 integers below 256 to bytes, in order. */
+TQ_INLINE __m256i narrow(const __m256i u[4])
+{
+    const __m256i bytes = _mm256_packus_epi16(_mm256_packus_epi32(u[0], u[1]),
+                                              _mm256_packus_epi32(u[2], u[3]));
+    return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
+void tq_weigh_avx2(uint8_t *w, float *g, const float *p, const uint16_t *vscale,
+                   int limbs, int n)
+{
+    const float steps = limbs == 2 ? 65535.0f : 255.0f;
+    for (int i = 0; i < n; i++, p += TOKENS, w += limbs * TOKENS) {
+        __m256 v[VECTORS], highest = _mm256_setzero_ps();
+        TQ_UNROLL
+        for (int t = 0; t < VECTORS; t++) {
+            v[t] = _mm256_max_ps(
+                _mm256_mul_ps(_mm256_loadu_ps(p + 8 * t), tq_load_scales(vscale + 8 * t)),
+                _mm256_setzero_ps());
+            highest = _mm256_max_ps(v[t], highest);
+        }
+        const float top = highest_lane(highest);
+        const bool any = top >= TQ_WEIGHT_MIN;
+        g[i] = any ? top / steps : 0.0f;
+        const __m256 inverse = _mm256_set1_ps(any ? steps / top : 0.0f);
+        TQ_UNROLL
+        for (int t = 0; t < VECTORS; t += 4) {
+            __m256i low[4], high[4];
+            TQ_UNROLL
+            for (int k = 0; k < 4; k++) {
+                const __m256i u = _mm256_cvtps_epi32(_mm256_mul_ps(v[t + k], inverse));
+                low[k] = _mm256_and_si256(u, _mm256_set1_epi32(255));
+                high[k] = _mm256_srli_epi32(u, 8);
+            }
+            if (limbs == 2)
+                _mm256_storeu_si256((void *)(w + 8 * t), narrow(high));
+            _mm256_storeu_si256((void *)(w + (limbs - 1) * TOKENS + 8 * t), narrow(low));
+        }
+    }
+}
+
+/* ---- values ---- */
+
+/* out [nq][64] <- weights, or with two limbs weights - 32768, in the order of even_odd.
+ */
+TQ_INLINE void weight_words(int16_t *out, const uint8_t *w, int limbs, int nq)
+{
+    for (int i = 0; i < nq; i++, w += limbs * TOKENS)
+        for (int j = 0; j < TOKENS; j += 16) {
+            __m256i x = _mm256_cvtepu8_epi16(_mm_loadu_si128((const void *)(w + j)));
+            if (limbs == 2) {
+                x = _mm256_or_si256(
+                    _mm256_slli_epi16(x, 8),
+                    _mm256_cvtepu8_epi16(_mm_loadu_si128((const void *)(w + 64 + j))));
+                x = _mm256_xor_si256(x, _mm256_set1_epi16(INT16_MIN));
+            }
+            _mm256_store_si256((void *)(out + i * TOKENS + j), even_odd(x));
+        }
+}
+
+/* nr vectors of 8 dimensions, from v on, of groups g0 .. g1 - 1, for nq queries.  With
+ * two limbs 32768 times the sum of levels, which the weights lack, is added.  Sums wrap
+ * on the way, not in the end. */
+TQ_INLINE void sum_block(float *o, const int8_t *v, const int16_t *words, const float *g,
+                         const float *c, int d, int g0, int g1, int nq, int nr, int limbs)
+{
+    __m256i acc[2 * BLOCK], plain[BLOCK];
+    const __m256i one = _mm256_set1_epi16(1);
+    TQ_UNROLL
+    for (int i = 0; i < nq * nr; i++)
+        acc[i] = _mm256_setzero_si256();
+    TQ_UNROLL
+    for (int r = 0; r < nr; r++)
+        plain[r] = _mm256_setzero_si256();
+    for (int group = g0; group < g1; group++) {
+        TQ_UNROLL
+        for (int r = 0; r < nr; r++) {
+            const __m256i x =
+                _mm256_loadu_si256((const void *)(v + 4 * (ptrdiff_t)d * group + 32 * r));
+            const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8),
+                          odd = _mm256_srai_epi16(x, 8);
+            if (limbs == 2)
+                plain[r] = _mm256_add_epi32(
+                    plain[r], _mm256_madd_epi16(_mm256_add_epi16(even, odd), one));
+            TQ_UNROLL
+            for (int i = 0; i < nq; i++)
+                acc[i * nr + r] = _mm256_add_epi32(
+                    acc[i * nr + r], dot4(even, odd, words + i * TOKENS + 4 * group));
+        }
+    }
+    TQ_UNROLL
+    for (int i = 0; i < nq; i++) {
+        TQ_UNROLL
+        for (int r = 0; r < nr; r++) {
+            __m256i total = acc[i * nr + r];
+            if (limbs == 2)
+                total = _mm256_add_epi32(total, _mm256_slli_epi32(plain[r], 15));
+            tq_add_total(o + i * d + 8 * r, total, g[i], c[i]);
+        }
+    }
+}
+
+TQ_INLINE void sum_queries(float *o, const int8_t *v, const uint8_t *w, const float *g,
+                           const float *c, int d, int g0, int g1, int nq, int limbs)
+{
+    _Alignas(32) int16_t words[BLOCK * TOKENS];
+    weight_words(words, w, limbs, nq);
+    int r = 0;
+    if (nq <= 2)
+        for (; r + 4 <= d / 8; r += 4)
+            sum_block(o + 8 * r, v + 32 * r, words, g, c, d, g0, g1, nq, 4, limbs);
+    for (; r < d / 8; r += 2)
+        sum_block(o + 8 * r, v + 32 * r, words, g, c, d, g0, g1, nq, 2, limbs);
+}
+
+TQ_INLINE void sum_limbs(float *o, const int8_t *v, const uint8_t *w, const float *g,
+                         const float *c, int limbs, int d, int n, int g0, int g1)
+{
+    int i = 0;
+    for (; i + 4 <= n; i += 4)
+        sum_queries(o + i * d, v, w + limbs * i * TOKENS, g + i, c + i, d, g0, g1, 4,
+                    limbs);
+    for (; i + 2 <= n; i += 2)
+        sum_queries(o + i * d, v, w + limbs * i * TOKENS, g + i, c + i, d, g0, g1, 2,
+                    limbs);
+    if (i < n)
+        sum_queries(o + i * d, v, w + limbs * i * TOKENS, g + i, c + i, d, g0, g1, 1,
+                    limbs);
+}
+
+void tq_sum_codes_avx2(float *o, const int8_t *v, const uint8_t *w, const float *g,
+                       const float *c, int limbs, int d, int n, int tile0, int tile1)
+{
+    if (limbs == 2)
+        sum_limbs(o, v, w, g, c, 2, d, n, 4 * tile0, 4 * tile1);
+    else
+        sum_limbs(o, v, w, g, c, 1, d, n, 4 * tile0, 4 * tile1);
+}
+
+/* nr vectors of 8 dimensions from index `at` of a row on; the last has `n` if n < 8. */
+TQ_INLINE void exact_sum_block(float *o, const void *v, const float *p, const float *c,
+                               int d, bool half, int at, int lo, int hi, int nq, int nr,
+                               int n)
+{
+    __m256 acc[2 * BLOCK];
+    const __m256i m = tq_first_lanes(n);
+    TQ_UNROLL
+    for (int i = 0; i < nq; i++) {
+        TQ_UNROLL
+        for (int r = 0; r < nr; r++)
+            acc[i * nr + r] = _mm256_mul_ps(_mm256_maskload_ps(o + i * d + at + 8 * r, m),
+                                            _mm256_set1_ps(c[i]));
+    }
+    for (int j = lo; j < hi; j++) {
+        __m256 weight[BLOCK];
+        TQ_UNROLL
+        for (int i = 0; i < nq; i++)
+            weight[i] = _mm256_broadcast_ss(p + i * TOKENS + j);
+        TQ_UNROLL
+        for (int r = 0; r < nr; r++) {
+            const __m256 row = load_exact(v, j * d + at + 8 * r, half, n);
+            TQ_UNROLL
+            for (int i = 0; i < nq; i++)
+                acc[i * nr + r] = _mm256_fmadd_ps(weight[i], row, acc[i * nr + r]);
+        }
+    }
+    TQ_UNROLL
+    for (int i = 0; i < nq; i++) {
+        TQ_UNROLL
+        for (int r = 0; r < nr; r++)
+            _mm256_maskstore_ps(o + i * d + at + 8 * r, m, acc[i * nr + r]);
+    }
+}
+
+TQ_INLINE void exact_sum_queries(float *o, const void *v, const float *p, const float *c,
+                                 int d, bool half, int lo, int hi, int nq)
+{
+    const int nr = 2 * BLOCK / nq;
+    int at = 0;
+    for (; at + 8 * nr <= d; at += 8 * nr)
+        exact_sum_block(o, v, p, c, d, half, at, lo, hi, nq, nr, 8);
+    for (; at + 8 <= d; at += 8)
+        exact_sum_block(o, v, p, c, d, half, at, lo, hi, nq, 1, 8);
+    if (at < d)
+        exact_sum_block(o, v, p, c, d, half, at, lo, hi, nq, 1, d - at);
+}
+
+TQ_INLINE void exact_sums(float *o, const void *v, const float *p, const float *c, int d,
+                          int n, bool half, int lo, int hi)
+{
+    int i = 0;
+    for (; i + 4 <= n; i += 4)
+        exact_sum_queries(o + i * d, v, p + i * TOKENS, c + i, d, half, lo, hi, 4);
+    for (; i + 2 <= n; i += 2)
+        exact_sum_queries(o + i * d, v, p + i * TOKENS, c + i, d, half, lo, hi, 2);
+    if (i < n)
+        exact_sum_queries(o + i * d, v, p + i * TOKENS, c + i, d, half, lo, hi, 1);
+}
+
+void tq_sum_f16_avx2(float *o, const uint16_t *v, const float *p, const float *c, int d,
+                     int n, int lo, int hi)
+{
+    exact_sums(o, v, p, c, d, n, true, lo, hi);
+}
+
+void tq_sum_f32_avx2(float *o, const void *v, const float *p, const float *c, int d,
+                     int n, int lo, int hi)
+{
+    exact_sums(o, v, p, c, d, n, false, lo, hi);
+}
+
+CPU_TARGET_END
+
+#endif

@@ -1,0 +1,14 @@
+/* simd.h - what the kernel files of all instruction sets share. */
+#ifndef CODEC_SIMD_H
+#define CODEC_SIMD_H
+
+#define TQ_INLINE static inline __attribute__((always_inline))
+
+/* Arrays of vectors stay in registers only if the loops over them vanish. */
+#if defined(__clang__)
+#define TQ_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define TQ_UNROLL _Pragma("GCC unroll 32")
+#endif
+
+#endif
