@@ -172,7 +172,7 @@ static enum status bench_type(struct bench *b, const struct kv_types *type,
     char kv[24];
     struct context *c = NULL;
     const struct context_options o = {.kv = *type, .n_ctx = b->n_ctx};
-    enum status s = measure_context(&c, b->engine.model, &o, err);
+    enum status s = context_open(&c, b->engine.model, &o, err);
     kv_types_name(kv, type);
     for (int i = 0; !s && i < b->n_depth; i++) {
         const int depth = b->depths[i], pos = context_pos(c);
@@ -299,7 +299,8 @@ static enum status open_synthetic(struct bench *b, struct error *err)
     if (s)
         return s;
     if (bench_args.repeat)
-        s = measure_open(&b->engine, path, bench_args.threads, bench_args.isa, err);
+        s = engine_open(&b->engine, path, ENGINE_WEIGHTS, bench_args.threads,
+                        bench_args.isa, err);
     if (!bench_args.write)
         unlink(path);
     return s;
@@ -312,7 +313,8 @@ static enum status run_bench(const char *path, struct error *err)
     if ((s = measure_kv_list(b.types, &b.n_type, TYPES_MAX, bench_args.kv, err)) ||
         (s = parse_depths(&b, err)))
         return s;
-    s = path ? measure_open(&b.engine, path, bench_args.threads, bench_args.isa, err)
+    s = path ? engine_open(&b.engine, path, ENGINE_WEIGHTS, bench_args.threads,
+                           bench_args.isa, err)
              : open_synthetic(&b, err);
     if (!s && bench_args.repeat && !(s = bench_run(&b, err))) {
         if (bench_args.json)

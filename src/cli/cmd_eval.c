@@ -99,9 +99,8 @@ static enum status eval_open(struct eval_run *r, const char *path, struct error 
         (s = kv_types_parse(&r->types[0], "f16", err)))
         return s;
     r->n_cache++;
-    s = eval_args.text
-            ? engine_open(&r->engine, path, eval_args.threads, eval_args.isa, err)
-            : measure_open(&r->engine, path, eval_args.threads, eval_args.isa, err);
+    s = engine_open(&r->engine, path, eval_args.text ? ENGINE_TEXT : ENGINE_WEIGHTS,
+                    eval_args.threads, eval_args.isa, err);
     if (s || (s = open_ids(r, err)))
         return s;
     const size_t n_vocab = (size_t)model_hparams(r->engine.model)->n_vocab;
@@ -111,7 +110,7 @@ static enum status eval_open(struct eval_run *r, const char *path, struct error 
     for (int i = 0; memory && i < r->n_cache; i++) {
         const struct context_options o = {
             .kv = r->types[i], .n_ctx = eval_args.n_ctx, .n_logits = ROWS};
-        if ((s = measure_context(&r->caches[i], r->engine.model, &o, err)))
+        if ((s = context_open(&r->caches[i], r->engine.model, &o, err)))
             return s;
         r->scores[i] = mem_array(r->n_scored, sizeof *r->scores[i]);
         memory = r->scores[i];

@@ -56,13 +56,14 @@ static enum status run_logits(const char *path, struct error *err)
     enum status s;
     tokens_init(&t);
     if ((s = kv_types_parse(&o.kv, logits_args.kv, err)) ||
-        (s = measure_open(&e, path, logits_args.threads, logits_args.isa, err)))
+        (s = engine_open(&e, path, ENGINE_WEIGHTS, logits_args.threads, logits_args.isa,
+                         err)))
         goto out;
     const int n_vocab = model_hparams(e.model)->n_vocab;
     if ((s = measure_read_ids(&t, logits_args.tokens, n_vocab, err)))
         goto out;
     o.n_ctx = (int)t.n;
-    if ((s = measure_context(&c, e.model, &o, err)))
+    if ((s = context_open(&c, e.model, &o, err)))
         goto out;
     s = stream_logits(c, &t, n_vocab, err);
 out:

@@ -88,7 +88,7 @@ static enum status open_run(struct run *r, const struct run_options *o, const ch
 {
     enum status s;
     if ((s = kv_types_parse(&r->kv, o->kv, err)) ||
-        (s = engine_open(&r->engine, path, o->threads, o->cpu, err)))
+        (s = engine_open(&r->engine, path, ENGINE_TEXT, o->threads, o->cpu, err)))
         return s;
     const int n_train = model_hparams(r->engine.model)->n_ctx_train;
     const int n_ctx = o->ctx ? o->ctx : n_train < CTX_DEFAULT ? n_train : CTX_DEFAULT;

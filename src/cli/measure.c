@@ -4,47 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
-#include "base/mem.h"
 #include "turboquant.h"
 
 enum { FILE_MAX_BYTES = 1 << 30 };
-
-enum status measure_open(struct engine *e, const char *path, int n_thread,
-                         enum cpu_isa isa, struct error *err)
-{
-    const uint64_t start = clock_us();
-    struct gguf *g = NULL;
-    *e = (struct engine){0};
-    enum status s = gguf_open(&g, path, err);
-    if (s)
-        return s;
-    e->file_bytes = gguf_file_bytes(g);
-    if ((s = pool_open(&e->pool, n_thread ? n_thread : pool_cpus(), err)) ||
-        (s = model_open(&e->model, g, e->pool, isa, err)))
-        engine_close(e);
-    gguf_close(g);
-    e->load_us = clock_us() - start;
-    return s;
-}
-
-enum status measure_context(struct context **out, const struct model *m,
-                            const struct context_options *o, struct error *err)
-{
-    struct context_memory need;
-    const enum status s = context_plan(&need, m, o, err);
-    if (s)
-        return s;
-    const double bytes = (double)need.pages + 2 * (double)need.exact +
-                         (double)need.scratch; // a context can hold a second copy, a mark
-    const size_t free_bytes = mem_available();
-    if (free_bytes && bytes > (double)free_bytes)
-        return fail(err, STATUS_NO_MEMORY,
-                    "a context of %d tokens needs %.0f MiB, but %.0f MiB are free: use "
-                    "fewer tokens or a smaller KV type",
-                    o->n_ctx, bytes / 0x1p20, (double)free_bytes / 0x1p20);
-    return context_open(out, m, o, err);
-}
 
 enum status measure_kv_list(struct kv_types *types, int *n_type, int n_max,
                             const char *list, struct error *err)

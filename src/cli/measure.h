@@ -6,14 +6,6 @@
 #include "cli/cli.h"
 #include "engine/engine.h"
 
-/* A model without its tokenizer; engine_close closes it. */
-enum status measure_open(struct engine *e, const char *path, int n_thread,
-                         enum cpu_isa isa, struct error *err);
-
-/* context_open, refused if it would not fit into the memory that is free. */
-enum status measure_context(struct context **out, const struct model *m,
-                            const struct context_options *o, struct error *err);
-
 /* KV types of a list like "f16,turbo8/turbo4": n_type of them, at most n_max. */
 enum status measure_kv_list(struct kv_types *types, int *n_type, int n_max,
                             const char *list, struct error *err);

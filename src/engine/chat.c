@@ -6,10 +6,11 @@
 enum status chat_open(struct chat *c, const struct engine *e, struct error *err)
 {
     *c = (struct chat){.e = e};
-    if (!e->template)
-        return fail(
-            err, STATUS_UNSUPPORTED,
-            "the model file has no chat template: use --raw to continue plain text");
+    if (!e->template) {
+        if (err)
+            *err = e->template_error;
+        return e->template_error.status;
+    }
     c->messages = json_array();
     if (!c->messages)
         return fail(err, STATUS_NO_MEMORY, "no memory for a conversation");

@@ -11,7 +11,7 @@ struct chat {
     json_t *messages; // [{"role", "content"}, ...]
 };
 
-/* STATUS_UNSUPPORTED if the model file has no chat template. */
+/* Fails if the model file has no chat template that this build can use. */
 enum status chat_open(struct chat *c, const struct engine *e, struct error *err);
 void chat_close(struct chat *c);
 void chat_clear(struct chat *c); // all but the system message

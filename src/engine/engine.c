@@ -2,25 +2,33 @@
 
 #include "base/clock.h"
 
-static enum status open_template(void *ctx, struct error *err)
+struct open_job {
+    struct engine *e;
+    const struct gguf *g;
+};
+
+static enum status open_template(const struct open_job *job, struct error *err)
 {
-    struct engine *e = ((void **)ctx)[0];
-    const struct gguf *g = ((void **)ctx)[1];
     struct gguf_str source;
-    if (gguf_find(g, "tokenizer.chat_template") < 0)
-        return STATUS_OK;
-    const enum status s = gguf_str(g, "tokenizer.chat_template", &source, err);
-    return s ? s : template_compile(&e->template, source.s, source.n, err);
+    if (gguf_find(job->g, "tokenizer.chat_template") < 0)
+        return fail(
+            err, STATUS_UNSUPPORTED,
+            "the model file has no chat template: use --raw to continue plain text");
+    const enum status s = gguf_str(job->g, "tokenizer.chat_template", &source, err);
+    return s ? s : template_compile(&job->e->template, source.s, source.n, err);
 }
 
-static enum status open_tokenizer(void *ctx, struct error *err)
+static enum status open_text(void *ctx, struct error *err)
 {
-    struct engine *e = ((void **)ctx)[0];
-    return tokenizer_open(&e->tokenizer, ((void **)ctx)[1], err);
+    const struct open_job *job = ctx;
+    const enum status s = tokenizer_open(&job->e->tokenizer, job->g, err);
+    if (!s && open_template(job, &job->e->template_error))
+        job->e->template = NULL;
+    return s;
 }
 
-enum status engine_open(struct engine *e, const char *path, int n_thread,
-                        enum cpu_isa isa, struct error *err)
+enum status engine_open(struct engine *e, const char *path, enum engine_parts parts,
+                        int n_thread, enum cpu_isa isa, struct error *err)
 {
     const uint64_t start = clock_us();
     struct gguf *g = NULL;
@@ -28,12 +36,14 @@ enum status engine_open(struct engine *e, const char *path, int n_thread,
     enum status s = gguf_open(&g, path, err);
     if (s)
         return s;
-    void *parts[] = {e, g};
+    struct open_job job = {e, g};
     e->file_bytes = gguf_file_bytes(g);
-    if ((s = pool_open(&e->pool, n_thread ? n_thread : pool_cpus(), err)) ||
-        (s = gguf_guard(g, open_tokenizer, parts, err)) ||
-        (s = gguf_guard(g, open_template, parts, err)) ||
-        (s = model_open(&e->model, g, e->pool, isa, err)))
+    s = pool_open(&e->pool, n_thread ? n_thread : pool_cpus(), err);
+    if (!s && parts == ENGINE_TEXT)
+        s = gguf_guard(g, open_text, &job, err);
+    if (!s)
+        s = model_open(&e->model, g, e->pool, isa, err);
+    if (s)
         engine_close(e);
     gguf_close(g);
     e->load_us = clock_us() - start;

@@ -12,15 +12,22 @@
 struct engine {
     struct pool *pool;
     struct model *model;
-    struct tokenizer *tokenizer;
-    struct template *template; // the chat template, NULL if the file has none
+    struct tokenizer *tokenizer; // NULL without ENGINE_TEXT
+    struct template *template;   // the chat template, NULL if there is none to use:
+    struct error template_error; // why
     size_t file_bytes;
     uint64_t load_us;
 };
 
-/* n_thread 0: one for each CPU that the process may use. */
-enum status engine_open(struct engine *e, const char *path, int n_thread,
-                        enum cpu_isa isa, struct error *err);
+enum engine_parts {
+    ENGINE_WEIGHTS, // token ids in, logits out: the file needs no vocabulary
+    ENGINE_TEXT,    // with tokenizer and chat template
+};
+
+/* n_thread 0: one for each CPU that the process may use.  A chat template that does not
+ * compile is an error of chat_open only: plain text does not need it. */
+enum status engine_open(struct engine *e, const char *path, enum engine_parts parts,
+                        int n_thread, enum cpu_isa isa, struct error *err);
 void engine_close(struct engine *e);
 
 #endif
