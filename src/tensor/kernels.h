@@ -30,6 +30,7 @@ const struct tensor_kernels *tensor_kernels_for(enum cpu_isa limit);
 /* Set the entries that a level has; the others stay. */
 void tensor_kernels_init_c(struct tensor_kernels *k);
 void tensor_kernels_init_avx2(struct tensor_kernels *k);
+void tensor_kernels_init_avxvnni(struct tensor_kernels *k);
 void tensor_kernels_init_avx512(struct tensor_kernels *k);
 void tensor_kernels_init_neon(struct tensor_kernels *k);
 void tensor_kernels_init_dotprod(struct tensor_kernels *k);

@@ -1,0 +1,350 @@
+/* dot_avx2.h - products of quantised weights for AVX2 and, if DOT_VNNI is defined, for
+ * AVX-VNNI.  Included inside a target.
+ *
+ * Lanes are eight rows, half of a tile; a register of weights holds four columns of each
+ * row.  Without VNNI, vpmaddubsw adds pairs of products to 16 bits: sums of a few stay in
+ * range (n_add of struct format) before they widen to 32. */
+#ifndef TENSOR_DOT_AVX2_H
+#define TENSOR_DOT_AVX2_H
+
+#include <immintrin.h>
+#include <string.h>
+
+#include "tensor/matrix.h"
+#include "tensor/tile.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* 32 columns of rows 8h .. 8h + 7: code of column 4v + c in byte 4r + c of w[v]. */
+struct sub {
+    __m256i w[8];
+    __m256 scale[2], min;
+};
+
+/* As struct format of kernels_c.c; a constant wherever it is used.
+ *
+ *   n_add   most pair sums that fit 16 bits: 2 * 127 * (largest code) * n_add < 32768
+ *   signs   codes are signed bytes: the sign moves to the activation */
+struct format {
+    int n_sub, n_scale, offset, has_min, n_add, signs;
+    size_t tile_block_bytes;
+    void (*decode)(struct sub *s, const uint8_t *block, int j, int h);
+};
+
+INLINE __m256 halves(const uint8_t *p, int h)
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p + 16 * h)));
+}
+
+INLINE __m256i word(const uint8_t *p, int h)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)(p + 32 * h));
+}
+
+INLINE void nibbles(struct sub *s, const uint8_t *qs, int h)
+{
+    const __m256i low = _mm256_set1_epi8(15);
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; v++) {
+        const __m256i x = word(qs + TILE_WORD * v, h);
+        s->w[v] = _mm256_and_si256(x, low);
+        s->w[v + 4] = _mm256_and_si256(_mm256_srli_epi16(x, 4), low);
+    }
+}
+
+/* Bit 4v + c of a row's dword goes to bit 4 of byte c of w[v]: copy its byte v / 2 four
+ * times and test one bit in each. */
+INLINE void fifth_bits(struct sub *s, const uint8_t *qh, int h)
+{
+    const __m256i x = word(qh, h), bit4 = _mm256_set1_epi8(16);
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; v++) {
+        const __m256i spread =
+            _mm256_add_epi8(_mm256_set_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0,
+                                             0x0c0c0c0c, 0x08080808, 0x04040404, 0),
+                            _mm256_set1_epi8((char)(v / 2)));
+        const __m256i bit = _mm256_set1_epi32(v % 2 ? (int)0x80402010 : 0x08040201);
+        const __m256i four = _mm256_shuffle_epi8(x, spread);
+        const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(four, bit), bit);
+        s->w[v] = _mm256_or_si256(s->w[v], _mm256_and_si256(set, bit4));
+    }
+}
+
+INLINE void decode_q4_0(struct sub *s, const uint8_t *block, int j, int h)
+{
+    (void)j;
+    s->scale[0] = halves(block, h);
+    nibbles(s, block + TILE_HALF, h);
+}
+
+INLINE void decode_q4_1(struct sub *s, const uint8_t *block, int j, int h)
+{
+    (void)j;
+    s->scale[0] = halves(block, h);
+    s->min = halves(block + TILE_HALF, h);
+    nibbles(s, block + 2 * TILE_HALF, h);
+}
+
+INLINE void decode_q5_0(struct sub *s, const uint8_t *block, int j, int h)
+{
+    (void)j;
+    s->scale[0] = halves(block, h);
+    nibbles(s, block + TILE_HALF + TILE_WORD, h);
+    fifth_bits(s, block + TILE_HALF, h);
+}
+
+INLINE void decode_q5_1(struct sub *s, const uint8_t *block, int j, int h)
+{
+    (void)j;
+    s->scale[0] = halves(block, h);
+    s->min = halves(block + TILE_HALF, h);
+    nibbles(s, block + 2 * TILE_HALF + TILE_WORD, h);
+    fifth_bits(s, block + 2 * TILE_HALF, h);
+}
+
+INLINE void decode_q8_0(struct sub *s, const uint8_t *block, int j, int h)
+{
+    (void)j;
+    s->scale[0] = halves(block, h);
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; v++)
+        s->w[v] = word(block + TILE_HALF + TILE_WORD * v, h);
+}
+
+/* (x >> shift) & mask in each row's dword */
+INLINE __m256i field(__m256i x, int shift, int mask)
+{
+    return _mm256_and_si256(_mm256_srlv_epi32(x, _mm256_set1_epi32(shift)),
+                            _mm256_set1_epi32(mask));
+}
+
+INLINE void scales_k(struct sub *s, const uint8_t *block, int j, int h)
+{
+    const uint8_t *words = block + 2 * TILE_HALF;
+    const __m256i low = word(words, h), mid = word(words + TILE_WORD, h);
+    const int shift = 8 * (j & 3);
+    __m256i scale, min;
+    if (j < 4) {
+        scale = field(low, shift, 63);
+        min = field(mid, shift, 63);
+    } else {
+        const __m256i both = word(words + 2 * TILE_WORD, h);
+        scale = _mm256_or_si256(field(both, shift, 15), field(low, shift + 2, 48));
+        min = _mm256_or_si256(field(both, shift + 4, 15), field(mid, shift + 2, 48));
+    }
+    s->scale[0] = _mm256_mul_ps(halves(block, h), _mm256_cvtepi32_ps(scale));
+    s->min =
+        _mm256_mul_ps(halves(block + TILE_HALF, h),
+                      _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_setzero_si256(), min)));
+}
+
+INLINE void nibbles_k(struct sub *s, const uint8_t *qs, int j, int h)
+{
+    const __m256i low = _mm256_set1_epi8(15), shift = _mm256_set1_epi32(4 * (j & 1));
+    qs += 8 * TILE_WORD * (j >> 1);
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; v++)
+        s->w[v] =
+            _mm256_and_si256(_mm256_srlv_epi32(word(qs + TILE_WORD * v, h), shift), low);
+}
+
+INLINE void decode_q4_k(struct sub *s, const uint8_t *block, int j, int h)
+{
+    scales_k(s, block, j, h);
+    nibbles_k(s, block + 2 * TILE_HALF + 3 * TILE_WORD, j, h);
+}
+
+INLINE void decode_q5_k(struct sub *s, const uint8_t *block, int j, int h)
+{
+    const uint8_t *qh = block + 2 * TILE_HALF + 3 * TILE_WORD;
+    const __m256i shift = _mm256_set1_epi32(j), one = _mm256_set1_epi8(1);
+    scales_k(s, block, j, h);
+    nibbles_k(s, qh + 8 * TILE_WORD, j, h);
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; v++) {
+        const __m256i bit =
+            _mm256_and_si256(_mm256_srlv_epi32(word(qh + TILE_WORD * v, h), shift), one);
+        s->w[v] = _mm256_or_si256(s->w[v], _mm256_slli_epi16(bit, 4));
+    }
+}
+
+INLINE void decode_q6_k(struct sub *s, const uint8_t *block, int j, int h)
+{
+    const int n = j >> 2, k = j & 3;
+    const uint8_t *ql = block + TILE_WORD * (16 * n + 8 * (k & 1));
+    const uint8_t *qh = block + TILE_WORD * (32 + 8 * n);
+    const __m256i low = _mm256_set1_epi8(15), two = _mm256_set1_epi8(3);
+    const __m256i nibble = _mm256_set1_epi32(4 * (k >> 1));
+    const __m256i pair = _mm256_set1_epi32(2 * k);
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; v++) {
+        const __m256i lo = _mm256_srlv_epi32(word(ql + TILE_WORD * v, h), nibble);
+        const __m256i hi = _mm256_srlv_epi32(word(qh + TILE_WORD * v, h), pair);
+        s->w[v] = _mm256_or_si256(_mm256_and_si256(lo, low),
+                                  _mm256_slli_epi16(_mm256_and_si256(hi, two), 4));
+    }
+    const __m256 d = halves(block + TILE_WORD * 52, h);
+    const __m256i scales = word(block + TILE_WORD * (48 + (j >> 1)), h);
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) { // byte 2j + i, sign extended
+        const __m256i up = _mm256_set1_epi32(24 - 8 * ((2 * j + i) & 3));
+        const __m256i scale = _mm256_srai_epi32(_mm256_sllv_epi32(scales, up), 24);
+        s->scale[i] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(scale));
+    }
+}
+
+INLINE __m256i four_columns(const int8_t *q)
+{
+    int32_t four;
+    memcpy(&four, q, sizeof four);
+    return _mm256_set1_epi32(four);
+}
+
+#if defined(DOT_VNNI)
+
+/* Products of 4 columns, added.  Written out because GCC 12 surrounds the intrinsic with
+ * register moves. */
+INLINE __m256i add_products(const struct format f, __m256i sum, __m256i w,
+                            const int8_t *q)
+{
+    __m256i x = four_columns(q);
+    if (f.signs) {
+        x = _mm256_sign_epi8(x, w);
+        w = _mm256_abs_epi8(w);
+    }
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(w), "x"(x));
+    return sum;
+}
+
+/* Sum over columns 16i .. 16i + 15, without the offset. */
+INLINE __m256i dot16(const struct format f, const struct sub *s, const int8_t *q, int i)
+{
+    __m256i sum = _mm256_setzero_si256();
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; v++)
+        sum = add_products(f, sum, s->w[4 * i + v], q + 16 * i + 4 * v);
+    return sum;
+}
+
+#else
+
+/* Products of 4 columns added in pairs to 16 bits. */
+INLINE __m256i pairs(const struct format f, __m256i w, const int8_t *q)
+{
+    const __m256i x = four_columns(q);
+    if (f.signs)
+        return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+    return _mm256_maddubs_epi16(w, x);
+}
+
+/* Sum over columns 16i .. 16i + 15, without the offset. */
+INLINE __m256i dot16(const struct format f, const struct sub *s, const int8_t *q, int i)
+{
+    const __m256i one = _mm256_set1_epi16(1);
+    __m256i sum = _mm256_setzero_si256();
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; v += f.n_add) {
+        __m256i part = pairs(f, s->w[4 * i + v], q + 16 * i + 4 * v);
+#pragma GCC unroll 4
+        for (int u = v + 1; u < v + f.n_add; u++)
+            part = _mm256_add_epi16(part, pairs(f, s->w[4 * i + u], q + 16 * i + 4 * u));
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(part, one));
+    }
+    return sum;
+}
+
+#endif
+
+/* scale * (code - offset) times 32 activations. */
+INLINE __m256 dot_sub(const struct format f, const struct sub *s,
+                      const struct act_block *x)
+{
+    __m256i lo = dot16(f, s, x->q, 0), hi = dot16(f, s, x->q, 1);
+    if (f.n_scale == 2) {
+        lo = _mm256_sub_epi32(lo, _mm256_set1_epi32(f.offset * x->sum[0]));
+        hi = _mm256_sub_epi32(hi, _mm256_set1_epi32(f.offset * x->sum[1]));
+        return _mm256_fmadd_ps(_mm256_cvtepi32_ps(hi), s->scale[1],
+                               _mm256_mul_ps(_mm256_cvtepi32_ps(lo), s->scale[0]));
+    }
+    hi = _mm256_add_epi32(hi, lo);
+    if (f.offset)
+        hi = _mm256_sub_epi32(hi, _mm256_set1_epi32(f.offset * x->sum32));
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(hi), s->scale[0]);
+}
+
+/* The first n_row of 16 lanes. */
+INLINE void store_rows(float *dst, __m256 lo, __m256 hi, int n_row)
+{
+    float all[TILE_ROWS];
+    _mm256_storeu_ps(all, lo);
+    _mm256_storeu_ps(all + 8, hi);
+    memcpy(dst, all, (size_t)n_row * sizeof *dst);
+}
+
+/* Weights come from memory, far ahead of what the hardware fetches by itself when blocks
+ * take many instructions; reading ahead of the matrix is harmless. */
+INLINE void prefetch(const uint8_t *p, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64)
+        _mm_prefetch((const char *)p + 4096 + i, _MM_HINT_T0);
+}
+
+INLINE void dot_tokens(const int n_tok, const struct format f, float *dst, size_t ld,
+                       int n_row, const uint8_t *tile, const struct act *a, int tok)
+{
+    const int n_block = a->n_in / 32;
+    const size_t step = (size_t)act_group(a, tok);
+    const size_t sub_bytes = f.tile_block_bytes / (size_t)f.n_sub;
+    const struct act_block *x = act_at(a, tok, 0);
+    __m256 acc[4][2];
+#pragma GCC unroll 4
+    for (int t = 0; t < n_tok; t++)
+        acc[t][0] = acc[t][1] = _mm256_setzero_ps();
+    for (int b = 0; b < n_block; b += f.n_sub, tile += f.tile_block_bytes)
+        for (int j = 0; j < f.n_sub; j++, x += step) {
+            prefetch(tile + (size_t)j * sub_bytes, sub_bytes);
+#pragma GCC unroll 2
+            for (int h = 0; h < 2; h++) {
+                struct sub s;
+                f.decode(&s, tile, j, h);
+#pragma GCC unroll 4
+                for (int t = 0; t < n_tok; t++) {
+                    acc[t][h] = _mm256_fmadd_ps(dot_sub(f, &s, x + t),
+                                                _mm256_set1_ps(x[t].scale), acc[t][h]);
+                    if (f.has_min)
+                        acc[t][h] =
+                            _mm256_fmadd_ps(s.min, _mm256_set1_ps(x[t].mass), acc[t][h]);
+                }
+            }
+        }
+#pragma GCC unroll 4
+    for (int t = 0; t < n_tok; t++)
+        store_rows(dst + (size_t)t * ld, acc[t][0], acc[t][1], n_row);
+}
+
+INLINE void dot_any(const struct format f, float *dst, size_t ld, int n_row,
+                    const uint8_t *tile, const struct act *a, int tok, int n_tok)
+{
+    for (; n_tok >= 4; n_tok -= 4, tok += 4, dst += 4 * ld)
+        dot_tokens(4, f, dst, ld, n_row, tile, a, tok);
+    if (n_tok & 2) {
+        dot_tokens(2, f, dst, ld, n_row, tile, a, tok);
+        dst += 2 * ld;
+        tok += 2;
+    }
+    if (n_tok & 1)
+        dot_tokens(1, f, dst, ld, n_row, tile, a, tok);
+}
+
+/* X(name, bytes of a file block, n_sub, n_scale, offset, has_min, n_add, signs) */
+#define DOT_FORMATS(X)             \
+    X(q4_0, 18, 1, 1, 8, 0, 4, 0)  \
+    X(q4_1, 20, 1, 1, 0, 1, 4, 0)  \
+    X(q5_0, 22, 1, 1, 16, 0, 4, 0) \
+    X(q5_1, 24, 1, 1, 0, 1, 4, 0)  \
+    X(q8_0, 34, 1, 1, 0, 0, 1, 1)  \
+    X(q4_k, 144, 8, 1, 0, 1, 4, 0) \
+    X(q5_k, 176, 8, 1, 0, 1, 4, 0) \
+    X(q6_k, 210, 8, 2, 32, 0, 2, 0)
+
+#endif
