@@ -49,8 +49,17 @@ enum tq_type {
 
 enum tq_role { TQ_KEY, TQ_VALUE };
 
-/* Highest instruction set that a codec may use; TQ_ISA_BEST is what the CPU has. */
-enum tq_isa { TQ_ISA_C, TQ_ISA_AVX2, TQ_ISA_AVXVNNI, TQ_ISA_AVX512, TQ_ISA_BEST = 255 };
+/* Highest instruction set that a codec may use; TQ_ISA_BEST is what the CPU has.  Each
+ * architecture counts its own from 1. */
+enum tq_isa {
+    TQ_ISA_C,
+    TQ_ISA_AVX2,
+    TQ_ISA_AVXVNNI,
+    TQ_ISA_AVX512,
+    TQ_ISA_NEON = 1,
+    TQ_ISA_DOTPROD,
+    TQ_ISA_BEST = 255
+};
 
 /* "turbo4"; aliases of other projects (tbq4, tq4_0, turbo4_0, turbo3_tcq ...) parse too.
  * tq_type_parse returns false and leaves *out alone for an unknown name. */

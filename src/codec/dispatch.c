@@ -2,6 +2,7 @@
 #include "codec/kernels.h"
 
 #include "cpu/cpu.h"
+#include "cpu/target.h"
 
 static const struct tq_kernels table_c = {
 #define K(name, ret, args) .name = tq_##name##_c,
@@ -16,41 +17,60 @@ static const struct tq_kernels table_avx2 = {
 #undef K
 };
 
-/* That of AVX2 with two kernels replaced. */
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Woverride-init"
 static const struct tq_kernels table_avxvnni = {
 #define K(name, ret, args) .name = tq_##name##_avx2,
+#define DOT(name, ret, args) .name = tq_##name##_avxvnni,
 #include "codec/kernels.def"
 #undef K
-    .score_codes = tq_score_codes_avxvnni,
-    .sum_codes = tq_sum_codes_avxvnni,
 };
-#pragma GCC diagnostic pop
 
 static const struct tq_kernels table_avx512 = {
 #define K(name, ret, args) .name = tq_##name##_avx512,
 #include "codec/kernels.def"
 #undef K
 };
+
+_Static_assert((int)TQ_ISA_AVX512 == (int)CPU_ISA_AVX512, "callers convert these");
+
+#elif defined(__aarch64__)
+static const struct tq_kernels table_neon = {
+#define K(name, ret, args) .name = tq_##name##_neon,
+#include "codec/kernels.def"
+#undef K
+};
+
+#if defined(CPU_BUILD_DOTPROD)
+static const struct tq_kernels table_dotprod = {
+#define K(name, ret, args) .name = tq_##name##_neon,
+#define DOT(name, ret, args) .name = tq_##name##_dotprod,
+#include "codec/kernels.def"
+#undef K
+};
+#endif
+
+_Static_assert((int)TQ_ISA_DOTPROD == (int)CPU_ISA_DOTPROD, "callers convert these");
 #endif
 
 const struct tq_kernels *tq_kernels_for(enum tq_isa limit)
 {
-#if defined(__x86_64__)
     const int last = CPU_ISA_COUNT - 1, isa = (int)limit < last ? (int)limit : last;
     switch (cpu_best((enum cpu_isa)isa)) {
+#if defined(__x86_64__)
     case CPU_ISA_AVX512:
         return &table_avx512;
     case CPU_ISA_AVXVNNI:
         return &table_avxvnni;
     case CPU_ISA_AVX2:
         return &table_avx2;
+#elif defined(__aarch64__)
+    case CPU_ISA_DOTPROD:
+#if defined(CPU_BUILD_DOTPROD)
+        return &table_dotprod;
+#endif
+    case CPU_ISA_NEON:
+        return &table_neon;
+#endif
     default:
         return &table_c;
     }
-#else
-    (void)limit;
-#endif
-    return &table_c;
 }

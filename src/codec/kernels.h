@@ -70,19 +70,17 @@ struct tq_kernels {
 #undef K
 };
 
-#define K(name, ret, args)     \
-    ret tq_##name##_c args;    \
-    ret tq_##name##_avx2 args; \
-    ret tq_##name##_avx512 args;
+#define K(name, ret, args)       \
+    ret tq_##name##_c args;      \
+    ret tq_##name##_avx2 args;   \
+    ret tq_##name##_avx512 args; \
+    ret tq_##name##_neon args;
+#define DOT(name, ret, args)      \
+    K(name, ret, args)            \
+    ret tq_##name##_avxvnni args; \
+    ret tq_##name##_dotprod args;
 #include "codec/kernels.def"
 #undef K
-
-void tq_score_codes_avxvnni(float *s, const uint8_t *k, const uint16_t *kscale,
-                            const int8_t *hi, const int8_t *lo, const float *step,
-                            const int32_t *sum_hi, const int32_t *sum_lo, int d, int n,
-                            int tile0, int tile1);
-void tq_sum_codes_avxvnni(float *o, const int8_t *v, const uint8_t *w, const float *g,
-                          const float *c, int limbs, int d, int n, int tile0, int tile1);
 
 /* The table of the best instruction set at or below limit that this CPU has. */
 const struct tq_kernels *tq_kernels_for(enum tq_isa limit);
