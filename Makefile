@@ -1,6 +1,7 @@
 # make              build/turbine, build/libturboquant.{a,so}
 # make check        all tests, under two minutes          make check SAN=address,undefined
 # make bench        kernel timings                        make fuzz FUZZ_SECONDS=600
+# make check-neon   kernels for 64-bit Arm, under qemu
 # make format       clang-format                          make install PREFIX=/usr/local
 CC      ?= cc
 AR      ?= ar
@@ -66,6 +67,30 @@ check: $(OUT)/turbine $(UNIT) $(CHECK) house symbols
 unit: $(UNIT) $(CHECK)
 	@tools/run_tests.sh $(UNIT) $(CHECK)
 
+# Codec and tensor for 64-bit Arm, linked statically and run under an emulator as a
+# processor with the dot-product instructions and as one without.
+NEON_CC   ?= aarch64-linux-gnu-gcc
+NEON_QEMU ?= qemu-aarch64
+NEON_CPUS := max cortex-a53
+NEON_OBJ  := $(patsubst %.c,build/aarch64/%.o,$(filter src/base/% src/cpu/% src/codec/% src/tensor/%,$(SRC)))
+NEON_CHECK := build/aarch64/tests/check/check_codec build/aarch64/tests/check/check_tensor
+
+build/aarch64/%.o: %.c | neon-tools
+	@mkdir -p $(@D)
+	$(NEON_CC) -Iinclude -Isrc -MMD -MP $(CFLAGS) -c -o $@ $<
+
+$(NEON_CHECK): %: %.o $(NEON_OBJ)
+	$(NEON_CC) $(CFLAGS) -static -o $@ $^ -lm
+
+neon-tools:
+	@command -v $(NEON_CC) >/dev/null && command -v $(NEON_QEMU) >/dev/null || { \
+	    echo "check-neon needs $(NEON_CC) and $(NEON_QEMU); on Debian:" \
+	        "apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user" >&2; exit 1; }
+
+check-neon: $(NEON_CHECK)
+	@for cpu in $(NEON_CPUS); do for check in $(NEON_CHECK); do \
+	    echo "$$cpu: $$check" && $(NEON_QEMU) -cpu $$cpu $$check --quick || exit 1; done; done
+
 house:
 	@tools/check_layers.py src layers.txt
 	@tools/check_house.py src
@@ -107,6 +132,6 @@ install: all
 clean:
 	rm -rf build
 
--include $(OBJ:.o=.d) $(UNIT:=.d) $(CHECK:=.d)
-.PHONY: all check unit house symbols bench fuzz format install clean
+-include $(OBJ:.o=.d) $(UNIT:=.d) $(CHECK:=.d) $(NEON_OBJ:.o=.d) $(NEON_CHECK:=.d)
+.PHONY: all check check-neon neon-tools unit house symbols bench fuzz format install clean
 .SECONDARY:
