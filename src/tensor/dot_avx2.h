@@ -204,10 +204,8 @@ INLINE __m256i four_columns(const int8_t *q)
 
 /* Products of 4 columns, added.  Written out because GCC 12 surrounds the intrinsic with
  * register moves. */
-INLINE __m256i add_products(const struct format f, __m256i sum, __m256i w,
-                            const int8_t *q)
+INLINE __m256i add_products(const struct format f, __m256i sum, __m256i w, __m256i x)
 {
-    __m256i x = four_columns(q);
     if (f.signs) {
         x = _mm256_sign_epi8(x, w);
         w = _mm256_abs_epi8(w);
@@ -216,60 +214,96 @@ INLINE __m256i add_products(const struct format f, __m256i sum, __m256i w,
     return sum;
 }
 
-/* Sum over columns 16i .. 16i + 15, without the offset. */
-INLINE __m256i dot16(const struct format f, const struct sub *s, const int8_t *q, int i)
+/* sum [token][half] += sums over columns 16i .. 16i + 15, without the offset. */
+INLINE void dot16(const int n_tok, const struct format f, __m256i sum[4][2],
+                  const struct sub s[2], const struct act_block *x, int i)
 {
-    __m256i sum = _mm256_setzero_si256();
 #pragma GCC unroll 4
     for (int v = 0; v < 4; v++)
-        sum = add_products(f, sum, s->w[4 * i + v], q + 16 * i + 4 * v);
-    return sum;
+#pragma GCC unroll 4
+        for (int t = 0; t < n_tok; t++) {
+            const __m256i four = four_columns(x[t].q + 16 * i + 4 * v);
+            sum[t][0] = add_products(f, sum[t][0], s[0].w[4 * i + v], four);
+            sum[t][1] = add_products(f, sum[t][1], s[1].w[4 * i + v], four);
+        }
 }
 
 #else
 
 /* Products of 4 columns added in pairs to 16 bits. */
-INLINE __m256i pairs(const struct format f, __m256i w, const int8_t *q)
+INLINE __m256i pairs(const struct format f, __m256i w, __m256i x)
 {
-    const __m256i x = four_columns(q);
     if (f.signs)
         return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
     return _mm256_maddubs_epi16(w, x);
 }
 
-/* Sum over columns 16i .. 16i + 15, without the offset. */
-INLINE __m256i dot16(const struct format f, const struct sub *s, const int8_t *q, int i)
+/* sum [token][half] += sums over columns 16i .. 16i + 15, without the offset. */
+INLINE void dot16(const int n_tok, const struct format f, __m256i sum[4][2],
+                  const struct sub s[2], const struct act_block *x, int i)
 {
     const __m256i one = _mm256_set1_epi16(1);
-    __m256i sum = _mm256_setzero_si256();
 #pragma GCC unroll 4
-    for (int v = 0; v < 4; v += f.n_add) {
-        __m256i part = pairs(f, s->w[4 * i + v], q + 16 * i + 4 * v);
+    for (int v = 4 * i; v < 4 * i + 4; v += f.n_add)
 #pragma GCC unroll 4
-        for (int u = v + 1; u < v + f.n_add; u++)
-            part = _mm256_add_epi16(part, pairs(f, s->w[4 * i + u], q + 16 * i + 4 * u));
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(part, one));
-    }
-    return sum;
+        for (int t = 0; t < n_tok; t++) {
+            __m256i part[2];
+#pragma GCC unroll 4
+            for (int u = 0; u < f.n_add; u++) {
+                const __m256i four = four_columns(x[t].q + 4 * (v + u));
+#pragma GCC unroll 2
+                for (int h = 0; h < 2; h++) {
+                    const __m256i two = pairs(f, s[h].w[v + u], four);
+                    part[h] = u ? _mm256_add_epi16(part[h], two) : two;
+                }
+            }
+#pragma GCC unroll 2
+            for (int h = 0; h < 2; h++)
+                sum[t][h] = _mm256_add_epi32(sum[t][h], _mm256_madd_epi16(part[h], one));
+        }
 }
 
 #endif
 
-/* scale * (code - offset) times 32 activations. */
-INLINE __m256 dot_sub(const struct format f, const struct sub *s,
-                      const struct act_block *x)
+INLINE void clear_sums(const int n_tok, __m256i sum[4][2])
 {
-    __m256i lo = dot16(f, s, x->q, 0), hi = dot16(f, s, x->q, 1);
+#pragma GCC unroll 4
+    for (int t = 0; t < n_tok; t++)
+        sum[t][0] = sum[t][1] = _mm256_setzero_si256();
+}
+
+/* acc [token][half] += products of 32 columns. */
+INLINE void dot_sub(const int n_tok, const struct format f, __m256 acc[4][2],
+                    const struct sub s[2], const struct act_block *x)
+{
+    __m256i lo[4][2], hi[4][2];
+    clear_sums(n_tok, lo);
+    dot16(n_tok, f, lo, s, x, 0);
     if (f.n_scale == 2) {
-        lo = _mm256_sub_epi32(lo, _mm256_set1_epi32(f.offset * x->sum[0]));
-        hi = _mm256_sub_epi32(hi, _mm256_set1_epi32(f.offset * x->sum[1]));
-        return _mm256_fmadd_ps(_mm256_cvtepi32_ps(hi), s->scale[1],
-                               _mm256_mul_ps(_mm256_cvtepi32_ps(lo), s->scale[0]));
+        clear_sums(n_tok, hi);
+        dot16(n_tok, f, hi, s, x, 1);
+    } else {
+        dot16(n_tok, f, lo, s, x, 1);
     }
-    hi = _mm256_add_epi32(hi, lo);
-    if (f.offset)
-        hi = _mm256_sub_epi32(hi, _mm256_set1_epi32(f.offset * x->sum32));
-    return _mm256_mul_ps(_mm256_cvtepi32_ps(hi), s->scale[0]);
+#pragma GCC unroll 4
+    for (int t = 0; t < n_tok; t++)
+#pragma GCC unroll 2
+        for (int h = 0; h < 2; h++) {
+            const int offset = f.offset * (f.n_scale == 2 ? x[t].sum[0] : x[t].sum32);
+            __m256i dot = lo[t][h];
+            if (f.offset)
+                dot = _mm256_sub_epi32(dot, _mm256_set1_epi32(offset));
+            __m256 y = _mm256_mul_ps(_mm256_cvtepi32_ps(dot), s[h].scale[0]);
+            if (f.n_scale == 2) {
+                dot =
+                    _mm256_sub_epi32(hi[t][h], _mm256_set1_epi32(f.offset * x[t].sum[1]));
+                y = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), s[h].scale[1], y);
+            }
+            acc[t][h] = _mm256_fmadd_ps(y, _mm256_set1_ps(x[t].scale), acc[t][h]);
+            if (f.has_min)
+                acc[t][h] =
+                    _mm256_fmadd_ps(s[h].min, _mm256_set1_ps(x[t].mass), acc[t][h]);
+        }
 }
 
 /* The first n_row of 16 lanes. */
@@ -303,19 +337,10 @@ INLINE void dot_tokens(const int n_tok, const struct format f, float *dst, size_
     for (int b = 0; b < n_block; b += f.n_sub, tile += f.tile_block_bytes)
         for (int j = 0; j < f.n_sub; j++, x += step) {
             prefetch(tile + (size_t)j * sub_bytes, sub_bytes);
-#pragma GCC unroll 2
-            for (int h = 0; h < 2; h++) {
-                struct sub s;
-                f.decode(&s, tile, j, h);
-#pragma GCC unroll 4
-                for (int t = 0; t < n_tok; t++) {
-                    acc[t][h] = _mm256_fmadd_ps(dot_sub(f, &s, x + t),
-                                                _mm256_set1_ps(x[t].scale), acc[t][h]);
-                    if (f.has_min)
-                        acc[t][h] =
-                            _mm256_fmadd_ps(s.min, _mm256_set1_ps(x[t].mass), acc[t][h]);
-                }
-            }
+            struct sub s[2];
+            f.decode(&s[0], tile, j, 0);
+            f.decode(&s[1], tile, j, 1);
+            dot_sub(n_tok, f, acc, s, x);
         }
 #pragma GCC unroll 4
     for (int t = 0; t < n_tok; t++)
