@@ -39,6 +39,7 @@ static int set_option(const struct cli_command *c, const struct cli_option *o,
                       const char *text)
 {
     double v;
+    char expected[80];
     switch (o->kind) {
     case CLI_FLAG:
         *(bool *)o->out = true;
@@ -49,7 +50,8 @@ static int set_option(const struct cli_command *c, const struct cli_option *o,
     case CLI_CPU:
         if (cpu_isa_parse(o->out, text))
             return -1;
-        return wrong_usage(c, "--cpu takes c, avx2, avxvnni or avx512, not", text);
+        snprintf(expected, sizeof expected, "--cpu takes %s, not", cpu_isa_names());
+        return wrong_usage(c, expected, text);
     case CLI_INT:
     case CLI_FLOAT:
         if (parse_number(&v, text, o)) {
