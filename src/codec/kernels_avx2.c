@@ -310,10 +310,113 @@ void tq_pack_k_avx2(uint8_t *out, const uint8_t *code, int bits, int d)
     }
 }
 
-/* The portable version moves four tokens at a time already. */
+/* The fields of eight tokens in each qword x, one byte a token, as a dword: two b-bit
+ * fields in a byte. */
+TQ_INLINE __m256i eight_tokens(__m256i x, int b, int shift)
+{
+    if (b < 4)
+        x = _mm256_and_si256(_mm256_srli_epi16(x, shift),
+                             _mm256_set1_epi8((char)((1 << b) - 1)));
+    return _mm256_or_si256(x, _mm256_srli_epi64(x, 32 - b));
+}
+
+/* q[k] lane l <- tokens 8 k .. 8 k + 7 of the row l * step rows after code. */
+TQ_INLINE void eight_lanes(__m256i q[4], const uint8_t *code, int step, int b, int shift)
+{
+    __m256i z[4], t[4];
+    TQ_UNROLL
+    for (int i = 0; i < 4; i++) {
+        const uint8_t *row = code + 2 * i * step * TQ_PAGE_TOKENS;
+        const __m256i even = _mm256_loadu_si256((const void *)row),
+                      odd =
+                          _mm256_loadu_si256((const void *)(row + step * TQ_PAGE_TOKENS));
+        z[i] =
+            _mm256_blend_epi32(eight_tokens(even, b, shift),
+                               _mm256_slli_epi64(eight_tokens(odd, b, shift), 32), 0xAA);
+    }
+    TQ_UNROLL
+    for (int i = 0; i < 4; i += 2) {
+        t[i] = _mm256_unpacklo_epi64(z[i], z[i + 1]);
+        t[i + 1] = _mm256_unpackhi_epi64(z[i], z[i + 1]);
+    }
+    TQ_UNROLL
+    for (int i = 0; i < 2; i++) {
+        q[i] = _mm256_permute2x128_si256(t[i], t[i + 2], 0x20);
+        q[i + 2] = _mm256_permute2x128_si256(t[i], t[i + 2], 0x31);
+    }
+}
+
+/* The blocks of 32 / b tokens of 32 tokens. */
+TQ_INLINE void pack_value_array(uint8_t *out, const uint8_t *code, int b, int shift,
+                                int d)
+{
+    const int rows = d / 16;
+    for (int i = 0; i < 2 * rows; i++) {
+        __m256i q[4];
+        eight_lanes(q, code + (i / 2 + i % 2 * 8 * rows) * TQ_PAGE_TOKENS, rows, b,
+                    shift);
+        if (b < 4)
+            for (int k = 0; k < 4; k += 2)
+                q[k] = _mm256_or_si256(q[k], _mm256_slli_epi64(q[k + 1], 2 * b));
+        if (b < 2)
+            q[0] = _mm256_or_si256(q[0], _mm256_slli_epi64(q[2], 4 * b));
+        for (int k = 0; k < b; k++)
+            _mm256_storeu_si256((void *)(out + 4 * d * k + 32 * i), q[4 / b * k]);
+    }
+}
+
+/* Rows of eight dwords to columns. */
+TQ_INLINE void transpose_dwords(__m256i x[8])
+{
+    __m256i y[8], z[8];
+    TQ_UNROLL
+    for (int i = 0; i < 8; i += 2) {
+        y[i] = _mm256_unpacklo_epi32(x[i], x[i + 1]);
+        y[i + 1] = _mm256_unpackhi_epi32(x[i], x[i + 1]);
+    }
+    TQ_UNROLL
+    for (int i = 0; i < 8; i += 4) {
+        z[i] = _mm256_unpacklo_epi64(y[i], y[i + 2]);
+        z[i + 1] = _mm256_unpackhi_epi64(y[i], y[i + 2]);
+        z[i + 2] = _mm256_unpacklo_epi64(y[i + 1], y[i + 3]);
+        z[i + 3] = _mm256_unpackhi_epi64(y[i + 1], y[i + 3]);
+    }
+    TQ_UNROLL
+    for (int i = 0; i < 4; i++) {
+        x[i] = _mm256_permute2x128_si256(z[i], z[i + 4], 0x20);
+        x[i + 4] = _mm256_permute2x128_si256(z[i], z[i + 4], 0x31);
+    }
+}
+
+/* turbo8: groups of four tokens, of 32 tokens. */
+TQ_INLINE void pack_value_bytes(uint8_t *out, const uint8_t *code, int d)
+{
+    for (int i = 0; i < d; i += 8) {
+        __m256i x[8];
+        TQ_UNROLL
+        for (int k = 0; k < 8; k++)
+            x[k] = _mm256_loadu_si256((const void *)(code + (i + k) * TQ_PAGE_TOKENS));
+        transpose_dwords(x);
+        TQ_UNROLL
+        for (int k = 0; k < 8; k++)
+            _mm256_storeu_si256((void *)(out + 4 * (k * d + i)), x[k]);
+    }
+}
+
 void tq_pack_v_avx2(uint8_t *out, const uint8_t *code, int bits, int d)
 {
-    tq_pack_v_c(out, code, bits, d);
+    for (int half = 0; half < 2; half++, code += 32, out += 4 * bits * d) {
+        if (bits == 8)
+            pack_value_bytes(out, code, d);
+        else if (bits == 4)
+            pack_value_array(out, code, 4, 0, d);
+        else if (bits == 2)
+            pack_value_array(out, code, 2, 0, d);
+        else {
+            pack_value_array(out, code, 2, 1, d);
+            pack_value_array(out + 8 * d, code, 1, 0, d);
+        }
+    }
 }
 
 CPU_TARGET_END

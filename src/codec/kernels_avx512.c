@@ -1,13 +1,11 @@
-/* kernels_avx512.c - rotation, conversion and packing for AVX-512. */
+/* kernels_avx512.c - rotation and conversion for AVX-512. */
 #include "codec/kernels.h"
 
 #if defined(__x86_64__)
 
 #include <math.h>
-#include <string.h>
 
 #include "codec/avx512.h"
-#include "codec/layout.h"
 #include "codec/tables.h"
 
 CPU_TARGET_BEGIN(CPU_TARGET_AVX512)
@@ -163,116 +161,21 @@ void tq_to_f16_avx512(uint16_t *out, const float *x, int n)
     }
 }
 
-/* 16 tokens and two dimensions at a time. */
+/* ---- moves, which 512 bits do not make faster ---- */
+
 void tq_transpose_avx512(uint16_t *out, const uint16_t *rows, int d)
 {
-    const __m512i lane =
-        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const __m512i at = _mm512_mullo_epi32(lane, _mm512_set1_epi32(d));
-    for (int j = 0; j < TQ_PAGE_TOKENS; j += 16)
-        for (int i = 0; i < d; i += 2) {
-            const __m512i pair =
-                _mm512_i32gather_epi32(at, (const void *)(rows + j * d + i), 2);
-            uint16_t *to = out + i * TQ_PAGE_TOKENS + j;
-            _mm256_storeu_si256((void *)to, _mm512_cvtepi32_epi16(pair));
-            _mm256_storeu_si256((void *)(to + TQ_PAGE_TOKENS),
-                                _mm512_cvtepi32_epi16(_mm512_srli_epi32(pair, 16)));
-        }
-}
-
-/* ---- codes to pages ---- */
-
-/* Bytes y[c] of 64 tokens become dwords of y[0..3]; a 128-bit lane is a tile. */
-TQ_INLINE void store_dwords(uint8_t *out, int tile_bytes, const __m512i y[4])
-{
-    const __m512i a = _mm512_unpacklo_epi8(y[0], y[1]),
-                  b = _mm512_unpackhi_epi8(y[0], y[1]);
-    const __m512i c = _mm512_unpacklo_epi8(y[2], y[3]),
-                  e = _mm512_unpackhi_epi8(y[2], y[3]);
-    const __m512i r[4] = {_mm512_unpacklo_epi16(a, c), _mm512_unpackhi_epi16(a, c),
-                          _mm512_unpacklo_epi16(b, e), _mm512_unpackhi_epi16(b, e)};
-    for (int i = 0; i < 4; i++) {
-        uint8_t *to = out + 16 * i;
-        _mm_storeu_si128((void *)to, _mm512_extracti32x4_epi32(r[i], 0));
-        _mm_storeu_si128((void *)(to + tile_bytes), _mm512_extracti32x4_epi32(r[i], 1));
-        _mm_storeu_si128((void *)(to + 2 * tile_bytes),
-                         _mm512_extracti32x4_epi32(r[i], 2));
-        _mm_storeu_si128((void *)(to + 3 * tile_bytes),
-                         _mm512_extracti32x4_epi32(r[i], 3));
-    }
-}
-
-TQ_INLINE void store_words(uint8_t *out, int tile_bytes, __m512i y0, __m512i y1)
-{
-    const __m512i r[2] = {_mm512_unpacklo_epi8(y0, y1), _mm512_unpackhi_epi8(y0, y1)};
-    for (int i = 0; i < 2; i++) {
-        uint8_t *to = out + 16 * i;
-        _mm_storeu_si128((void *)to, _mm512_extracti32x4_epi32(r[i], 0));
-        _mm_storeu_si128((void *)(to + tile_bytes), _mm512_extracti32x4_epi32(r[i], 1));
-        _mm_storeu_si128((void *)(to + 2 * tile_bytes),
-                         _mm512_extracti32x4_epi32(r[i], 2));
-        _mm_storeu_si128((void *)(to + 3 * tile_bytes),
-                         _mm512_extracti32x4_epi32(r[i], 3));
-    }
-}
-
-/* One array of the four tiles: fields of b bits, code >> shift, in words. */
-TQ_INLINE void pack_array(uint8_t *out, int tile_bytes, const uint8_t *code, int word,
-                          int b, int shift, int d)
-{
-    const int rows = d * b / word, per_byte = 8 / b;
-    const __m512i mask = _mm512_set1_epi8((char)((1 << b) - 1));
-    for (int n = 0; n < rows; n++) {
-        __m512i y[4];
-        for (int c = 0; c < word / 8; c++) {
-            y[c] = _mm512_setzero_si512();
-            for (int f = 0; f < per_byte; f++) {
-                const int t = rows * (per_byte * c + f) + n;
-                __m512i x = _mm512_loadu_si512(code + t * TQ_PAGE_TOKENS);
-                x = _mm512_and_si512(_mm512_srl_epi16(x, _mm_cvtsi32_si128(shift)), mask);
-                x = _mm512_sll_epi16(x, _mm_cvtsi32_si128(b * f));
-                y[c] = _mm512_or_si512(y[c], x);
-            }
-        }
-        if (word == 32)
-            store_dwords(out + 64 * n, tile_bytes, y);
-        else
-            store_words(out + 32 * n, tile_bytes, y[0], y[1]);
-    }
-}
-
-static void pack_bytes(uint8_t *out, const uint8_t *code, int d)
-{
-    for (int n = 0; n < d / 4; n++) {
-        __m512i y[4];
-        for (int c = 0; c < 4; c++)
-            y[c] = _mm512_loadu_si512(code + (4 * n + c) * TQ_PAGE_TOKENS);
-        store_dwords(out + 64 * n, 16 * d, y);
-    }
+    tq_transpose_avx2(out, rows, d);
 }
 
 void tq_pack_k_avx512(uint8_t *out, const uint8_t *code, int bits, int d)
 {
-    const int tile_bytes = 2 * bits * d;
-    if (bits == 8)
-        pack_bytes(out, code, d);
-    else if (bits == 4)
-        pack_array(out, tile_bytes, code, 32, 4, 0, d);
-    else if (bits == 2)
-        pack_array(out, tile_bytes, code, 32, 2, 0, d);
-    else {
-        pack_array(out, tile_bytes, code, 32, 2, 1, d);
-        if (tq_v_word_bits(d) == 32)
-            pack_array(out + 4 * d, tile_bytes, code, 32, 1, 0, d);
-        else
-            pack_array(out + 4 * d, tile_bytes, code, 16, 1, 0, d);
-    }
+    tq_pack_k_avx2(out, code, bits, d);
 }
 
-/* The portable version moves four tokens at a time already. */
 void tq_pack_v_avx512(uint8_t *out, const uint8_t *code, int bits, int d)
 {
-    tq_pack_v_c(out, code, bits, d);
+    tq_pack_v_avx2(out, code, bits, d);
 }
 
 CPU_TARGET_END
