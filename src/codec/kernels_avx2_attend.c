@@ -125,11 +125,26 @@ TQ_INLINE __m256i low_bytes(__m256i x)
     return _mm256_and_si256(x, _mm256_set1_epi16(0x00ff));
 }
 
-/* Sums of four products in each dword: a byte of x, split by the caller, and a word. */
-TQ_INLINE __m256i dot4(__m256i even, __m256i odd, const int16_t *words)
+/* Bytes as words. */
+struct split {
+    __m256i even, odd;
+};
+
+/* acc [nq][nv] += sums of four products, of nv vectors and the words of nq queries. */
+TQ_INLINE void add_dots(__m256i *acc, const struct split *x, const int16_t *words,
+                        int stride, int nq, int nv)
 {
-    return _mm256_add_epi32(_mm256_madd_epi16(even, tq_four_bytes(words)),
-                            _mm256_madd_epi16(odd, tq_four_bytes(words + 2)));
+    TQ_UNROLL
+    for (int i = 0; i < nq; i++) {
+        const __m256i even = tq_four_bytes(words + i * stride),
+                      odd = tq_four_bytes(words + i * stride + 2);
+        TQ_UNROLL
+        for (int h = 0; h < nv; h++) {
+            const __m256i dot = _mm256_add_epi32(_mm256_madd_epi16(x[h].even, even),
+                                                 _mm256_madd_epi16(x[h].odd, odd));
+            acc[i * nv + h] = _mm256_add_epi32(acc[i * nv + h], dot);
+        }
+    }
 }
 
 /* out [BLOCK][TQ_DIM_MAX] <- hi, or 128 * hi + lo, in the order of even_odd. */
@@ -158,16 +173,14 @@ TQ_INLINE void score_block(float *s, const uint8_t *k, const uint16_t *kscale,
     for (int i = 0; i < 2 * nq * nt; i++)
         acc[i] = _mm256_setzero_si256();
     for (int r = 0; r < d / 4; r++) {
+        struct split x[2 * BLOCK];
         TQ_UNROLL
         for (int h = 0; h < 2 * nt; h++) {
-            const __m256i x = _mm256_loadu_si256(
+            const __m256i row = _mm256_loadu_si256(
                 (const void *)(k + h / 2 * 16 * d + 64 * r + 32 * (h % 2)));
-            const __m256i even = low_bytes(x), odd = _mm256_srli_epi16(x, 8);
-            TQ_UNROLL
-            for (int i = 0; i < nq; i++)
-                acc[2 * nt * i + h] = _mm256_add_epi32(
-                    acc[2 * nt * i + h], dot4(even, odd, words + i * TQ_DIM_MAX + 4 * r));
+            x[h] = (struct split){low_bytes(row), _mm256_srli_epi16(row, 8)};
         }
+        add_dots(acc, x, words + 4 * r, TQ_DIM_MAX, nq, 2 * nt);
     }
     TQ_UNROLL
     for (int i = 0; i < nq; i++) {
@@ -419,20 +432,19 @@ TQ_INLINE void sum_block(float *o, const int8_t *v, const int16_t *words, const 
     for (int r = 0; r < nr; r++)
         plain[r] = _mm256_setzero_si256();
     for (int group = g0; group < g1; group++) {
+        struct split x[BLOCK];
         TQ_UNROLL
         for (int r = 0; r < nr; r++) {
-            const __m256i x =
+            const __m256i row =
                 _mm256_loadu_si256((const void *)(v + 4 * (ptrdiff_t)d * group + 32 * r));
-            const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8),
-                          odd = _mm256_srai_epi16(x, 8);
+            x[r] = (struct split){_mm256_srai_epi16(_mm256_slli_epi16(row, 8), 8),
+                                  _mm256_srai_epi16(row, 8)};
             if (limbs == 2)
                 plain[r] = _mm256_add_epi32(
-                    plain[r], _mm256_madd_epi16(_mm256_add_epi16(even, odd), one));
-            TQ_UNROLL
-            for (int i = 0; i < nq; i++)
-                acc[i * nr + r] = _mm256_add_epi32(
-                    acc[i * nr + r], dot4(even, odd, words + i * TOKENS + 4 * group));
+                    plain[r],
+                    _mm256_madd_epi16(_mm256_add_epi16(x[r].even, x[r].odd), one));
         }
+        add_dots(acc, x, words + 4 * group, TOKENS, nq, nr);
     }
     TQ_UNROLL
     for (int i = 0; i < nq; i++) {
