@@ -90,7 +90,7 @@ struct tq_codec {
     enum tq_role role;
     int d;
     const struct tq_kernels *kernels;
-    const uint8_t *order; // [d] of mix types, NULL is 0 .. d-1
+    const uint8_t *order; // [d] of mix types, or NULL
     uint64_t seed;        // of the sign matrix of prod types
 };
 
@@ -99,10 +99,11 @@ TQ_API bool tq_codec_init(struct tq_codec *c, enum tq_type t, enum tq_role role,
                           enum tq_isa limit);
 
 /* Channel order of a mix type: channels order[0 .. d/2-1] get the higher rate; without it
- * channels 0 .. d/2-1 do.  The array is the caller's and must outlive the codec; rows,
- * queries and pages of one head must use one order.  false if it is no permutation of
- * 0 .. d-1 or the type is not mix.  tq_order_by_energy fills order[d] by descending
- * energy[d], equal ones by ascending channel; NaN counts as zero. */
+ * channels d/2 .. d-1 do, the slow ones of interleaved RoPE.  The array is the caller's
+ * and must outlive the codec; rows, queries and pages of one head must use one order.
+ * false if it is no permutation of 0 .. d-1 or the type is not mix.  tq_order_by_energy
+ * fills order[d] by descending energy[d], equal ones by ascending channel; NaN counts as
+ * zero. */
 TQ_API bool tq_codec_set_order(struct tq_codec *c, const uint8_t *order);
 TQ_API void tq_order_by_energy(uint8_t *order, const float *energy, int d);
 

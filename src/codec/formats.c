@@ -231,6 +231,11 @@ void tq_row_decode(const struct tq_codec *c, float *x, const uint8_t *page, int 
 
 /* ---- the rotation of mix types ---- */
 
+static int mix_channel(const struct tq_codec *c, int i)
+{
+    return c->order ? c->order[i] : (i + c->d / 2) % c->d;
+}
+
 /* Position i takes channel order[i]; each half is rotated by itself, so that the energy
  * of the chosen channels stays in the half of the higher rate. */
 void tq_mix_rotate(const struct tq_codec *c, float *x, int n)
@@ -239,7 +244,7 @@ void tq_mix_rotate(const struct tq_codec *c, float *x, int n)
     for (int row = 0; row < n; row++, x += d) {
         float y[TQ_DIM_MAX];
         for (int i = 0; i < d; i++) {
-            const float v = x[c->order ? c->order[i] : i];
+            const float v = x[mix_channel(c, i)];
             y[i] = tq_sign[i / 64] >> (i % 64) & 1 ? -v : v;
         }
         tq_hadamard(y, d / 2);
@@ -257,7 +262,6 @@ void tq_mix_unrotate(const struct tq_codec *c, float *x, int n)
         tq_hadamard(y, d / 2);
         tq_hadamard(y + d / 2, d / 2);
         for (int i = 0; i < d; i++)
-            x[c->order ? c->order[i] : i] =
-                tq_sign[i / 64] >> (i % 64) & 1 ? -y[i] : y[i];
+            x[mix_channel(c, i)] = tq_sign[i / 64] >> (i % 64) & 1 ? -y[i] : y[i];
     }
 }

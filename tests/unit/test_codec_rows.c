@@ -316,7 +316,7 @@ static void test_mix_rotation(void **state)
             static float image[TQ_DIM_MAX * TQ_DIM_MAX];
             memset(image, 0, sizeof image);
             for (int i = 0; i < d; i++)
-                image[i * d + (with ? order[i] : i)] = 1.0f;
+                image[i * d + (with ? order[i] : (i + d / 2) % d)] = 1.0f;
             tq_rotate(&c, image, d);
             for (int i = 0; i < d; i++)
                 for (int j = 0; j < d; j++) {
@@ -330,7 +330,7 @@ static void test_mix_rotation(void **state)
                 }
             tq_unrotate(&c, image, d);
             for (int i = 0; i < d * d; i++) {
-                const int channel = with ? order[i / d] : i / d;
+                const int channel = with ? order[i / d] : (i / d + d / 2) % d;
                 assert_true(fabs((double)image[i] - (i % d == channel)) < 1e-5);
             }
         }
