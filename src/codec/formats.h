@@ -2,7 +2,7 @@
  *
  * They are here to be compared with, so there is one implementation, in portable C; the
  * bytes are the same everywhere.  Attention decodes their pages to exact ones.  Bytes:
- * docs/format.md, 6 to 8. */
+ * docs/format.md, 7. */
 #ifndef CODEC_FORMATS_H
 #define CODEC_FORMATS_H
 

@@ -1,10 +1,11 @@
-"""The C decoder against ref/decode_page.py, on pages that the C encoder wrote and on
-pages of random bytes."""
+"""The C decoder against ref/decode_page.py and ref/decode_rows.py, on pages that the C
+encoder wrote and on pages of random bytes."""
 import ctypes
 import importlib.util
 import os
 import pathlib
 import random
+import sys
 
 import pytest
 
@@ -39,6 +40,11 @@ def reference():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+ROW_TYPES = {'mse4': 6, 'mse3': 7, 'mse2': 8, 'prod4': 9, 'prod3': 10, 'prod2': 11,
+             'mix3.5': 12, 'mix2.5': 13, 'q8_0': 14, 'q4_0': 15}
+TYPES.update(ROW_TYPES)
 
 
 def codec(lib, kind, role, d):
@@ -91,6 +97,23 @@ def test_encoded_page(lib, reference, kind, role, d):
     power = sum(a * a for s in sent for a in s)
     # A scalar Lloyd-Max code of the same rate has .1175, .0345 and .0095.
     assert error / power < {'turbo8': .0001, 'turbo4': .0070, 'turbo3': .0250, 'turbo2': .0920}[kind]
+
+
+@pytest.mark.parametrize('kind', ROW_TYPES)
+@pytest.mark.parametrize('d', (64, 112))
+def test_rows(lib, kind, d):
+    if kind.startswith('q') and d % 32:
+        pytest.skip('blocks of 32')
+    sys.path.insert(0, str(ROOT / 'ref'))
+    import decode_rows
+    c = codec(lib, kind, 'key', d)
+    page = (ctypes.c_uint8 * lib.tq_page_bytes(TYPES[kind], d))()
+    rng = random.Random(d)
+    for i in range(len(page)):
+        page[i] = rng.randrange(256)
+    got = c_decode(lib, c, page, d)
+    for j in (0, 1, 37, 63) if kind.startswith('prod') else range(64):
+        assert list(got[j * d:(j + 1) * d]) == decode_rows.decode_row(bytes(page), kind, d, j)
 
 
 def test_page_bytes(lib):
