@@ -114,6 +114,36 @@ TQ_API void tq_order_by_energy(uint8_t *order, const float *energy, int d);
 TQ_API void tq_rotate(const struct tq_codec *c, float *x, int n);
 TQ_API void tq_unrotate(const struct tq_codec *c, float *x, int n);
 
+/* Mean and scale of each channel of one head, in the rotated basis; scale > 0.  NULL is 0
+ * for all means, 1 for all scales.  The arrays [d] are the caller's.
+ *
+ * Keys and values are seldom centred: a mean far from zero, as that of keys with a bias,
+ * would eat the few levels of a code.  So store (R x - mean) / scale: every row of a
+ * head's cache, in exact pages as in compressed ones.  Attention then needs only
+ *
+ *   keys     tq_affine_query on the rotated queries, which undoes the scale.  All scores
+ *            of a query are less than they were by one number, q . mean, and softmax
+ *            does not see that.
+ *   values   tq_affine_output on what tq_finish gave, before tq_unrotate: weights sum to
+ *            1, so the mean comes back whole.
+ *
+ * Where scores meet something that is not a stored key, add what they lost: the scores
+ * that tq_attend sees are those of the plain keys less s = scale of tq_query_load times
+ * tq_affine_shift.  A soft cap belongs on score + s.  A sink logit z enters as a partial
+ * result {m = z - s, l = 1, o = the zero row after tq_affine_rows of the values}. */
+struct tq_affine {
+    const float *mean, *scale;
+};
+
+/* x <- (x - mean) / scale for n rotated rows of d, in place. */
+TQ_API void tq_affine_rows(const struct tq_affine *a, float *x, int n, int d);
+/* q <- q * scale for n rotated queries. */
+TQ_API void tq_affine_query(const struct tq_affine *a, float *q, int n, int d);
+/* x <- x * scale + mean for n rows of output. */
+TQ_API void tq_affine_output(const struct tq_affine *a, float *x, int n, int d);
+/* q . mean of a rotated query, before tq_affine_query. */
+TQ_API float tq_affine_shift(const struct tq_affine *a, const float *q, int d);
+
 /* Store row x[d] as token `slot` of a page of an exact type.  Finite values beyond the
  * f16 range saturate; NaN and infinity stay what they are. */
 TQ_API void tq_put(const struct tq_codec *c, void *page, int slot, const float *x);
