@@ -14,7 +14,7 @@ PYTHON  ?= $(if $(wildcard build/venv/bin/python),build/venv/bin/python,python3)
 comma := ,
 OUT := build$(if $(filter-out cc gcc,$(CC)),/$(notdir $(CC)))$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 
-PKGS     := libpcre2-8 jansson libedit
+PKGS     := libpcre2-8 jansson libedit libxxhash
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS))
 PKG_LIBS := $(shell pkg-config --libs $(PKGS))
 

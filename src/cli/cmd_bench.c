@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "cli/calibrate.h"
 #include "cli/cli.h"
 #include "cli/measure.h"
 #include "cli/synthetic.h"
@@ -141,7 +142,7 @@ static void show_bench(const char *kv, int depth, const char *what, int run)
 static enum status bench_depth(const struct bench *b, struct context *c,
                                struct bench_row *row, struct error *err)
 {
-    char kv[24];
+    char kv[KV_NAME_BYTES];
     double prefill[REPEAT_MAX], decode[REPEAT_MAX];
     enum status s;
     kv_types_name(kv, &row->type);
@@ -169,9 +170,10 @@ static enum status bench_depth(const struct bench *b, struct context *c,
 static enum status bench_type(struct bench *b, const struct kv_types *type,
                               struct error *err)
 {
-    char kv[24];
+    char kv[KV_NAME_BYTES];
     struct context *c = NULL;
-    const struct context_options o = {.kv = *type, .n_ctx = b->n_ctx};
+    const struct context_options o = {
+        .kv = *type, .calibration = b->engine.calibration, .n_ctx = b->n_ctx};
     enum status s = context_open(&c, b->engine.model, &o, err);
     kv_types_name(kv, type);
     for (int i = 0; !s && i < b->n_depth; i++) {
@@ -199,7 +201,7 @@ static enum status bench_run(struct bench *b, struct error *err)
     const uint64_t n_vocab = (uint64_t)model_hparams(b->engine.model)->n_vocab;
     for (int i = 0; i < b->n_ctx; i++)
         b->ids[i] = (int32_t)(rng_at(1, (uint64_t)i) % n_vocab);
-    enum status s = STATUS_OK;
+    enum status s = cli_calibrate(&b->engine, "bench", b->types, b->n_type, err);
     for (int i = 0; !s && i < b->n_type; i++)
         s = bench_type(b, &b->types[i], err);
     if (isatty(STDERR_FILENO))
@@ -233,7 +235,7 @@ static void print_rows(const struct bench *b)
            "prefill", "median", "spread", "decode", "median", "spread");
     for (int i = 0; i < b->n_row; i++) {
         const struct bench_row *r = &b->rows[i];
-        char kv[24];
+        char kv[KV_NAME_BYTES];
         printf("%-14s %7d %10.2f  %9.2f %9.2f %5.1f %%  %9.2f %9.2f %5.1f %%\n",
                kv_types_name(kv, &r->type), r->depth, (double)r->cache_bytes / 0x1p20,
                per_second(bench_args.prefill, r->prefill.best),
@@ -256,7 +258,7 @@ static enum status print_bench_json(const struct bench *b, struct error *err)
     json_t *rows = json_array();
     for (int i = 0; i < b->n_row; i++) {
         const struct bench_row *r = &b->rows[i];
-        char kv[24];
+        char kv[KV_NAME_BYTES];
         json_array_append_new(
             rows,
             json_pack("{s:s, s:i, s:I, s:o, s:o}", "kv", kv_types_name(kv, &r->type),
@@ -313,7 +315,7 @@ static enum status run_bench(const char *path, struct error *err)
     if ((s = measure_kv_list(b.types, &b.n_type, TYPES_MAX, bench_args.kv, err)) ||
         (s = parse_depths(&b, err)))
         return s;
-    s = path ? engine_open(&b.engine, path, ENGINE_WEIGHTS, bench_args.threads,
+    s = path ? engine_open(&b.engine, path, ENGINE_ANY, bench_args.threads,
                            bench_args.isa, err)
              : open_synthetic(&b, err);
     if (!s && bench_args.repeat && !(s = bench_run(&b, err))) {

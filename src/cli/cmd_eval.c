@@ -12,6 +12,7 @@
 #include <jansson.h>
 
 #include "base/mem.h"
+#include "cli/calibrate.h"
 #include "cli/cli.h"
 #include "cli/measure.h"
 #include "engine/evaluate.h"
@@ -99,17 +100,21 @@ static enum status eval_open(struct eval_run *r, const char *path, struct error 
         (s = kv_types_parse(&r->types[0], "f16", err)))
         return s;
     r->n_cache++;
-    s = engine_open(&r->engine, path, eval_args.text ? ENGINE_TEXT : ENGINE_WEIGHTS,
+    s = engine_open(&r->engine, path, eval_args.text ? ENGINE_TEXT : ENGINE_ANY,
                     eval_args.threads, eval_args.isa, err);
     if (s || (s = open_ids(r, err)))
+        return s;
+    if ((s = cli_calibrate(&r->engine, "eval", r->types, r->n_cache, err)))
         return s;
     const size_t n_vocab = (size_t)model_hparams(r->engine.model)->n_vocab;
     r->p = mem_array((size_t)pool_threads(r->engine.pool) * n_vocab, sizeof *r->p);
     r->scratch = mem_array(r->n_scored, sizeof *r->scratch);
     bool memory = r->p && r->scratch;
     for (int i = 0; memory && i < r->n_cache; i++) {
-        const struct context_options o = {
-            .kv = r->types[i], .n_ctx = eval_args.n_ctx, .n_logits = ROWS};
+        const struct context_options o = {.kv = r->types[i],
+                                          .calibration = r->engine.calibration,
+                                          .n_ctx = eval_args.n_ctx,
+                                          .n_logits = ROWS};
         if ((s = context_open(&r->caches[i], r->engine.model, &o, err)))
             return s;
         r->scores[i] = mem_array(r->n_scored, sizeof *r->scores[i]);
@@ -171,7 +176,7 @@ static enum status run_window(struct eval_run *r, int window, struct error *err)
     const int n_ctx = eval_args.n_ctx, first = n_ctx / 2;
     const struct tokenizer *t = r->engine.tokenizer;
     int32_t *ids = r->ids.id + (size_t)window * (size_t)n_ctx;
-    if (t && tokenizer_add_bos(t) && tokenizer_bos(t) >= 0)
+    if (eval_args.text && tokenizer_add_bos(t) && tokenizer_bos(t) >= 0)
         ids[0] = tokenizer_bos(t);
     for (int i = 0; i < r->n_cache; i++)
         context_reset(r->caches[i]);
@@ -196,7 +201,7 @@ static void print_table(const struct eval_run *r, const struct eval_summary *sum
     printf("%-14s %6s %10s %9s %8s %10s %10s %10s %10s %8s\n", "kv", "bits", "cache MiB",
            "PPL", "/ f16", "KL mean", "median", "99 %", "99.9 %", "same top");
     for (int i = 0; i < r->n_cache; i++) {
-        char name[24];
+        char name[KV_NAME_BYTES];
         const struct eval_summary *x = &sum[i];
         printf("%-14s %6.3f %10.2f %9.4f %8.5f", kv_types_name(name, &r->types[i]),
                measure_bits(r->engine.model, &r->types[i]),
@@ -212,7 +217,7 @@ static void print_table(const struct eval_run *r, const struct eval_summary *sum
 
 static json_t *json_cache(const struct eval_run *r, const struct eval_summary *sum, int i)
 {
-    char name[24];
+    char name[KV_NAME_BYTES];
     const struct eval_summary *x = &sum[i];
     json_t *o =
         json_pack("{s:s, s:f, s:I, s:f}", "kv", kv_types_name(name, &r->types[i]), "bits",

@@ -1,6 +1,7 @@
 /* cmd_logits.c - logits of every position as raw f32, to compare with other engines. */
 #include <stdio.h>
 
+#include "cli/calibrate.h"
 #include "cli/cli.h"
 #include "cli/measure.h"
 
@@ -56,12 +57,15 @@ static enum status run_logits(const char *path, struct error *err)
     enum status s;
     tokens_init(&t);
     if ((s = kv_types_parse(&o.kv, logits_args.kv, err)) ||
-        (s = engine_open(&e, path, ENGINE_WEIGHTS, logits_args.threads, logits_args.isa,
+        (s = engine_open(&e, path, ENGINE_ANY, logits_args.threads, logits_args.isa,
                          err)))
         goto out;
     const int n_vocab = model_hparams(e.model)->n_vocab;
     if ((s = measure_read_ids(&t, logits_args.tokens, n_vocab, err)))
         goto out;
+    if ((s = cli_calibrate(&e, "logits", &o.kv, 1, err)))
+        goto out;
+    o.calibration = e.calibration;
     o.n_ctx = (int)t.n;
     if ((s = context_open(&c, e.model, &o, err)))
         goto out;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "cli/calibrate.h"
 #include "cli/run.h"
 
 enum { CTX_DEFAULT = 8192, PROMPT_MAX = 64 << 20 };
@@ -92,7 +93,10 @@ static enum status open_run(struct run *r, const struct run_options *o, const ch
         return s;
     const int n_train = model_hparams(r->engine.model)->n_ctx_train;
     const int n_ctx = o->ctx ? o->ctx : n_train < CTX_DEFAULT ? n_train : CTX_DEFAULT;
-    const struct context_options co = {.kv = r->kv, .n_ctx = n_ctx};
+    if ((s = cli_calibrate(&r->engine, "run", &r->kv, 1, err)))
+        return s;
+    const struct context_options co = {
+        .kv = r->kv, .calibration = r->engine.calibration, .n_ctx = n_ctx};
     if ((s = session_open(&r->session, &r->engine, &co, err)))
         return s;
     if (n_ctx > n_train)

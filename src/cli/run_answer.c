@@ -97,7 +97,7 @@ void run_print_stats(const struct run *r, const struct session_stats *s)
                                       ", stopped because the context is full",
                                       ", interrupted"};
     const struct context_memory m = context_memory(session_context(r->session));
-    char kv[24];
+    char kv[KV_NAME_BYTES];
     fprintf(stderr,
             "prefill %d tokens (%d cached) in %.2f s, %.1f tokens/s; decode %d tokens in "
             "%.2f s, %.1f tokens/s%s; kv %s %.1f MiB + %.1f MiB exact for %d tokens\n",
@@ -112,7 +112,7 @@ void run_print_kv(const struct run *r)
 {
     const struct context *c = session_context(r->session);
     const struct context_memory m = context_memory(c);
-    char kv[24];
+    char kv[KV_NAME_BYTES];
     const int used = (context_pos(c) + TQ_PAGE_TOKENS - 1) / TQ_PAGE_TOKENS;
     printf("kv type     %s, %.1f bytes a token\n", kv_types_name(kv, &r->kv),
            (double)m.page_bytes / TQ_PAGE_TOKENS);

@@ -39,8 +39,10 @@ enum status engine_open(struct engine *e, const char *path, enum engine_parts pa
     struct open_job job = {e, g};
     e->file_bytes = gguf_file_bytes(g);
     s = pool_open(&e->pool, n_thread ? n_thread : pool_cpus(), err);
-    if (!s && parts == ENGINE_TEXT)
+    if (!s && parts != ENGINE_WEIGHTS)
         s = gguf_guard(g, open_text, &job, err);
+    if (s && parts == ENGINE_ANY && e->pool)
+        s = STATUS_OK; // the tokenizer stays NULL
     if (!s)
         s = model_open(&e->model, g, e->pool, isa, err);
     if (s)
@@ -52,6 +54,7 @@ enum status engine_open(struct engine *e, const char *path, enum engine_parts pa
 
 void engine_close(struct engine *e)
 {
+    calibration_close(e->calibration);
     model_close(e->model);
     tokenizer_close(e->tokenizer);
     template_close(e->template);

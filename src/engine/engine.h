@@ -5,6 +5,7 @@
 #include "base/pool.h"
 #include "base/status.h"
 #include "cpu/cpu.h"
+#include "model/calibration.h"
 #include "model/model.h"
 #include "text/template.h"
 #include "text/tokenizer.h"
@@ -12,9 +13,10 @@
 struct engine {
     struct pool *pool;
     struct model *model;
-    struct tokenizer *tokenizer; // NULL without ENGINE_TEXT
-    struct template *template;   // the chat template, NULL if there is none to use:
-    struct error template_error; // why
+    struct tokenizer *tokenizer;     // NULL without ENGINE_TEXT
+    struct template *template;       // the chat template, NULL if there is none to use:
+    struct error template_error;     // why
+    struct calibration *calibration; // NULL before engine_calibrate, or without text
     size_t file_bytes;
     uint64_t load_us;
 };
@@ -22,6 +24,7 @@ struct engine {
 enum engine_parts {
     ENGINE_WEIGHTS, // token ids in, logits out: the file needs no vocabulary
     ENGINE_TEXT,    // with tokenizer and chat template
+    ENGINE_ANY,     // with what of ENGINE_TEXT the file has and this build can use
 };
 
 /* n_thread 0: one for each CPU that the process may use.  A chat template that does not
@@ -29,5 +32,18 @@ enum engine_parts {
 enum status engine_open(struct engine *e, const char *path, enum engine_parts parts,
                         int n_thread, enum cpu_isa isa, struct error *err);
 void engine_close(struct engine *e);
+
+/* What to tell a person while calibrating; either may be NULL. */
+struct calibrate_notices {
+    void *ctx;
+    void (*start)(void *ctx);                  // the model is about to read the text
+    void (*warn)(void *ctx, const char *text); // one line; work goes on
+};
+
+/* Set e->calibration: from the file at path, or by reading the built-in text and then
+ * writing that file.  path may be NULL: nothing is kept.  Without a tokenizer, or memory
+ * for it, there is no calibration.  STATUS_NUMERIC: the model is damaged. */
+enum status engine_calibrate(struct engine *e, const char *path,
+                             const struct calibrate_notices *notices, struct error *err);
 
 #endif

@@ -223,6 +223,12 @@ int gguf_n_files(const struct gguf *g)
     return g->n_files;
 }
 
+const uint8_t *gguf_head(const struct gguf *g, int file, size_t *n)
+{
+    *n = g->file[file].head;
+    return g->file[file].meta;
+}
+
 int gguf_n_tensors(const struct gguf *g)
 {
     return g->n_tensors;

@@ -61,6 +61,8 @@ const char *gguf_path(const struct gguf *g);
 size_t gguf_file_bytes(const struct gguf *g); // all files of a split
 int gguf_version(const struct gguf *g);
 int gguf_n_files(const struct gguf *g);
+/* The bytes of a file in front of its tensor data: metadata and the table of tensors. */
+const uint8_t *gguf_head(const struct gguf *g, int file, size_t *n);
 
 /* ---- tensors, over all files ---- */
 int gguf_n_tensors(const struct gguf *g);

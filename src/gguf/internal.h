@@ -34,6 +34,7 @@ struct gguf_file {
     size_t bytes;
     uint8_t *meta;               // the caller's image if fd < 0 and range == NULL
     size_t meta_cap, meta_ready; // address space reserved; bytes present
+    size_t head;                 // bytes of meta that were parsed
     int fd;                      // while the metadata are being read, else -1
     struct bus_range *range;     // NULL for an image in memory
 };

@@ -413,6 +413,7 @@ enum status gguf_parse(struct gguf *g, struct gguf_file *f, struct gguf_table *t
         st = parse_alignment(&p);
     if (!st)
         st = parse_tensors(&p);
+    f->head = p.c.at;
     gguf_file_trim(f, p.c.at);
     return st;
 }

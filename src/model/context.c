@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "model/calibration.h"
 #include "model/model_impl.h"
 
 enum { BATCH_DEFAULT = 512 };
@@ -138,6 +139,8 @@ enum status context_open(struct context **out, const struct model *m,
     }
     if ((s = layout_cache(c, err)))
         goto out;
+    if (o->calibration && !o->kv.plain && (s = calibration_apply(c, o->calibration, err)))
+        goto out;
     c->scratch_bytes = carve_scratch(c, NULL);
     if ((s = check_memory(c, err)) ||
         (s = kv_pool_open(&c->pool, c->page_bytes, count_pages(c), c->state_bytes, 1,
@@ -172,6 +175,8 @@ void context_close(struct context *c)
     mem_pages_free(c->mark_state, c->state_bytes);
     mem_free(c->page_offset);
     mem_free(c->state_offset);
+    mem_free(c->k_mean);
+    mem_free(c->v_mean);
     mem_free(c);
 }
 

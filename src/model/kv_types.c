@@ -26,12 +26,13 @@ static enum status unknown_type(const char *text, struct error *err)
     return fail(err, STATUS_BAD_ARG, "unknown KV type '%.24s'; known are%s", text, list);
 }
 
-enum status kv_types_parse(struct kv_types *out, const char *text, struct error *err)
+/* A name without suffix, of fewer than 64 bytes. */
+static enum status parse_types(struct kv_types *out, const char *text, struct error *err)
 {
     char name[32];
     for (size_t i = 0; i < sizeof presets / sizeof *presets; i++)
         if (!strcmp(text, presets[i].name)) {
-            *out = (struct kv_types){presets[i].k, presets[i].v, TAIL_TOKENS};
+            *out = (struct kv_types){presets[i].k, presets[i].v, TAIL_TOKENS, false};
             return STATUS_OK;
         }
     const size_t n = strcspn(text, "/");
@@ -47,15 +48,44 @@ enum status kv_types_parse(struct kv_types *out, const char *text, struct error 
         v = k;
     else if (!tq_type_parse(&v, value))
         return unknown_type(value, err);
-    *out = (struct kv_types){k, v, TAIL_TOKENS};
+    *out = (struct kv_types){k, v, TAIL_TOKENS, false};
+    return STATUS_OK;
+}
+
+static const char plain_suffix[] = ":plain";
+
+enum status kv_types_parse(struct kv_types *out, const char *text, struct error *err)
+{
+    char name[64];
+    const size_t n = strcspn(text, ":");
+    if (n >= sizeof name)
+        return unknown_type(text, err);
+    if (text[n] && strcmp(text + n, plain_suffix))
+        return fail(err, STATUS_BAD_ARG,
+                    "KV type '%.40s': after ':' only 'plain' may stand", text);
+    memcpy(name, text, n);
+    name[n] = 0;
+    struct kv_types types;
+    const enum status s = parse_types(&types, name, err);
+    if (s)
+        return s;
+    types.plain = text[n];
+    if (types.plain && !tq_type_compressed(types.k) && !tq_type_compressed(types.v))
+        return fail(
+            err, STATUS_BAD_ARG,
+            "KV type '%.40s': 'plain' goes with compressed types, others are plain",
+            text);
+    *out = types;
     return STATUS_OK;
 }
 
 const char *kv_types_name(char *buf, const struct kv_types *t)
 {
+    const char *suffix = t->plain ? plain_suffix : "";
     if (t->k == t->v)
-        snprintf(buf, 24, "%s", tq_type_name(t->k));
+        snprintf(buf, KV_NAME_BYTES, "%s%s", tq_type_name(t->k), suffix);
     else
-        snprintf(buf, 24, "%s/%s", tq_type_name(t->k), tq_type_name(t->v));
+        snprintf(buf, KV_NAME_BYTES, "%s/%s%s", tq_type_name(t->k), tq_type_name(t->v),
+                 suffix);
     return buf;
 }

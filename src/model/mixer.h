@@ -5,6 +5,7 @@
 #ifndef MODEL_MIXER_H
 #define MODEL_MIXER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,7 +20,8 @@ struct step;
 /* Which types keys and values are stored in, and how long the exact tail is. */
 struct kv_types {
     enum tq_type k, v;
-    int tail; // tokens that stay f16 behind the current page; a multiple of a page
+    int tail;   // tokens that stay f16 behind the current page; a multiple of a page
+    bool plain; // store rows as they are, whatever calibration there is
 };
 
 /* Bytes of cache that a layer keeps: for each token (paged) and for each sequence. */

@@ -182,7 +182,8 @@ struct attn_job {
     struct attn_cache cache;
     struct attn_scratch a;
     struct attn_place place; // where the run's pages are
-    int block;               // tokens a query block
+    int layer;
+    int block; // tokens a query block
 };
 
 static void add_bias(float *x, const float *bias, size_t n)
@@ -202,7 +203,19 @@ static void rope_heads(const struct attn_job *j, float *x, int n_head, const flo
             op_rope_norm(x, cs, n_pair);
 }
 
-/* Bias, RoPE and rotation of one token's rows; its query rows go to q_heads. */
+/* The means that the cache leaves out, of one layer from kv head `head` on.  There are no
+ * scales, so queries stay as they are. */
+static struct tq_affine layer_means(const struct attn_job *j, enum tq_role role, int head)
+{
+    const struct hparams *hp = &j->c->m->hp;
+    const float *means = role == TQ_KEY ? j->c->k_mean : j->c->v_mean;
+    const int d = role == TQ_KEY ? hp->head_dim : hp->head_dim_v;
+    const size_t row = (size_t)j->layer * (size_t)hp->n_head_kv + (size_t)head;
+    return (struct tq_affine){.mean = means ? means + row * (size_t)d : NULL};
+}
+
+/* Bias, RoPE, rotation and mean removal of one token's rows; its query rows go to
+ * q_heads. */
 static void prepare_token(const struct attn_job *j, int i)
 {
     const struct hparams *hp = &j->c->m->hp;
@@ -224,6 +237,10 @@ static void prepare_token(const struct attn_job *j, int i)
     }
     if (tq_type_compressed(j->cache.v.type))
         tq_rotate(&j->cache.v, v, hp->n_head_kv);
+    const struct tq_affine k_all = layer_means(j, TQ_KEY, 0),
+                           v_all = layer_means(j, TQ_VALUE, 0);
+    tq_affine_rows(&k_all, k, 1, (int)n_k); // all heads as one long row
+    tq_affine_rows(&v_all, v, 1, (int)n_v);
     const size_t group_bytes = n_q / (size_t)hp->n_head_kv * sizeof(float);
     for (int h = 0; h < hp->n_head_kv; h++)
         memcpy((uint8_t *)a->q_heads + ((size_t)h * n_tok + (size_t)i) * group_bytes,
@@ -315,6 +332,8 @@ static void finish_block(const struct attn_job *j, const struct thread_scratch *
     const size_t group = (size_t)(hp->n_head / hp->n_head_kv),
                  dv = (size_t)hp->head_dim_v;
     tq_finish(&ts->total, ts->rows, dv, n * (int)group, hp->head_dim_v);
+    const struct tq_affine means = layer_means(j, TQ_VALUE, head);
+    tq_affine_output(&means, ts->rows, n * (int)group, hp->head_dim_v);
     if (tq_type_compressed(j->cache.v.type))
         tq_unrotate(&j->cache.v, ts->rows, n * (int)group);
     for (int i = 0; i < n; i++)
@@ -394,7 +413,8 @@ static void attn_forward(struct context *c, struct step *s, int layer, float *ou
 {
     const struct model *m = c->m;
     const struct hparams *hp = &m->hp;
-    struct attn_job j = {.c = c, .s = s, .w = m->layers[layer].mixer_weights};
+    struct attn_job j = {
+        .c = c, .s = s, .w = m->layers[layer].mixer_weights, .layer = layer};
     if (attn_cache_init(&j.cache, m, &c->kv, NULL))
         return; // cannot be: `need` accepted these types at open
     carve_attn(&j.a, c->layer_scratch, c, &j.cache);

@@ -93,7 +93,7 @@ enum status model_open(struct model **out, struct gguf *g, struct pool *pool,
     if (!m)
         return fail(err, STATUS_NO_MEMORY, "no memory for a model");
     m->pool = pool;
-    m->isa = isa;
+    m->isa = cpu_best(isa);
     m->kernels = tensor_kernels_for(isa);
     struct open_job job = {m, g};
     const enum status s = gguf_guard(g, open_guarded, &job, err);
@@ -131,4 +131,14 @@ const char *model_arch(const struct model *m)
 size_t model_bytes(const struct model *m)
 {
     return m->weights.used;
+}
+
+uint64_t model_digest(const struct model *m)
+{
+    return m->weights.digest;
+}
+
+enum cpu_isa model_isa(const struct model *m)
+{
+    return m->isa;
 }

@@ -28,18 +28,26 @@ void model_close(struct model *m);
 const struct hparams *model_hparams(const struct model *m);
 const char *model_arch(const struct model *m);
 size_t model_bytes(const struct model *m); // resident weights
+/* A hash (XXH3, 64 bits) of metadata and tensors: the same for the same file. */
+uint64_t model_digest(const struct model *m);
+enum cpu_isa model_isa(const struct model *m); // that is used
 
 /* "turbo4", "turbo8/turbo4" (keys/values) or a preset: near-lossless, balanced, small,
- * tiny. */
+ * tiny.  Behind a name with a compressed type, ":plain" says that means are not to be
+ * removed. */
 enum status kv_types_parse(struct kv_types *out, const char *text, struct error *err);
-/* "turbo4" or "turbo8/turbo4"; buf holds at least 24 bytes. */
+/* "turbo4", "turbo8/turbo4" or "turbo4:plain"; buf holds KV_NAME_BYTES. */
+enum { KV_NAME_BYTES = 32 };
 const char *kv_types_name(char *buf, const struct kv_types *t);
+
+struct calibration;
 
 struct context_options {
     struct kv_types kv;
-    int n_ctx;    // tokens that fit
-    int n_batch;  // most tokens a step; 0: 512
-    int n_logits; // most rows of logits a step returns; 0: 1
+    const struct calibration *calibration; // of this model; NULL: means stay
+    int n_ctx;                             // tokens that fit
+    int n_batch;                           // most tokens a step; 0: 512
+    int n_logits;                          // most rows of logits a step returns; 0: 1
 };
 
 /* What a context reserved. */

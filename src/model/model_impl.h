@@ -58,6 +58,10 @@ struct context {
     size_t *page_offset;  // [n_layer] of the layer's part of a page
     size_t *state_offset; // [n_layer] of its part of the sequence state
     size_t page_bytes, state_bytes;
+    /* What is taken from rows before they are stored, in the basis of the cache:
+     * [n_layer][n_head_kv][head_dim], [n_layer][n_head_kv][head_dim_v]; NULL is nothing.
+     */
+    float *k_mean, *v_mean;
 
     uint8_t *scratch; // [scratch_bytes], holds all of the following
     size_t scratch_bytes;

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <xxhash.h>
+
 #include "base/mem.h"
 
 enum { ALIGN = 64 };
@@ -50,7 +52,8 @@ enum status weights_open(struct weights *w, const struct gguf *g, struct pool *p
                     (double)w->cap / 0x1p20, (double)available / 0x1p20);
     w->mem = mem_pages(w->cap);
     w->bound = mem_array((size_t)gguf_n_tensors(g), sizeof *w->bound);
-    if (w->mem && w->bound)
+    w->hash = mem_array((size_t)gguf_n_tensors(g), sizeof *w->hash);
+    if (w->mem && w->bound && w->hash)
         return STATUS_OK;
     const double mib = (double)w->cap / 0x1p20;
     weights_release(w);
@@ -61,7 +64,21 @@ void weights_release(struct weights *w)
 {
     mem_pages_free(w->mem, w->cap);
     mem_free(w->bound);
+    mem_free(w->hash);
     *w = (struct weights){0};
+}
+
+static uint64_t combine_hashes(const struct weights *w)
+{
+    const int n_file = gguf_n_files(w->g);
+    uint64_t digest =
+        XXH3_64bits(w->hash, (size_t)gguf_n_tensors(w->g) * sizeof *w->hash);
+    for (int i = 0; i < n_file; i++) {
+        size_t n;
+        const uint8_t *head = gguf_head(w->g, i, &n);
+        digest = XXH3_64bits_withSeed(head, n, digest);
+    }
+    return digest;
 }
 
 enum status weights_finish(struct weights *w, const char *arch, struct error *err)
@@ -72,8 +89,11 @@ enum status weights_finish(struct weights *w, const char *arch, struct error *er
                 err, STATUS_UNSUPPORTED,
                 "tensor %s is not part of architecture '%s' as this build knows it",
                 gguf_tensor_at(w->g, i)->name, arch);
+    w->digest = combine_hashes(w);
     mem_free(w->bound);
+    mem_free(w->hash);
     w->bound = NULL;
+    w->hash = NULL;
     return STATUS_OK;
 }
 
@@ -85,8 +105,12 @@ bool weights_has(const struct weights *w, const char *name)
 static const struct gguf_tensor *find_tensor(struct weights *w, const char *name)
 {
     const struct gguf_tensor *t = gguf_tensor_find(w->g, name);
-    if (t)
-        w->bound[gguf_tensor_index(w->g, t)] = true;
+    if (!t)
+        return NULL;
+    const int i = gguf_tensor_index(w->g, t);
+    if (!w->bound[i])
+        w->hash[i] = XXH3_64bits(t->data, t->bytes); // its pages are dropped once packed
+    w->bound[i] = true;
     return t;
 }
 

@@ -7,6 +7,7 @@
 #define MODEL_WEIGHTS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/pool.h"
 #include "base/status.h"
@@ -18,7 +19,9 @@ struct weights {
     struct pool *pool;
     uint8_t *mem; // [cap]
     size_t used, cap;
-    bool *bound; // [gguf_n_tensors]
+    bool *bound;     // [gguf_n_tensors]
+    uint64_t *hash;  // [gguf_n_tensors], of the data of bound tensors
+    uint64_t digest; // of the metadata and all tensors, after weights_finish
 };
 
 enum status weights_open(struct weights *w, const struct gguf *g, struct pool *pool,

@@ -1,11 +1,13 @@
 /* test_context.c - a cache that was cut back gives the bits of one that never held more.
  */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "base/rng.h"
 #include "gguf/gguf.h"
+#include "model/calibration.h"
 #include "model/model.h"
 
 /* Last: it defines a macro fail(). */
@@ -19,6 +21,7 @@ enum { CTX = 448 };
 
 static struct pool *pool;
 static struct model *model;
+static struct calibration *calibration; // of compressed kinds that are not plain
 static int32_t tokens[2 * CTX];
 
 static int setup(void **state)
@@ -35,12 +38,17 @@ static int setup(void **state)
     for (int i = 0; i < 2 * CTX; i++)
         tokens[i] =
             (int32_t)(rng_at(11, (uint64_t)i) % (uint64_t)model_hparams(model)->n_vocab);
+    if (calibration_make(&calibration, model, tokens, 256, &err)) {
+        fprintf(stderr, "%s\n", err.text);
+        return 1;
+    }
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
+    calibration_close(calibration);
     model_close(model);
     pool_close(pool);
     return 0;
@@ -48,7 +56,7 @@ static int teardown(void **state)
 
 static struct context *open_context(const char *kv)
 {
-    struct context_options o = {.n_ctx = CTX, .n_batch = 100};
+    struct context_options o = {.calibration = calibration, .n_ctx = CTX, .n_batch = 100};
     struct context *c = NULL;
     struct error err;
     assert_int_equal(kv_types_parse(&o.kv, kv, &err), STATUS_OK);
@@ -78,8 +86,9 @@ static void assert_same_next(struct context *c, const char *kv, const int32_t *a
     context_close(fresh);
 }
 
-static const char *const kinds[] = {"f32",    "f16",    "turbo8",     "turbo4",
-                                    "turbo3", "turbo2", "f16/turbo3", "turbo4/f16"};
+static const char *const kinds[] = {
+    "f32",    "f16",        "turbo8",     "turbo4",       "turbo3",
+    "turbo2", "f16/turbo3", "turbo4/f16", "turbo4:plain", "mix3.5/turbo2"};
 enum { N_KIND = sizeof kinds / sizeof *kinds };
 
 static void test_rewind_within_the_page(void **state)
@@ -169,6 +178,79 @@ static void test_memory_is_what_the_types_need(void **state)
     }
 }
 
+/* The logits behind 400 tokens, in steps of `step`, with the cache `kv`. */
+static void last_logits(float *out, const char *kv, int step)
+{
+    struct context *c = open_context(kv);
+    struct error err;
+    const float *logits = NULL;
+    for (int i = 0; i < 400; i += step)
+        assert_int_equal(context_eval(c, tokens + i, step, 1, &logits, &err), STATUS_OK);
+    memcpy(out, logits, sizeof *out * (size_t)model_hparams(model)->n_vocab);
+    context_close(c);
+}
+
+static double largest_difference(const float *a, const float *b)
+{
+    double most = 0;
+    for (int i = 0; i < model_hparams(model)->n_vocab; i++)
+        most = fmax(most, fabs((double)a[i] - (double)b[i]));
+    return most;
+}
+
+/* Whatever the means are, removing them changes nothing but rounding. */
+static void test_any_means_are_exact(void **state)
+{
+    (void)state;
+    static float exact[4096], plain[4096], centred[4096], one_by_one[4096];
+    static const char *const pairs[][2] = {{"turbo8:plain", "turbo8"},
+                                           {"f32/turbo8:plain", "f32/turbo8"},
+                                           {"turbo8/f32:plain", "turbo8/f32"}};
+    assert_in_range(model_hparams(model)->n_vocab, 1, 4096);
+    struct calibration *measured = calibration;
+    struct calibration shifted = *measured;
+    const size_t n = calibration_values(measured);
+    shifted.k = mem_array(n, sizeof *shifted.k);
+    shifted.v = shifted.k + (measured->v - measured->k);
+    for (size_t i = 0; i < n; i++)
+        shifted.k[i] = measured->k[i] + (float)(rng_at(8, i) % 1000) * .001f - .5f;
+    last_logits(exact, "f32", 400);
+    for (int i = 0; i < 3; i++) {
+        calibration = &shifted;
+        last_logits(plain, pairs[i][0], 400);
+        last_logits(centred, pairs[i][1], 400);
+        last_logits(one_by_one, pairs[i][1], 1);
+        calibration = measured;
+        print_message("%s: off by %.2e, centred %.2e\n", pairs[i][1],
+                      largest_difference(plain, exact),
+                      largest_difference(centred, exact));
+        assert_true(largest_difference(centred, plain) > 0);
+        assert_true(largest_difference(centred, exact) <=
+                    3 * largest_difference(plain, exact));
+        assert_memory_equal(centred, one_by_one,
+                            sizeof *exact * (size_t)model_hparams(model)->n_vocab);
+    }
+    mem_free(shifted.k);
+    /* Exact types have nothing removed. */
+    last_logits(centred, "f32", 400);
+    assert_memory_equal(centred, exact,
+                        sizeof *exact * (size_t)model_hparams(model)->n_vocab);
+}
+
+static void test_calibration_of_another_model(void **state)
+{
+    (void)state;
+    struct calibration other = *calibration;
+    struct context_options o = {.calibration = &other, .n_ctx = 64};
+    struct context *c = NULL;
+    struct error err;
+    other.n_head_kv++;
+    assert_int_equal(kv_types_parse(&o.kv, "turbo4", &err), STATUS_OK);
+    assert_int_equal(context_open(&c, model, &o, &err), STATUS_BAD_ARG);
+    assert_non_null(strstr(err.text, "another model"));
+    assert_null(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +259,8 @@ int main(void)
         cmocka_unit_test(test_rewind_without_a_mark_starts_over),
         cmocka_unit_test(test_bad_calls_change_nothing),
         cmocka_unit_test(test_memory_is_what_the_types_need),
+        cmocka_unit_test(test_any_means_are_exact),
+        cmocka_unit_test(test_calibration_of_another_model),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,0 +1,17 @@
+/* paths.h - where Turbine keeps files of its own. */
+#ifndef CLI_PATHS_H
+#define CLI_PATHS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "model/model.h"
+
+enum { CLI_PATH_BYTES = 4096 };
+
+/* The calibration of m: ${XDG_CACHE_HOME:-$HOME/.cache}/turbine/calibration/ and the
+ * digest and instruction set.  Folders on the way are made if they can be.  false if the
+ * environment names no folder. */
+bool paths_calibration(char path[CLI_PATH_BYTES], const struct model *m);
+
+#endif

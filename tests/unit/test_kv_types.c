@@ -1,0 +1,82 @@
+/* test_kv_types.c - names of KV types. */
+#include <string.h>
+
+#include "model/model.h"
+
+/* Last: it defines a macro fail(). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+static void test_names_come_back(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *name;
+        enum tq_type k, v;
+        bool plain;
+    } cases[] = {
+        {"turbo4", "turbo4", TQ_TURBO4, TQ_TURBO4, false},
+        {"turbo4:plain", "turbo4:plain", TQ_TURBO4, TQ_TURBO4, true},
+        {"turbo8/turbo4", "turbo8/turbo4", TQ_TURBO8, TQ_TURBO4, false},
+        {"turbo8/turbo4:plain", "turbo8/turbo4:plain", TQ_TURBO8, TQ_TURBO4, true},
+        {"f16/turbo3:plain", "f16/turbo3:plain", TQ_F16, TQ_TURBO3, true},
+        {"tiny", "turbo3/turbo2", TQ_TURBO3, TQ_TURBO2, false},
+        {"tiny:plain", "turbo3/turbo2:plain", TQ_TURBO3, TQ_TURBO2, true},
+        {"mix3.5/mix2.5:plain", "mix3.5/mix2.5:plain", TQ_MIX3_5, TQ_MIX2_5, true},
+        {"f16", "f16", TQ_F16, TQ_F16, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct kv_types t;
+        struct error err;
+        char name[KV_NAME_BYTES];
+        assert_int_equal(kv_types_parse(&t, cases[i].text, &err), STATUS_OK);
+        assert_true(t.k == cases[i].k && t.v == cases[i].v);
+        assert_true(t.plain == cases[i].plain && t.tail == 128);
+        assert_string_equal(kv_types_name(name, &t), cases[i].name);
+    }
+}
+
+static void test_wrong_names(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *word;
+    } cases[] = {
+        {"turbo5", "turbo5"},
+        {"", "unknown"},
+        {"turbo4:", "plain"},
+        {"turbo4:plain:plain", "plain"},
+        {"turbo4:Plain", "plain"},
+        {"turbo4:plain/turbo3", "plain"},
+        {":plain", "unknown"},
+        {"f16:plain", "compressed"},
+        {"f32/f16:plain", "compressed"},
+        {"turbo4/", "unknown"},
+        {"/turbo4", "unknown"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct kv_types t = {.tail = 77};
+        struct error err;
+        assert_int_equal(kv_types_parse(&t, cases[i].text, &err), STATUS_BAD_ARG);
+        assert_non_null(strstr(err.text, cases[i].word));
+        assert_int_equal(t.tail, 77);
+    }
+    char text[1000];
+    struct kv_types t;
+    struct error err;
+    memset(text, 'x', sizeof text);
+    text[sizeof text - 1] = 0;
+    assert_int_equal(kv_types_parse(&t, text, &err), STATUS_BAD_ARG);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_names_come_back),
+        cmocka_unit_test(test_wrong_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
