@@ -213,7 +213,7 @@ static void test_any_means_are_exact(void **state)
     shifted.k = mem_array(n, sizeof *shifted.k);
     shifted.v = shifted.k + (measured->v - measured->k);
     for (size_t i = 0; i < n; i++)
-        shifted.k[i] = measured->k[i] + (float)(rng_at(8, i) % 1000) * .001f - .5f;
+        shifted.k[i] = measured->k[i] + (float)(rng_at(8, i) % 1000) * .004f - 2;
     last_logits(exact, "f32", 400);
     for (int i = 0; i < 3; i++) {
         calibration = &shifted;
@@ -235,6 +235,29 @@ static void test_any_means_are_exact(void **state)
     last_logits(centred, "f32", 400);
     assert_memory_equal(centred, exact,
                         sizeof *exact * (size_t)model_hparams(model)->n_vocab);
+}
+
+/* Each layer has its own means: some in one layer only make a difference. */
+static void test_means_of_one_layer(void **state)
+{
+    (void)state;
+    static float plain[4096], centred[4096];
+    struct calibration *measured = calibration, one = *measured;
+    const size_t n_k = (size_t)(measured->v - measured->k), n_layer = (size_t)one.n_layer;
+    last_logits(plain, "turbo4:plain", 400);
+    for (size_t i = 0; i < 2 * n_layer; i++) {
+        one.k = mem_array(calibration_values(measured), sizeof *one.k);
+        one.v = one.k + n_k;
+        const size_t layer = i / 2;
+        float *part = i % 2 ? one.v + layer * (calibration_values(&one) - n_k) / n_layer
+                            : one.k + layer * n_k / n_layer;
+        part[0] = 1;
+        calibration = &one;
+        last_logits(centred, "turbo4", 400);
+        calibration = measured;
+        assert_true(largest_difference(plain, centred) > 0);
+        mem_free(one.k);
+    }
 }
 
 static void test_calibration_of_another_model(void **state)
@@ -260,6 +283,7 @@ int main(void)
         cmocka_unit_test(test_bad_calls_change_nothing),
         cmocka_unit_test(test_memory_is_what_the_types_need),
         cmocka_unit_test(test_any_means_are_exact),
+        cmocka_unit_test(test_means_of_one_layer),
         cmocka_unit_test(test_calibration_of_another_model),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
