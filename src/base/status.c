@@ -21,10 +21,6 @@ enum status fail(struct error *err, enum status s, const char *fmt, ...)
         vsnprintf(err->text, sizeof err->text, fmt, ap);
         va_end(ap);
         err->status = s;
-        /* Names from a file may hold line ends and terminal controls. */
-        for (char *c = err->text; *c; c++)
-            if ((unsigned char)*c < ' ' || *c == 0x7f)
-                *c = '?';
     }
     return s;
 }

@@ -32,8 +32,8 @@ struct error {
 
 const char *status_text(enum status s);
 
-/* Fill err (may be NULL) and return s.  Long texts are cut; control characters become
- * '?', so that the text is one line whatever a file's names hold. */
+/* Fill err (may be NULL) and return s.  Long texts are cut.  A text may hold names and
+ * messages of a file as they are: whoever shows it to a person makes it harmless. */
 enum status fail(struct error *err, enum status s, const char *fmt, ...)
     __attribute__((format(printf, 3, 4), warn_unused_result));
 

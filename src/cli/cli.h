@@ -39,7 +39,11 @@ struct cli_command {
  * an exit code after printing what was wrong (or the help of the command). */
 int cli_parse(const struct cli_command *c, int argc, char **argv, const char **arg);
 
-/* Print "turbine COMMAND: text" and return CLI_FAILED. */
+/* Print "turbine COMMAND: text" on stderr, as one line whatever names of files are in it:
+ * line ends become spaces, other controls '?'. */
+void cli_message(const struct cli_command *c, const char *text);
+
+/* The same with the text of err; returns CLI_FAILED. */
 int cli_fail(const struct cli_command *c, const struct error *err);
 
 #define COMMAND(name, summary) int cmd_##name(int argc, char **argv);

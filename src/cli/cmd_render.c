@@ -139,9 +139,6 @@ int cmd_render(int argc, char **argv)
     if (s == STATUS_OK && out.text.len &&
         fwrite(out.text.data, 1, out.text.len, stdout) != out.text.len)
         s = fail(&err, STATUS_IO, "cannot write the text");
-    for (char *p = err.text; *p; p++)
-        if (*p == '\n')
-            *p = ' ';
     rc = s == STATUS_OK ? CLI_OK : cli_fail(&command, &err);
     template_output_release(&out);
     template_close(t);

@@ -112,8 +112,18 @@ int cli_parse(const struct cli_command *c, int argc, char **argv, const char **a
     return n < c->min_args ? wrong_usage(c, "an argument is missing:", c->args) : -1;
 }
 
+void cli_message(const struct cli_command *c, const char *text)
+{
+    fprintf(stderr, "turbine %s: ", c->name);
+    for (const char *at = text; *at; at++) {
+        const unsigned char byte = (unsigned char)*at;
+        fputc(byte == '\n' ? ' ' : byte < ' ' || byte == 0x7f ? '?' : byte, stderr);
+    }
+    fputc('\n', stderr);
+}
+
 int cli_fail(const struct cli_command *c, const struct error *err)
 {
-    fprintf(stderr, "turbine %s: %s\n", c->name, err->text);
+    cli_message(c, err->text);
     return CLI_FAILED;
 }

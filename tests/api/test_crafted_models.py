@@ -112,8 +112,8 @@ def test_not_finite_before_the_last_step(tmp_path):
 # ---- names and sizes ----
 
 @pytest.mark.parametrize('change, says', [
-    ({'meta': {'general.architecture': 'gp\nt\x1b[31m'}}, ["architecture 'gp?t?[31m'", 'llama']),
-    ({'tensors': {'blk.0.e\nvil\x1b[2J': np.ones(4, 'f4')}}, ['blk.0.e?vil?[2J']),
+    ({'meta': {'general.architecture': 'gp\nt\x1b[31m'}}, ["architecture 'gp t?[31m'", 'llama']),
+    ({'tensors': {'blk.0.e\nvil\x1b[2J': np.ones(4, 'f4')}}, ['blk.0.e vil?[2J']),
     ({'tensors': {'blk.0.attn_q.bias.x': np.ones(4, 'f4')}}, ['blk.0.attn_q.bias.x']),
     ({'drop': ['blk.0.ffn_up.weight']}, ['blk.0.ffn_up.weight is missing']),
     ({'tensors': {'blk.0.ffn_up.weight': np.ones((32, 31), 'f4')}}, ['blk.0.ffn_up.weight', '[32][32]', '[32][31]']),

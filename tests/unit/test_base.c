@@ -116,18 +116,6 @@ static void test_pool_runs_every_item_once(void **state)
     }
 }
 
-/* A file's names reach the text of an error. */
-static void test_errors_are_one_line(void **state)
-{
-    (void)state;
-    struct error err;
-    assert_int_equal(
-        (fail)(&err, STATUS_BAD_FILE, "tensor %s: %d", "a\n\x1b[2J\x7f\xc3\xa9", 5),
-        STATUS_BAD_FILE);
-    assert_int_equal(err.status, STATUS_BAD_FILE);
-    assert_string_equal(err.text, "tensor a??[2J?\xc3\xa9: 5");
-}
-
 static void test_pool_refuses_bad_counts(void **state)
 {
     (void)state;
@@ -145,7 +133,6 @@ int main(void)
         cmocka_unit_test(test_checked_arithmetic),
         cmocka_unit_test(test_rng_matches_splitmix64),
         cmocka_unit_test(test_pool_runs_every_item_once),
-        cmocka_unit_test(test_errors_are_one_line),
         cmocka_unit_test(test_pool_refuses_bad_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
