@@ -139,6 +139,13 @@ void tq_prod_decode(const struct tq_codec *c, float *x, const uint8_t *page)
 
 /* ---- queries ---- */
 
+/* Larger queries than this have clamped scores; sums of 256 products stay finite.  NaN
+ * stays. */
+static float clamp_query(float x)
+{
+    return x > TQ_SCORE_MAX ? TQ_SCORE_MAX : x < -TQ_SCORE_MAX ? -TQ_SCORE_MAX : x;
+}
+
 /* Sum of LANES numbers: lanes i + (i + 8), 4, 2, 1. */
 static float sum_lanes(float *v)
 {
@@ -158,7 +165,7 @@ void tq_prod_query(const struct tq_codec *c, float *sx, const float *x, int n)
             float sum[LANES] = {0};
             for (int k = 0; k < d; k += LANES)
                 for (int l = 0; l < LANES; l++)
-                    sum[l] += row[k + l] * x[q * d + k + l];
+                    sum[l] += row[k + l] * clamp_query(x[q * d + k + l]);
             sx[q * d + i] = sum_lanes(sum);
         }
     }

@@ -494,6 +494,24 @@ static void test_row_random_pages(void **state)
         }
 }
 
+/* The projection of a huge query does not overflow. */
+static void test_prod_huge_query(void **state)
+{
+    (void)state;
+    static const uint8_t hi[1] = {64};
+    struct tq_codec k, v;
+    tq_codec_init(&k, TQ_PROD2, TQ_KEY, 256, TQ_ISA_BEST);
+    tq_codec_init(&v, TQ_MSE2, TQ_VALUE, 256, TQ_ISA_BEST);
+    make_page(vpage, &v);
+    random_bytes(kpage, tq_page_bytes(TQ_PROD2, 256));
+    memset(kpage, 0, 128); // scales of the mse part; residuals stay
+    for (int i = 0; i < 256; i++)
+        queries[i] = copysignf(3e38f, gaussian());
+    attend(&k, &v, 0, 1, 0, hi);
+    for (int i = 0; i < 256; i++)
+        assert_true(isfinite(got[i]));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -505,6 +523,7 @@ int main(void)
         cmocka_unit_test(test_row_attention),
         cmocka_unit_test(test_row_independent_of_n),
         cmocka_unit_test(test_row_random_pages),
+        cmocka_unit_test(test_prod_huge_query),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
