@@ -389,6 +389,7 @@ static void check_prod(enum tq_type t, int bits)
 static void test_prod_unbiased(void **state)
 {
     (void)state;
+    rng = 7; // its own draws: one sequence in 60 is past one of the six limits
     check_prod(TQ_PROD2, 2);
     check_prod(TQ_PROD3, 3);
     check_prod(TQ_PROD4, 4);
