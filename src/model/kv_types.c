@@ -26,6 +26,15 @@ static enum status unknown_type(const char *text, struct error *err)
     return fail(err, STATUS_BAD_ARG, "unknown KV type '%.24s'; known are%s", text, list);
 }
 
+/* The values that go with keys of a type: prod is for keys only. */
+static enum tq_type partner(enum tq_type k)
+{
+    return k == TQ_PROD4   ? TQ_MSE4
+           : k == TQ_PROD3 ? TQ_MSE3
+           : k == TQ_PROD2 ? TQ_MSE2
+                           : k;
+}
+
 /* A name without suffix, of fewer than 64 bytes. */
 static enum status parse_types(struct kv_types *out, const char *text, struct error *err)
 {
@@ -45,7 +54,7 @@ static enum status parse_types(struct kv_types *out, const char *text, struct er
     if (!tq_type_parse(&k, name))
         return unknown_type(name, err);
     if (!text[n])
-        v = k;
+        v = partner(k);
     else if (!tq_type_parse(&v, value))
         return unknown_type(value, err);
     *out = (struct kv_types){k, v, TAIL_TOKENS, false};

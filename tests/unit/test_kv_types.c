@@ -26,6 +26,7 @@ static void test_names_come_back(void **state)
         {"tiny", "turbo3/turbo2", TQ_TURBO3, TQ_TURBO2, false},
         {"tiny:plain", "turbo3/turbo2:plain", TQ_TURBO3, TQ_TURBO2, true},
         {"mix3.5/mix2.5:plain", "mix3.5/mix2.5:plain", TQ_MIX3_5, TQ_MIX2_5, true},
+        {"prod3", "prod3/mse3", TQ_PROD3, TQ_MSE3, false},
         {"f16", "f16", TQ_F16, TQ_F16, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
