@@ -24,8 +24,8 @@
     "avx2,fma,f16c,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi"
 
 /* Older versions of clang have the intrinsics only if the whole build has the feature. */
-#if defined(__aarch64__) && (!defined(__clang__) || __clang_major__ >= 16 || \
-                             defined(__ARM_FEATURE_DOTPROD))
+#if defined(__aarch64__) && \
+    (!defined(__clang__) || __clang_major__ >= 16 || defined(__ARM_FEATURE_DOTPROD))
 #define CPU_BUILD_DOTPROD
 #if defined(__clang__)
 #define CPU_TARGET_DOTPROD "dotprod"
