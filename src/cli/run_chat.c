@@ -288,6 +288,8 @@ int run_chat(struct run *r)
             leave = err.status == STATUS_IO; // nobody reads the answers
         }
     }
+    if (terminal && !leave)
+        putchar('\n'); // behind the prompt at which Ctrl-D was pressed
     buf_release(&message);
     tokens_release(&prompt);
     input_close(&in);
