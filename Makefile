@@ -9,6 +9,7 @@ OBJCOPY ?= objcopy
 SAN     ?=
 PREFIX  ?= /usr/local
 FUZZ_SECONDS ?= 2
+FUZZ_CC ?= clang
 PYTHON  ?= $(if $(wildcard build/venv/bin/python),build/venv/bin/python,python3)
 
 comma := ,
@@ -61,8 +62,12 @@ $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(LIB_OBJ)
 $(OUT)/tests/check/%: $(OUT)/tests/check/%.o $(LIB_OBJ)
 	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
-check: $(OUT)/turbine $(UNIT) $(CHECK) house symbols
+# Where clang is missing, and with other sanitizers than their own, fuzzers are left out.
+CHECK_FUZZ := $(if $(SAN),,$(if $(shell command -v $(FUZZ_CC)),$(FUZZ)))
+
+check: $(OUT)/turbine $(UNIT) $(CHECK) $(CHECK_FUZZ) house symbols
 	@TURBINE=$(OUT)/turbine PYTHON=$(PYTHON) tools/run_tests.sh $(UNIT) $(CHECK)
+	@$(if $(CHECK_FUZZ),tools/run_fuzz.sh $(FUZZ_SECONDS) $(CHECK_FUZZ),true)
 
 unit: $(UNIT) $(CHECK)
 	@tools/run_tests.sh $(UNIT) $(CHECK)
@@ -106,7 +111,6 @@ bench: $(CHECK)
 # libFuzzer; every source is compiled again with the sanitizers.
 FUZZ_SRC := $(filter-out src/cli/%,$(SRC))
 FUZZ_OBJ := $(FUZZ_SRC:%.c=build/fuzz/%.o)
-FUZZ_CC  ?= clang
 FUZZ_FLAGS := -std=c11 -D_POSIX_C_SOURCE=200809L -O1 -g -ffp-contract=off -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 
 build/fuzz/%.o: %.c
