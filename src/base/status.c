@@ -3,16 +3,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-const char *status_text(enum status s)
-{
-    static const char *const text[] = {
-#define X(id, text) text,
-        STATUS_MAP(X)
-#undef X
-    };
-    return text[s];
-}
-
 enum status fail(struct error *err, enum status s, const char *fmt, ...)
 {
     if (err) {

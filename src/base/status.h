@@ -30,8 +30,6 @@ struct error {
     char text[240];
 };
 
-const char *status_text(enum status s);
-
 /* Fill err (may be NULL) and return s.  Long texts are cut.  A text may hold names and
  * messages of a file as they are: whoever shows it to a person makes it harmless. */
 enum status fail(struct error *err, enum status s, const char *fmt, ...)
