@@ -12,6 +12,10 @@
 /* Queries of one pass over an expanded page; bounds the scratch. */
 enum { QUERIES = 32, TOKENS = TQ_PAGE_TOKENS };
 
+/* Up to this many queries use codes from registers, where there is a kernel for it: it
+ * takes four at a time. */
+enum { PACKED_QUERIES = 4 };
+
 static size_t round_up_64(size_t n)
 {
     return (n + 63) / 64 * 64;
@@ -106,6 +110,7 @@ struct attend_job {
     const void *coded; // the key page as it was given
     const uint8_t *hi;
     int lo, tile0, tile1;
+    bool packed; // few queries: levels are not worth a store
     struct attend_scratch a;
 };
 
@@ -117,6 +122,26 @@ static int type_bits(enum tq_type t)
 static const uint8_t *page_codes(const void *page)
 {
     return (const uint8_t *)page + TQ_SCALES_BYTES;
+}
+
+static void attend_code_scores(const struct attend_job *job, int i0, int n)
+{
+    const struct tq_kernels *kernels = job->k->kernels;
+    const struct tq_query *q = job->q;
+    const int d = q->d, bits = type_bits(job->ktype);
+    const struct tq_code_queries codes = {
+        .hi = q->hi + i0 * d,
+        .lo = bits == 8 ? q->lo + i0 * d : NULL,
+        .step = q->step + i0,
+        .sum_hi = q->sum_hi + i0,
+        .sum_lo = q->sum_lo + i0,
+    };
+    if (job->packed)
+        kernels->score_packed(job->a.s, page_codes(job->kpage), bits, job->kpage, &codes,
+                              d, n, job->tile0, job->tile1);
+    else
+        kernels->score_codes(job->a.s, job->a.k, job->kpage, &codes, d, n, job->tile0,
+                             job->tile1);
 }
 
 /* Scores of queries i0 .. i0 + n - 1. */
@@ -131,10 +156,7 @@ static void attend_scores(const struct attend_job *job, int i0, int n)
     else if (job->ktype == TQ_F16)
         kernels->score_f16(s, job->kpage, q->x + i0 * d, d, n, job->tile0, job->tile1);
     else
-        kernels->score_codes(s, job->a.k, job->kpage, q->hi + i0 * d,
-                             job->ktype == TQ_TURBO8 ? q->lo + i0 * d : NULL,
-                             q->step + i0, q->sum_hi + i0, q->sum_lo + i0, d, n,
-                             job->tile0, job->tile1);
+        attend_code_scores(job, i0, n);
     if (tq_type_prod(job->k->type))
         tq_prod_score(job->k, s, job->coded, q->sx + i0 * d, n, job->tile0, job->tile1);
 }
@@ -169,12 +191,16 @@ static void attend_run(const struct attend_job *job, int i0, int n)
         attend_exact_values(job, i0, n);
         return;
     }
-    const int d = job->v->d, limbs = job->vtype == TQ_TURBO8 ? 2 : 1;
-    const int8_t *levels =
-        job->vtype == TQ_TURBO8 ? (const int8_t *)page_codes(job->vpage) : a->v;
+    const int d = job->v->d, bits = type_bits(job->vtype), limbs = bits == 8 ? 2 : 1;
+    const uint8_t *codes = page_codes(job->vpage);
+    float *o = job->p->o + (size_t)i0 * (size_t)d;
     kernels->weigh(a->w, a->unit, a->s, job->vpage, limbs, n);
-    kernels->sum_codes(job->p->o + (size_t)i0 * (size_t)d, levels, a->w, a->unit, a->c,
-                       limbs, d, n, job->tile0, job->tile1);
+    if (job->packed && bits != 8)
+        kernels->sum_packed(o, codes, bits, a->w, a->unit, a->c, d, n, job->tile0,
+                            job->tile1);
+    else
+        kernels->sum_codes(o, bits == 8 ? (const int8_t *)codes : a->v, a->w, a->unit,
+                           a->c, limbs, d, n, job->tile0, job->tile1);
 }
 
 /* Pages of types that are coded by row become exact ones. */
@@ -220,16 +246,19 @@ void tq_attend(const struct tq_codec *k, const struct tq_codec *v, struct tq_par
                              .hi = hi,
                              .lo = lo,
                              .tile0 = lo / TQ_TILE_TOKENS,
-                             .tile1 = (top + TQ_TILE_TOKENS - 1) / TQ_TILE_TOKENS};
+                             .tile1 = (top + TQ_TILE_TOKENS - 1) / TQ_TILE_TOKENS,
+                             .packed = q->n <= PACKED_QUERIES &&
+                                       k->kernels->score_packed &&
+                                       v->kernels->sum_packed};
     attend_layout(&job.a, scratch, k->d > v->d ? k->d : v->d);
     if (tq_type_by_row(k->type))
         decode_keys(&job);
-    else if (tq_type_compressed(k->type))
+    else if (tq_type_compressed(k->type) && !job.packed)
         k->kernels->expand_k(job.a.k, page_codes(kpage), type_bits(k->type), k->d,
                              job.tile0, job.tile1);
     if (tq_type_by_row(v->type))
         decode_values(&job);
-    else if (tq_type_compressed(v->type) && v->type != TQ_TURBO8)
+    else if (tq_type_compressed(v->type) && v->type != TQ_TURBO8 && !job.packed)
         v->kernels->expand_v(job.a.v, page_codes(vpage), type_bits(v->type), v->d,
                              job.tile0, job.tile1);
     for (int i = 0; i < q->n;) {

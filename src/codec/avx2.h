@@ -41,15 +41,8 @@ TQ_INLINE __m256 tq_clamp_scores(__m256 s)
     return _mm256_max_ps(_mm256_set1_ps(-TQ_SCORE_MAX), s);
 }
 
-/* The queries of score_codes.  A score is (dot - bias) * unit * scale of the key, dot
- * over levels + 128. */
-struct tq_code_queries {
-    const int8_t *hi, *lo; // lo is NULL for one limb
-    const float *step;
-    const int32_t *sum_hi, *sum_lo;
-};
-
-/* Eight scores of query i from 128 * dot_hi + dot_lo, or dot_hi for one limb. */
+/* Eight scores of query i from dot products over levels + 128: of hi, or 128 times that
+ * of hi plus that of lo. */
 TQ_INLINE void tq_store_scores(float *s, __m256i dot, const struct tq_code_queries *q,
                                int i, const uint16_t *kscale)
 {

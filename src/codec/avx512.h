@@ -3,7 +3,10 @@
 #define CODEC_AVX512_H
 
 #include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
 
+#include "codec/kernels.h"
 #include "codec/simd.h"
 #include "cpu/target.h"
 
@@ -15,6 +18,53 @@ TQ_INLINE __m512i tq_dpbusd(__m512i acc, __m512i u, __m512i s)
 {
     __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(u), "v"(s));
     return acc;
+}
+
+TQ_INLINE __m512i tq_four_bytes(const void *p)
+{
+    int32_t v;
+    memcpy(&v, p, sizeof v);
+    return _mm512_set1_epi32(v);
+}
+
+/* 16 scales; bits that are no finite positive f16 read as zero. */
+TQ_INLINE __m512 tq_load_scales(const uint16_t *scale)
+{
+    const __m256i h = _mm256_loadu_si256((const void *)scale);
+    const __mmask16 ok = _mm256_cmplt_epu16_mask(h, _mm256_set1_epi16(0x7c00));
+    return _mm512_cvtph_ps(_mm256_maskz_mov_epi16(ok, h));
+}
+
+TQ_INLINE __m512 tq_clamp_scores(__m512 s)
+{
+    /* The second operand is returned if one is NaN. */
+    s = _mm512_min_ps(_mm512_set1_ps(TQ_SCORE_MAX), s);
+    return _mm512_max_ps(_mm512_set1_ps(-TQ_SCORE_MAX), s);
+}
+
+/* 16 scores of query i from dot products over levels + 128: of hi, or 128 times that of
+ * hi plus that of lo. */
+TQ_INLINE void tq_store_scores(float *s, __m512i dot, const struct tq_code_queries *q,
+                               int i, const uint16_t *kscale)
+{
+    int32_t bias = 128 * q->sum_hi[i];
+    float unit = q->step[i];
+    if (q->lo) {
+        bias = 128 * (bias + q->sum_lo[i]);
+        unit *= 0x1p-7f;
+    }
+    const __m512 v =
+        _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(dot, _mm512_set1_epi32(bias))),
+                      _mm512_set1_ps(unit));
+    _mm512_storeu_ps(s, tq_clamp_scores(_mm512_mul_ps(v, tq_load_scales(kscale))));
+}
+
+/* o <- o * c + g * total, 16 dimensions. */
+TQ_INLINE void tq_add_total(float *o, __m512i total, float g, float c)
+{
+    const __m512 before = _mm512_mul_ps(_mm512_loadu_ps(o), _mm512_set1_ps(c));
+    _mm512_storeu_ps(o, _mm512_add_ps(before, _mm512_mul_ps(_mm512_set1_ps(g),
+                                                            _mm512_cvtepi32_ps(total))));
 }
 
 CPU_TARGET_END

@@ -12,12 +12,14 @@ static const struct tq_kernels table_c = {
 
 #if defined(__x86_64__)
 static const struct tq_kernels table_avx2 = {
+#define PACKED(name, ret, args) .name = NULL,
 #define K(name, ret, args) .name = tq_##name##_avx2,
 #include "codec/kernels.def"
 #undef K
 };
 
 static const struct tq_kernels table_avxvnni = {
+#define PACKED(name, ret, args) .name = NULL,
 #define K(name, ret, args) .name = tq_##name##_avx2,
 #define DOT(name, ret, args) .name = tq_##name##_avxvnni,
 #include "codec/kernels.def"
@@ -34,6 +36,7 @@ _Static_assert((int)TQ_ISA_AVX512 == (int)CPU_ISA_AVX512, "callers convert these
 
 #elif defined(__aarch64__)
 static const struct tq_kernels table_neon = {
+#define PACKED(name, ret, args) .name = NULL,
 #define K(name, ret, args) .name = tq_##name##_neon,
 #include "codec/kernels.def"
 #undef K
@@ -41,6 +44,7 @@ static const struct tq_kernels table_neon = {
 
 #if defined(CPU_BUILD_DOTPROD)
 static const struct tq_kernels table_dotprod = {
+#define PACKED(name, ret, args) .name = NULL,
 #define K(name, ret, args) .name = tq_##name##_neon,
 #define DOT(name, ret, args) .name = tq_##name##_dotprod,
 #include "codec/kernels.def"

@@ -21,6 +21,13 @@ enum { TQ_LANES = 32, TQ_WARMUP = 64 };
  * that matters, and 65535 / it is finite. */
 #define TQ_WEIGHT_MIN 0x1p-100f
 
+/* Queries as integers: x = step * (hi + lo / 128), rows of d bytes. */
+struct tq_code_queries {
+    const int8_t *hi, *lo; // lo is NULL for one limb
+    const float *step;
+    const int32_t *sum_hi, *sum_lo;
+};
+
 /* rotate, unrotate  x [n][d] in place, compressed d.
  *
  * to_f16     out[i] <- x[i] as f16, finite values saturate.
@@ -51,8 +58,10 @@ enum { TQ_LANES = 32, TQ_WARMUP = 64 };
  * load_query x[d] <- in * scale, its limbs and their sums; any d.  A row with NaN or
  *            infinity gives NaN for x and step.
  *
- * score_codes  s [n][64], tiles tile0..tile1-1, <- clamped scores of queries hi [n][d]
- *              and, unless lo is NULL, lo [n][d], against k of expand_k.
+ * score_codes  s [n][64], tiles tile0..tile1-1, <- clamped scores of n queries against
+ *              k of expand_k.
+ * score_packed expand_k and score_codes in one, for few queries; q has the low limb if
+ *              and only if bits is 8.
  * score_f16, score_f32  the same against a page [4][d][16] and q [n][d]; any d.
  *
  * softmax    s [n][64] scores -> weights, zero outside [lo, hi[i]); updates m and l,
@@ -62,8 +71,9 @@ enum { TQ_LANES = 32, TQ_WARMUP = 64 };
  *            limb first; g[n] <- the value of one unit of the last limb.
  *
  * sum_codes  o [n][d] <- o * c + g * sum of w * v over the tiles; v of expand_v.
- * sum_f16, sum_f32  o [n][d] <- o * c + sum of p [n][64] * v [64][d] over lo <= j < hi
- *              in that order; any d. */
+ * sum_packed expand_v and sum_codes of one limb in one, for few queries; bits is 2, 3
+ * or 4. sum_f16, sum_f32  o [n][d] <- o * c + sum of p [n][64] * v [64][d] over lo <= j <
+ * hi in that order; any d. */
 struct tq_kernels {
 #define K(name, ret, args) ret(*name) args;
 #include "codec/kernels.def"
@@ -79,6 +89,9 @@ struct tq_kernels {
     K(name, ret, args)            \
     ret tq_##name##_avxvnni args; \
     ret tq_##name##_dotprod args;
+#define PACKED(name, ret, args) \
+    ret tq_##name##_c args;     \
+    ret tq_##name##_avx512 args;
 #include "codec/kernels.def"
 #undef K
 

@@ -163,30 +163,31 @@ TQ_INLINE void query_words(int16_t *out, const struct tq_code_queries *q, int i0
         }
 }
 
-/* nq queries from i0 on against nt tiles [d/4][16][4]; nq * nt is at most BLOCK. */
+/* nq <= BLOCK queries from i0 on against a tile [d/4][16][4].  For one or two queries,
+ * more tiles at once would need more accumulators than stay in registers. */
 TQ_INLINE void score_block(float *s, const uint8_t *k, const uint16_t *kscale,
                            const struct tq_code_queries *q, const int16_t *words, int i0,
-                           int d, int nq, int nt)
+                           int d, int nq)
 {
-    __m256i acc[2 * BLOCK];
+    enum { HALVES = 2 };
+    __m256i acc[HALVES * BLOCK];
     TQ_UNROLL
-    for (int i = 0; i < 2 * nq * nt; i++)
+    for (int i = 0; i < nq * HALVES; i++)
         acc[i] = _mm256_setzero_si256();
     for (int r = 0; r < d / 4; r++) {
-        struct split x[2 * BLOCK];
+        struct split x[HALVES];
         TQ_UNROLL
-        for (int h = 0; h < 2 * nt; h++) {
-            const __m256i row = _mm256_loadu_si256(
-                (const void *)(k + h / 2 * 16 * d + 64 * r + 32 * (h % 2)));
+        for (int h = 0; h < HALVES; h++) {
+            const __m256i row = _mm256_loadu_si256((const void *)(k + 64 * r + 32 * h));
             x[h] = (struct split){low_bytes(row), _mm256_srli_epi16(row, 8)};
         }
-        add_dots(acc, x, words + 4 * r, TQ_DIM_MAX, nq, 2 * nt);
+        add_dots(acc, x, words + 4 * r, TQ_DIM_MAX, nq, HALVES);
     }
     TQ_UNROLL
     for (int i = 0; i < nq; i++) {
         TQ_UNROLL
-        for (int h = 0; h < 2 * nt; h++)
-            tq_store_scores(s + (i0 + i) * TOKENS + 8 * h, acc[2 * nt * i + h], q, i0 + i,
+        for (int h = 0; h < HALVES; h++)
+            tq_store_scores(s + (i0 + i) * TOKENS + 8 * h, acc[HALVES * i + h], q, i0 + i,
                             kscale + 8 * h);
     }
 }
@@ -197,27 +198,21 @@ TQ_INLINE void score_queries(float *s, const uint8_t *k, const uint16_t *kscale,
 {
     _Alignas(32) int16_t words[BLOCK * TQ_DIM_MAX];
     query_words(words, q, i0, d, nq);
-    int t = tile0;
-    for (; t + BLOCK / nq <= tile1; t += BLOCK / nq)
-        score_block(s + 16 * t, k + 16 * d * t, kscale + 16 * t, q, words, i0, d, nq,
-                    BLOCK / nq);
-    for (; t < tile1; t++)
-        score_block(s + 16 * t, k + 16 * d * t, kscale + 16 * t, q, words, i0, d, nq, 1);
+    for (int t = tile0; t < tile1; t++)
+        score_block(s + 16 * t, k + 16 * d * t, kscale + 16 * t, q, words, i0, d, nq);
 }
 
 void tq_score_codes_avx2(float *s, const uint8_t *k, const uint16_t *kscale,
-                         const int8_t *hi, const int8_t *lo, const float *step,
-                         const int32_t *sum_hi, const int32_t *sum_lo, int d, int n,
-                         int tile0, int tile1)
+                         const struct tq_code_queries *q, int d, int n, int tile0,
+                         int tile1)
 {
-    const struct tq_code_queries q = {hi, lo, step, sum_hi, sum_lo};
     int i = 0;
     for (; i + 4 <= n; i += 4)
-        score_queries(s, k, kscale, &q, i, d, 4, tile0, tile1);
+        score_queries(s, k, kscale, q, i, d, 4, tile0, tile1);
     for (; i + 2 <= n; i += 2)
-        score_queries(s, k, kscale, &q, i, d, 2, tile0, tile1);
+        score_queries(s, k, kscale, q, i, d, 2, tile0, tile1);
     if (i < n)
-        score_queries(s, k, kscale, &q, i, d, 1, tile0, tile1);
+        score_queries(s, k, kscale, q, i, d, 1, tile0, tile1);
 }
 
 /* Elements of an exact page from index i on; n of them if n < 8. */
@@ -463,11 +458,7 @@ TQ_INLINE void sum_queries(float *o, const int8_t *v, const uint8_t *w, const fl
 {
     _Alignas(32) int16_t words[BLOCK * TOKENS];
     weight_words(words, w, limbs, nq);
-    int r = 0;
-    if (nq <= 2)
-        for (; r + 4 <= d / 8; r += 4)
-            sum_block(o + 8 * r, v + 32 * r, words, g, c, d, g0, g1, nq, 4, limbs);
-    for (; r < d / 8; r += 2)
+    for (int r = 0; r < d / 8; r += 2)
         sum_block(o + 8 * r, v + 32 * r, words, g, c, d, g0, g1, nq, 2, limbs);
 }
 

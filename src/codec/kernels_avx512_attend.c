@@ -22,21 +22,6 @@ TQ_INLINE __mmask16 lanes(int n)
     return (__mmask16)(n >= 16 ? 0xffffu : (1u << n) - 1);
 }
 
-TQ_INLINE __m512i four_bytes(const void *p)
-{
-    int32_t v;
-    memcpy(&v, p, sizeof v);
-    return _mm512_set1_epi32(v);
-}
-
-/* 16 scales; bits that are no finite positive f16 read as zero. */
-TQ_INLINE __m512 load_scales(const uint16_t *scale)
-{
-    const __m256i h = _mm256_loadu_si256((const void *)scale);
-    const __mmask16 ok = _mm256_cmplt_epu16_mask(h, _mm256_set1_epi16(0x7c00));
-    return _mm512_cvtph_ps(_mm256_maskz_mov_epi16(ok, h));
-}
-
 TQ_INLINE float sum_lanes(__m512 v)
 {
     const __m256 a =
@@ -95,13 +80,6 @@ void tq_load_query_avx512(float *x, int8_t *hi, int8_t *lo, float *step, int32_t
 
 /* ---- scores ---- */
 
-TQ_INLINE __m512 clamp_scores(__m512 s)
-{
-    /* The second operand is returned if one is NaN. */
-    s = _mm512_min_ps(_mm512_set1_ps(TQ_SCORE_MAX), s);
-    return _mm512_max_ps(_mm512_set1_ps(-TQ_SCORE_MAX), s);
-}
-
 /* Dot products of nq queries with nt tiles [d/4][16][4] of levels + 128. */
 TQ_INLINE void dot_block(__m512i *dot, const uint8_t *k, const int8_t *q, int d, int nq,
                          int nt)
@@ -117,7 +95,7 @@ TQ_INLINE void dot_block(__m512i *dot, const uint8_t *k, const int8_t *q, int d,
             row[t] = _mm512_loadu_si512(k + t * 16 * d + 64 * r);
         TQ_UNROLL
         for (int i = 0; i < nq; i++) {
-            const __m512i v = four_bytes(q + i * d + 4 * r);
+            const __m512i v = tq_four_bytes(q + i * d + 4 * r);
             TQ_UNROLL
             for (int t = 0; t < nt; t++)
                 acc[i * nt + t] = tq_dpbusd(acc[i * nt + t], row[t], v);
@@ -128,36 +106,9 @@ TQ_INLINE void dot_block(__m512i *dot, const uint8_t *k, const int8_t *q, int d,
         dot[i] = acc[i];
 }
 
-struct code_queries {
-    const int8_t *hi, *lo; // lo is NULL for one limb
-    const float *step;
-    const int32_t *sum_hi, *sum_lo;
-};
-
-/* Dots have the bias 128 * sum of the query still in them. */
-TQ_INLINE void scale_scores(float *s, const __m512i *hi, const __m512i *lo,
-                            const struct code_queries *q, int i, const uint16_t *kscale,
-                            int nt)
-{
-    TQ_UNROLL
-    for (int t = 0; t < nt; t++) {
-        __m512i dot = _mm512_sub_epi32(hi[t], _mm512_set1_epi32(128 * q->sum_hi[i]));
-        float unit = q->step[i];
-        if (lo) {
-            dot = _mm512_add_epi32(
-                _mm512_slli_epi32(dot, 7),
-                _mm512_sub_epi32(lo[t], _mm512_set1_epi32(128 * q->sum_lo[i])));
-            unit *= 0x1p-7f;
-        }
-        const __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(dot), _mm512_set1_ps(unit));
-        _mm512_storeu_ps(s + i * TOKENS + 16 * t,
-                         clamp_scores(_mm512_mul_ps(v, load_scales(kscale + 16 * t))));
-    }
-}
-
 /* Queries i0 .. i0 + nq - 1 against nt tiles. */
 TQ_INLINE void score_block(float *s, const uint8_t *k, const uint16_t *kscale,
-                           const struct code_queries *q, int i0, int d, int nq, int nt,
+                           const struct tq_code_queries *q, int i0, int d, int nq, int nt,
                            bool two_limbs)
 {
     __m512i hi[16], lo[16];
@@ -165,13 +116,17 @@ TQ_INLINE void score_block(float *s, const uint8_t *k, const uint16_t *kscale,
     if (two_limbs)
         dot_block(lo, k, q->lo + i0 * d, d, nq, nt);
     TQ_UNROLL
-    for (int i = 0; i < nq; i++)
-        scale_scores(s, hi + i * nt, two_limbs ? lo + i * nt : NULL, q, i0 + i, kscale,
-                     nt);
+    for (int i = 0; i < nq * nt; i++) {
+        __m512i dot = hi[i];
+        if (two_limbs)
+            dot = _mm512_add_epi32(_mm512_slli_epi32(dot, 7), lo[i]);
+        tq_store_scores(s + (i0 + i / nt) * TOKENS + 16 * (i % nt), dot, q, i0 + i / nt,
+                        kscale + 16 * (i % nt));
+    }
 }
 
 TQ_INLINE void score_queries(float *s, const uint8_t *k, const uint16_t *kscale,
-                             const struct code_queries *q, int d, int n, int nt,
+                             const struct tq_code_queries *q, int d, int n, int nt,
                              bool two_limbs)
 {
     int i = 0;
@@ -184,7 +139,7 @@ TQ_INLINE void score_queries(float *s, const uint8_t *k, const uint16_t *kscale,
 }
 
 static void score_tiles(float *s, const uint8_t *k, const uint16_t *kscale,
-                        const struct code_queries *q, int d, int n, int nt)
+                        const struct tq_code_queries *q, int d, int n, int nt)
 {
     if (nt == TILES) {
         if (q->lo)
@@ -201,12 +156,10 @@ static void score_tiles(float *s, const uint8_t *k, const uint16_t *kscale,
 }
 
 void tq_score_codes_avx512(float *s, const uint8_t *k, const uint16_t *kscale,
-                           const int8_t *hi, const int8_t *lo, const float *step,
-                           const int32_t *sum_hi, const int32_t *sum_lo, int d, int n,
-                           int tile0, int tile1)
+                           const struct tq_code_queries *q, int d, int n, int tile0,
+                           int tile1)
 {
-    const struct code_queries q = {hi, lo, step, sum_hi, sum_lo};
-    score_tiles(s + 16 * tile0, k + 16 * d * tile0, kscale + 16 * tile0, &q, d, n,
+    score_tiles(s + 16 * tile0, k + 16 * d * tile0, kscale + 16 * tile0, q, d, n,
                 tile1 - tile0);
 }
 
@@ -244,7 +197,7 @@ TQ_INLINE void exact_score_block(float *s, const void *k, const float *q, int d,
         TQ_UNROLL
         for (int t = 0; t < nt; t++)
             _mm512_storeu_ps(s + i * TOKENS + 16 * (tile0 + t),
-                             clamp_scores(acc[i * nt + t]));
+                             tq_clamp_scores(acc[i * nt + t]));
     }
 }
 
@@ -338,7 +291,7 @@ void tq_weigh_avx512(uint8_t *w, float *g, const float *p, const uint16_t *vscal
     __m512 scale[TILES];
     TQ_UNROLL
     for (int t = 0; t < TILES; t++)
-        scale[t] = load_scales(vscale + 16 * t);
+        scale[t] = tq_load_scales(vscale + 16 * t);
     for (int i = 0; i < n; i++, p += TOKENS, w += limbs * TOKENS) {
         __m512 v[TILES], highest = _mm512_setzero_ps();
         TQ_UNROLL
@@ -380,7 +333,7 @@ TQ_INLINE void sum_block(float *o, const int8_t *v, const uint8_t *w, const floa
             row[r] = _mm512_loadu_si512(v + 4 * (ptrdiff_t)d * group + 64 * r);
         TQ_UNROLL
         for (int i = 0; i < nq * limbs; i++) {
-            const __m512i weights = four_bytes(w + i * TOKENS + 4 * group);
+            const __m512i weights = tq_four_bytes(w + i * TOKENS + 4 * group);
             TQ_UNROLL
             for (int r = 0; r < nr; r++)
                 acc[i * nr + r] = tq_dpbusd(acc[i * nr + r], weights, row[r]);
@@ -394,12 +347,7 @@ TQ_INLINE void sum_block(float *o, const int8_t *v, const uint8_t *w, const floa
             if (limbs == 2)
                 total = _mm512_add_epi32(_mm512_slli_epi32(total, 8),
                                          acc[(i * limbs + 1) * nr + r]);
-            float *to = o + i * d + 16 * r;
-            const __m512 before =
-                _mm512_mul_ps(_mm512_loadu_ps(to), _mm512_set1_ps(c[i]));
-            _mm512_storeu_ps(
-                to, _mm512_add_ps(before, _mm512_mul_ps(_mm512_set1_ps(g[i]),
-                                                        _mm512_cvtepi32_ps(total))));
+            tq_add_total(o + i * d + 16 * r, total, g[i], c[i]);
         }
     }
 }

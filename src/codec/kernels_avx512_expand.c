@@ -1,322 +1,290 @@
-/* kernels_avx512_expand.c - codes to int8 levels for AVX-512.
+/* kernels_avx512_expand.c - packed codes for AVX-512: expanded to int8 levels in memory
+ * for many queries, or used from registers, without a store, for few.
  *
- * Neighbours in trellis time are neighbouring rows; the row after the last is the first
- * one moved by one field (keys: a rotate of the words; values: of the lanes).  z1 of all
- * codes of a row is one exclusive or of three rows.  The 4 or 5 bits that select a level
- * are put side by side in each byte and looked up with vpermb, which reads 6 bits: the
- * tables repeat, so bits above the index do no harm. */
+ * Each kernel walks over the rows of a tile or block and hands the levels to a sink,
+ * which stores them or multiplies them; which one is a constant where it is inlined. */
 #include "codec/kernels.h"
 
 #if defined(__x86_64__)
 
+#include <stdbool.h>
 #include <string.h>
 
-#include "codec/avx512.h"
-#include "codec/layout.h"
-#include "codec/tables.h"
+#include "codec/levels_avx512.h"
 
 CPU_TARGET_BEGIN(CPU_TARGET_AVX512)
 
-TQ_INLINE __m512i byte_mask(int m)
-{
-    return _mm512_set1_epi8((char)m);
-}
-
-TQ_INLINE __m512i choose(__m512i mask, __m512i a, __m512i b)
-{
-    return _mm512_ternarylogic_epi64(mask, a, b, TQ_SELECT);
-}
-
-TQ_INLINE __m512i xor3(__m512i a, __m512i b, __m512i c)
-{
-    return _mm512_ternarylogic_epi64(a, b, c, TQ_XOR3);
-}
-
-/* Table of levels + bias over the index that the kernels below form: for 4 bits
- * v, w (3), z1 from bit 0 up; for 3 bits v, z1, w (2); for 2 bits v, w, z1. */
-static __m512i level_table(int bits, int bias)
-{
-    static const _Alignas(64) uint8_t lane[64] = {
-        0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
-        16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
-        32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47,
-        48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
-    const __m512i i = _mm512_load_si512(lane);
-    const __m512i z0 = _mm512_and_si512(i, byte_mask(1));
-    __m512i index; // 4 w + 2 z1 + z0
-    if (bits == 4)
-        index = _mm512_or_si512(
-            _mm512_slli_epi16(_mm512_and_si512(i, byte_mask(0x0E)), 1),
-            _mm512_or_si512(_mm512_srli_epi16(_mm512_and_si512(i, byte_mask(0x10)), 3),
-                            z0));
-    else if (bits == 3)
-        index = _mm512_and_si512(i, byte_mask(0x0F));
-    else
-        index = _mm512_or_si512(
-            _mm512_slli_epi16(_mm512_and_si512(i, byte_mask(2)), 1),
-            _mm512_or_si512(_mm512_srli_epi16(_mm512_and_si512(i, byte_mask(4)), 1), z0));
-    const __m512i levels =
-        _mm512_castsi256_si512(_mm256_loadu_si256((const void *)tq_level[bits - 2]));
-    return _mm512_add_epi8(_mm512_permutexvar_epi8(index, levels), byte_mask(bias));
-}
-
-/* Two outputs from a row x of 4-bit fields and its z1 in bit 0 of each field. */
-TQ_INLINE void levels4(__m512i out[2], __m512i x, __m512i z1, __m512i table)
-{
-    const __m512i low = byte_mask(0x0F);
-    out[0] = _mm512_permutexvar_epi8(choose(low, x, _mm512_slli_epi16(z1, 4)), table);
-    out[1] = _mm512_permutexvar_epi8(choose(low, _mm512_srli_epi16(x, 4), z1), table);
-}
-
-/* Four outputs from a row x of 2-bit fields and its z1 in bit 0 of each field. */
-TQ_INLINE void levels2(__m512i out[4], __m512i x, __m512i z1, __m512i table)
-{
-    const __m512i low = byte_mask(0x33);
-    const __m512i even = choose(low, x, _mm512_slli_epi16(z1, 2));
-    const __m512i odd = choose(low, _mm512_srli_epi16(x, 2), z1);
-    out[0] = _mm512_permutexvar_epi8(even, table);
-    out[1] = _mm512_permutexvar_epi8(odd, table);
-    out[2] = _mm512_permutexvar_epi8(_mm512_srli_epi16(even, 4), table);
-    out[3] = _mm512_permutexvar_epi8(_mm512_srli_epi16(odd, 4), table);
-}
+enum { TOKENS = TQ_PAGE_TOKENS, ROWS = 8, SUMS = 16 };
 
 /* ---- keys ---- */
 
-TQ_INLINE void store4(uint8_t *out, int step, const __m512i v[4])
+/* What happens to vectors of 16 keys x 4 dimensions. */
+struct key_sink {
+    uint8_t *out;            // of a tile, if n is 0
+    int n;                   // rows of queries, a constant
+    const int8_t *row[ROWS]; // of d bytes
+    __m512i acc[ROWS][2];    // of even and odd vectors: shorter chains
+};
+
+/* `count` vectors from dimension 4 * at on. */
+TQ_INLINE void put_keys(struct key_sink *sink, const __m512i *v, int count, int at, int n)
 {
     TQ_UNROLL
-    for (int f = 0; f < 4; f++)
-        _mm512_storeu_si512(out + f * step, v[f]);
-}
-
-/* The same words one row of fields earlier or later, b = 2 or 4. */
-TQ_INLINE __m512i fields_up(__m512i x, int b)
-{
-    return b == 4 ? _mm512_rol_epi32(x, 4) : _mm512_rol_epi32(x, 2);
-}
-
-TQ_INLINE __m512i fields_down(__m512i x, int b)
-{
-    return b == 4 ? _mm512_ror_epi32(x, 4) : _mm512_ror_epi32(x, 2);
+    for (int f = 0; f < count; f++) {
+        if (n == 0)
+            _mm512_storeu_si512(sink->out + 64 * (at + f), v[f]);
+        TQ_UNROLL
+        for (int i = 0; i < n; i++)
+            sink->acc[i][f % 2] = tq_dpbusd(sink->acc[i][f % 2], v[f],
+                                            tq_four_bytes(sink->row[i] + 4 * (at + f)));
+    }
 }
 
 /* A tile whose only array has fields of b = 2 or 4 bits. */
-TQ_INLINE void expand_key_tile(uint8_t *out, const uint8_t *tile, int b, int d,
-                               __m512i table)
+TQ_INLINE void walk_keys(struct key_sink *sink, const uint8_t *tile, int b, int d,
+                         __m512i table, int n)
 {
     const int rows = d * b / 32;
-    const __m512i first = _mm512_loadu_si512(tile),
-                  second = _mm512_loadu_si512(tile + 64);
-    const __m512i last = _mm512_loadu_si512(tile + 64 * (rows - 1));
-    __m512i before = fields_up(last, b), x = first, next = second;
-    for (int n = 0; n < rows; n++) {
-        __m512i after;
-        if (n + 2 < rows)
-            after = _mm512_loadu_si512(tile + 64 * (n + 2));
-        else
-            after = fields_down(n + 2 == rows ? first : second, b);
-        const __m512i z1 = xor3(after, next, before);
-        __m512i v[4];
+    struct tq_key_walk walk;
+    tq_key_walk_start(&walk, tile, rows, b);
+    for (int r = 0; r < rows; r++) {
+        __m512i x, v[4];
+        const __m512i z1 = tq_key_walk_row(&walk, r, &x);
         if (b == 4) {
-            levels4(v, x, z1, table);
-            _mm512_storeu_si512(out + 128 * n, v[0]);
-            _mm512_storeu_si512(out + 128 * n + 64, v[1]);
+            tq_levels4(v, x, z1, table);
+            put_keys(sink, v, 2, 2 * r, n);
         } else {
-            levels2(v, x, z1, table);
-            store4(out + 256 * n, 64, v);
+            tq_levels2(v, x, z1, table);
+            put_keys(sink, v, 4, 4 * r, n);
         }
-        before = x;
-        x = next;
-        next = after;
     }
 }
 
-/* Four outputs of turbo3 from a row w of 2-bit fields and, for the same fields, pairs
- * v | z1 << 1. */
-TQ_INLINE void levels3(__m512i out[4], __m512i w, __m512i pairs, __m512i table)
-{
-    const __m512i low = byte_mask(0x33);
-    const __m512i even = choose(low, pairs, _mm512_slli_epi16(w, 2));
-    const __m512i odd = choose(low, _mm512_srli_epi16(pairs, 2), w);
-    out[0] = _mm512_permutexvar_epi8(even, table);
-    out[1] = _mm512_permutexvar_epi8(odd, table);
-    out[2] = _mm512_permutexvar_epi8(_mm512_srli_epi16(even, 4), table);
-    out[3] = _mm512_permutexvar_epi8(_mm512_srli_epi16(odd, 4), table);
-}
-
-/* turbo3 with v in dwords: bit 2g + e of v row n goes with field g of w row n + e * rows.
+/* turbo3 with v in dwords: bit 2g + e of v row r goes with field g of w row r + e * rows.
  */
-TQ_INLINE void expand_key_tile3(uint8_t *out, const uint8_t *tile, int d, __m512i table)
+TQ_INLINE void walk_keys3(struct key_sink *sink, const uint8_t *tile, int d,
+                          __m512i table, int n)
 {
     const int rows = d / 32;
-    const uint8_t *vrow = tile + 4 * d;
-    const __m512i first = _mm512_loadu_si512(vrow),
-                  second = _mm512_loadu_si512(vrow + 64);
-    const __m512i last = _mm512_loadu_si512(vrow + 64 * (rows - 1));
-    const __m512i even_bits = byte_mask(0x55);
-    __m512i before = _mm512_rol_epi32(last, 1), x = first, next = second;
-    for (int n = 0; n < rows; n++) {
-        __m512i after, v[4];
-        if (n + 2 < rows)
-            after = _mm512_loadu_si512(vrow + 64 * (n + 2));
-        else
-            after = _mm512_ror_epi32(n + 2 == rows ? first : second, 1);
-        const __m512i z1 = xor3(after, next, before);
-        const __m512i even = choose(even_bits, x, _mm512_slli_epi16(z1, 1));
-        const __m512i odd = choose(even_bits, _mm512_srli_epi16(x, 1), z1);
-        levels3(v, _mm512_loadu_si512(tile + 64 * n), even, table);
-        store4(out + 256 * n, 64, v);
-        levels3(v, _mm512_loadu_si512(tile + 64 * (n + rows)), odd, table);
-        store4(out + 256 * (n + rows), 64, v);
-        before = x;
-        x = next;
-        next = after;
+    const __m512i even_bits = tq_byte_mask(0x55);
+    struct tq_key_walk walk;
+    tq_key_walk_start(&walk, tile + 4 * d, rows, 1);
+    for (int r = 0; r < rows; r++) {
+        __m512i x, v[4];
+        const __m512i z1 = tq_key_walk_row(&walk, r, &x);
+        tq_levels3(v, _mm512_loadu_si512(tile + 64 * r),
+                   tq_choose(even_bits, x, _mm512_slli_epi16(z1, 1)), table);
+        put_keys(sink, v, 4, 4 * r, n);
+        tq_levels3(v, _mm512_loadu_si512(tile + 64 * (r + rows)),
+                   tq_choose(even_bits, _mm512_srli_epi16(x, 1), z1), table);
+        put_keys(sink, v, 4, 4 * (r + rows), n);
     }
 }
 
-TQ_INLINE __m256i rotate_words_right(__m256i x)
+/* turbo3 with v in 16-bit words, d = 80 and 112. */
+TQ_INLINE void walk_keys3_words(struct key_sink *sink, const uint8_t *tile, int d,
+                                __m512i table, int n)
 {
-    return _mm256_or_si256(_mm256_srli_epi16(x, 1), _mm256_slli_epi16(x, 15));
-}
-
-/* Byte c of each dword <- bits from 4c + f - at up of that dword. */
-TQ_INLINE __m512i spread(__m512i x, int f, int at)
-{
-    const __m512i offset = _mm512_set1_epi64(0x2C2824200C080400);
-    const __m512i shift = _mm512_add_epi8(offset, _mm512_set1_epi8((char)(f - at)));
-    return _mm512_multishift_epi64_epi8(shift, x);
-}
-
-/* turbo3 with v in 16-bit words, d = 80 and 112: bit g goes with field g of the same row.
- */
-static void expand_key_tile3_words(uint8_t *out, const uint8_t *tile, int d,
-                                   __m512i table)
-{
-    const int rows = d / 16;
-    __m256i v[TQ_DIM_MAX / 16 + 3]; // one row before the first, two after the last
-    for (int n = 0; n < rows; n++)
-        v[n + 1] = _mm256_loadu_si256((const void *)(tile + 4 * d + 32 * n));
-    v[0] = _mm256_or_si256(_mm256_slli_epi16(v[rows], 1), _mm256_srli_epi16(v[rows], 15));
-    v[rows + 1] = rotate_words_right(v[1]);
-    v[rows + 2] = rotate_words_right(v[2]);
-    for (int n = 0; n < rows; n++) {
-        const __m256i z = _mm256_xor_si256(_mm256_xor_si256(v[n + 3], v[n + 2]), v[n]);
-        const __m512i z0 = _mm512_cvtepu16_epi32(v[n + 1]), z1 = _mm512_cvtepu16_epi32(z);
-        const __m512i w = _mm512_loadu_si512(tile + 64 * n);
-        const __m512i fields[4] = {_mm512_slli_epi16(w, 2), w, _mm512_srli_epi16(w, 2),
-                                   _mm512_srli_epi16(w, 4)};
-        for (int f = 0; f < 4; f++) {
-            const __m512i pair =
-                choose(byte_mask(0x01), spread(z0, f, 0), spread(z1, f, 1));
-            const __m512i index = choose(byte_mask(0x03), pair, fields[f]);
-            _mm512_storeu_si512(out + 256 * n + 64 * f,
-                                _mm512_permutexvar_epi8(index, table));
-        }
+    struct tq_key_words words;
+    tq_key_words_load(&words, tile + 4 * d, d / 16);
+    for (int r = 0; r < d / 16; r++) {
+        __m512i v[4];
+        tq_key_words_row(v, &words, _mm512_loadu_si512(tile + 64 * r), r, table);
+        put_keys(sink, v, 4, 4 * r, n);
     }
 }
 
-static void expand_bytes(uint8_t *out, const uint8_t *code, int bytes)
+TQ_INLINE void walk_bytes(struct key_sink *sink, const uint8_t *tile, int d, int n)
 {
-    for (int i = 0; i < bytes; i += 64)
-        _mm512_storeu_si512(
-            out + i, _mm512_xor_si512(_mm512_loadu_si512(code + i), byte_mask(0x80)));
+    for (int r = 0; r < d / 4; r += 2) {
+        __m512i v[2];
+        TQ_UNROLL
+        for (int f = 0; f < 2; f++)
+            v[f] = _mm512_xor_si512(_mm512_loadu_si512(tile + 64 * (r + f)),
+                                    tq_byte_mask(0x80));
+        put_keys(sink, v, 2, r, n);
+    }
+}
+
+/* All levels + 128 of a tile. */
+TQ_INLINE void walk_tile(struct key_sink *sink, const uint8_t *tile, int bits, int d,
+                         __m512i table, int n)
+{
+    if (bits == 8)
+        walk_bytes(sink, tile, d, n);
+    else if (bits == 4)
+        walk_keys(sink, tile, 4, d, table, n);
+    else if (bits == 2)
+        walk_keys(sink, tile, 2, d, table, n);
+    else if (tq_v_word_bits(d) == 32)
+        walk_keys3(sink, tile, d, table, n);
+    else
+        walk_keys3_words(sink, tile, d, table, n);
+}
+
+TQ_INLINE __m512i key_table(int bits)
+{
+    return bits == 8 ? tq_byte_mask(0) : tq_level_table(bits, 128);
 }
 
 void tq_expand_k_avx512(uint8_t *out, const uint8_t *code, int bits, int d, int tile0,
                         int tile1)
 {
-    if (bits == 8) {
-        expand_bytes(out + 16 * d * tile0, code + 16 * d * tile0,
-                     16 * d * (tile1 - tile0));
-        return;
+    const __m512i table = key_table(bits);
+    for (int t = tile0; t < tile1; t++) {
+        struct key_sink sink = {.out = out + t * 16 * d};
+        walk_tile(&sink, code + t * 2 * bits * d, bits, d, table, 0);
     }
-    const __m512i table = level_table(bits, 128);
-    for (int i = tile0; i < tile1; i++) {
-        const uint8_t *tile = code + i * 2 * bits * d;
-        uint8_t *to = out + i * 16 * d;
-        if (bits == 4)
-            expand_key_tile(to, tile, 4, d, table);
-        else if (bits == 2)
-            expand_key_tile(to, tile, 2, d, table);
-        else if (tq_v_word_bits(d) == 32)
-            expand_key_tile3(to, tile, d, table);
-        else
-            expand_key_tile3_words(to, tile, d, table);
+}
+
+/* n rows, which are nq queries with one limb or two, against the tiles. */
+TQ_INLINE void score_rows(float *s, const uint8_t *code, int bits, const uint16_t *kscale,
+                          const struct tq_code_queries *q, int i0, int d, int nq,
+                          int limbs, int tile0, int tile1)
+{
+    const __m512i table = key_table(bits);
+    const int n = nq * limbs;
+    for (int t = tile0; t < tile1; t++) {
+        struct key_sink sink;
+        TQ_UNROLL
+        for (int i = 0; i < n; i++) {
+            sink.row[i] = (i < nq ? q->hi : q->lo) + (i0 + i % nq) * d;
+            sink.acc[i][0] = sink.acc[i][1] = _mm512_setzero_si512();
+        }
+        walk_tile(&sink, code + t * 2 * bits * d, bits, d, table, n);
+        TQ_UNROLL
+        for (int i = 0; i < nq; i++) {
+            __m512i dot = _mm512_add_epi32(sink.acc[i][0], sink.acc[i][1]);
+            if (limbs == 2)
+                dot = _mm512_add_epi32(
+                    _mm512_slli_epi32(dot, 7),
+                    _mm512_add_epi32(sink.acc[nq + i][0], sink.acc[nq + i][1]));
+            tq_store_scores(s + (i0 + i) * TOKENS + 16 * t, dot, q, i0 + i,
+                            kscale + 16 * t);
+        }
     }
+}
+
+TQ_INLINE void score_all(float *s, const uint8_t *code, int bits, const uint16_t *kscale,
+                         const struct tq_code_queries *q, int d, int n, int tile0,
+                         int tile1)
+{
+    const int limbs = bits == 8 ? 2 : 1;
+    int i = 0;
+    for (; i + 4 <= n; i += 4)
+        score_rows(s, code, bits, kscale, q, i, d, 4, limbs, tile0, tile1);
+    for (; i + 2 <= n; i += 2)
+        score_rows(s, code, bits, kscale, q, i, d, 2, limbs, tile0, tile1);
+    if (i < n)
+        score_rows(s, code, bits, kscale, q, i, d, 1, limbs, tile0, tile1);
+}
+
+void tq_score_packed_avx512(float *s, const uint8_t *code, int bits,
+                            const uint16_t *kscale, const struct tq_code_queries *q,
+                            int d, int n, int tile0, int tile1)
+{
+    if (bits == 8)
+        score_all(s, code, 8, kscale, q, d, n, tile0, tile1);
+    else if (bits == 4)
+        score_all(s, code, 4, kscale, q, d, n, tile0, tile1);
+    else if (bits == 3)
+        score_all(s, code, 3, kscale, q, d, n, tile0, tile1);
+    else
+        score_all(s, code, 2, kscale, q, d, n, tile0, tile1);
 }
 
 /* ---- values ---- */
 
-TQ_INLINE __m512i lanes_down(__m512i x)
-{
-    return _mm512_alignr_epi32(x, x, 1);
-}
+/* What happens to vectors of 16 dimensions x 4 tokens: the first groups of four of a
+ * block, in `nr` rows of 16 dimensions from row r on. */
+struct value_sink {
+    int8_t *out;       // [groups][d][4], if n is 0
+    const uint8_t *w;  // [n][64], weights of the queries from the first group on
+    __m512i acc[SUMS]; // [n][nr]
+};
 
-/* A block of 8 (b = 4) or 16 (b = 2) tokens; groups of four go to out, d * 4 bytes each.
- */
-TQ_INLINE void expand_value_block(int8_t *out, const uint8_t *block, int b, int d,
-                                  __m512i table)
+TQ_INLINE void put_values(struct value_sink *sink, const __m512i *v, int count, int r,
+                          int i, int d, int n, int nr)
 {
-    const int rows = d / 16;
-    const __m512i first = _mm512_loadu_si512(block),
-                  second = _mm512_loadu_si512(block + 64);
-    const __m512i last = _mm512_loadu_si512(block + 64 * (rows - 1));
-    __m512i before = _mm512_alignr_epi32(last, last, 15), x = first, next = second;
-    for (int r = 0; r < rows; r++) {
-        __m512i after;
-        if (r + 2 < rows)
-            after = _mm512_loadu_si512(block + 64 * (r + 2));
-        else
-            after = lanes_down(r + 2 == rows ? first : second);
-        const __m512i z1 = xor3(after, next, before);
-        __m512i v[4];
-        if (b == 4) {
-            levels4(v, x, z1, table);
-            _mm512_storeu_si512(out + 64 * r, v[0]);
-            _mm512_storeu_si512(out + 64 * r + 4 * d, v[1]);
-        } else {
-            levels2(v, x, z1, table);
-            store4((uint8_t *)out + 64 * r, 4 * d, v);
-        }
-        before = x;
-        x = next;
-        next = after;
+    TQ_UNROLL
+    for (int f = 0; f < count; f++) {
+        if (n == 0)
+            _mm512_storeu_si512(sink->out + 4 * d * f + 64 * (r + i), v[f]);
+        TQ_UNROLL
+        for (int k = 0; k < n; k++)
+            sink->acc[k * nr + i] = tq_dpbusd(
+                sink->acc[k * nr + i], tq_four_bytes(sink->w + k * TOKENS + 4 * f), v[f]);
     }
 }
 
-/* 16 tokens of turbo3: bit 4 * half + f of a byte of v goes with field f of w. */
-TQ_INLINE void expand_value_block3(int8_t *out, const uint8_t *wrow, const uint8_t *vrow,
-                                   int half, int d, __m512i table)
+/* A block of 8 (b = 4) or 16 (b = 2) tokens. */
+TQ_INLINE void walk_values(struct value_sink *sink, const uint8_t *block, int b, int d,
+                           int r, __m512i table, int n, int nr)
 {
-    const int rows = d / 16;
-    const __m512i first = _mm512_loadu_si512(vrow),
-                  second = _mm512_loadu_si512(vrow + 64);
-    const __m512i last = _mm512_loadu_si512(vrow + 64 * (rows - 1));
-    const __m512i low = byte_mask(0x03), even_bits = byte_mask(0x55);
-    const __m128i shift = _mm_cvtsi32_si128(half ? 4 : 0);
-    __m512i before = _mm512_alignr_epi32(last, last, 15), x = first, next = second;
-    for (int r = 0; r < rows; r++) {
-        __m512i after, v[4];
-        if (r + 2 < rows)
-            after = _mm512_loadu_si512(vrow + 64 * (r + 2));
+    struct tq_value_walk walk;
+    tq_value_walk_start(&walk, block, r, nr, d / 16);
+    TQ_UNROLL
+    for (int i = 0; i < nr; i++) {
+        __m512i x, v[4];
+        const __m512i z1 = tq_value_walk_row(&walk, i, &x);
+        if (b == 4) {
+            tq_levels4(v, x, z1, table);
+            put_values(sink, v, 2, r, i, d, n, nr);
+        } else {
+            tq_levels2(v, x, z1, table);
+            put_values(sink, v, 4, r, i, d, n, nr);
+        }
+    }
+}
+
+/* 16 tokens of turbo3. */
+TQ_INLINE void walk_values3(struct value_sink *sink, const uint8_t *wblock,
+                            const uint8_t *vblock, int half, int d, int r, __m512i table,
+                            int n, int nr)
+{
+    struct tq_value_walk walk;
+    tq_value_walk_start(&walk, vblock, r, nr, d / 16);
+    TQ_UNROLL
+    for (int i = 0; i < nr; i++) {
+        __m512i x, v[4];
+        const __m512i z1 = tq_value_walk_row(&walk, i, &x);
+        tq_value_levels3(v, _mm512_loadu_si512(wblock + 64 * (r + i)), x, z1, half,
+                         table);
+        put_values(sink, v, 4, r, i, d, n, nr);
+    }
+}
+
+/* nr rows of the 16 tokens of tile t. */
+TQ_INLINE void walk_value_tile(struct value_sink *sink, const uint8_t *code, int bits,
+                               int d, int t, int r, __m512i table, int n, int nr)
+{
+    if (bits == 4) {
+        walk_values(sink, code + 8 * d * t, 4, d, r, table, n, nr);
+        sink->out += n ? 0 : 8 * d;
+        sink->w += n ? 8 : 0;
+        walk_values(sink, code + 8 * d * t + 4 * d, 4, d, r, table, n, nr);
+    } else if (bits == 2) {
+        walk_values(sink, code + 4 * d * t, 2, d, r, table, n, nr);
+    } else {
+        const uint8_t *group = code + t / 2 * 12 * d, *w = group + t % 2 * 4 * d;
+        if (t % 2)
+            walk_values3(sink, w, group + 8 * d, 1, d, r, table, n, nr);
         else
-            after = lanes_down(r + 2 == rows ? first : second);
-        const __m512i z1 = _mm512_srl_epi16(xor3(after, next, before), shift);
-        const __m512i z0 = _mm512_srl_epi16(x, shift);
-        const __m512i w = _mm512_loadu_si512(wrow + 64 * r);
-        const __m512i even = choose(even_bits, z0, _mm512_slli_epi16(z1, 1));
-        const __m512i odd = choose(even_bits, _mm512_srli_epi16(z0, 1), z1);
-        v[0] = choose(low, even, _mm512_slli_epi16(w, 2));
-        v[1] = choose(low, odd, w);
-        v[2] = choose(low, _mm512_srli_epi16(even, 2), _mm512_srli_epi16(w, 2));
-        v[3] = choose(low, _mm512_srli_epi16(odd, 2), _mm512_srli_epi16(w, 4));
-        TQ_UNROLL
-        for (int f = 0; f < 4; f++)
-            v[f] = _mm512_permutexvar_epi8(v[f], table);
-        store4((uint8_t *)out + 64 * r, 4 * d, v);
-        before = x;
-        x = next;
-        next = after;
+            walk_values3(sink, w, group + 8 * d, 0, d, r, table, n, nr);
+    }
+}
+
+TQ_INLINE void expand_tile(int8_t *out, const uint8_t *code, int bits, int d, int t,
+                           __m512i table)
+{
+    int r = 0;
+    for (; r + 4 <= d / 16; r += 4) {
+        struct value_sink sink = {.out = out + t * 16 * d};
+        walk_value_tile(&sink, code, bits, d, t, r, table, 0, 4);
+    }
+    for (; r < d / 16; r++) {
+        struct value_sink sink = {.out = out + t * 16 * d};
+        walk_value_tile(&sink, code, bits, d, t, r, table, 0, 1);
     }
 }
 
@@ -328,23 +296,77 @@ void tq_expand_v_avx512(int8_t *out, const uint8_t *code, int bits, int d, int t
                (size_t)(16 * d * (tile1 - tile0)));
         return;
     }
-    const __m512i table = level_table(bits, 0);
-    for (int i = tile0; i < tile1; i++) {
-        int8_t *to = out + i * 16 * d;
-        if (bits == 4) {
-            expand_value_block(to, code + 8 * d * i, 4, d, table);
-            expand_value_block(to + 8 * d, code + 8 * d * i + 4 * d, 4, d, table);
-        } else if (bits == 2) {
-            expand_value_block(to, code + 4 * d * i, 2, d, table);
-        } else {
-            const uint8_t *group = code + i / 2 * 12 * d;
-            const uint8_t *w = group + i % 2 * 4 * d;
-            if (i % 2)
-                expand_value_block3(to, w, group + 8 * d, 1, d, table);
-            else
-                expand_value_block3(to, w, group + 8 * d, 0, d, table);
-        }
+    const __m512i table = tq_level_table(bits, 0);
+    for (int t = tile0; t < tile1; t++)
+        if (bits == 4)
+            expand_tile(out, code, 4, d, t, table);
+        else if (bits == 3)
+            expand_tile(out, code, 3, d, t, table);
+        else
+            expand_tile(out, code, 2, d, t, table);
+}
+
+/* The weighted sum of nr rows for n queries. */
+TQ_INLINE void sum_rows(float *o, const uint8_t *code, int bits, const uint8_t *w,
+                        const float *g, const float *c, int d, int n, int r, int nr,
+                        int tile0, int tile1)
+{
+    const __m512i table = tq_level_table(bits, 0);
+    struct value_sink sink;
+    TQ_UNROLL
+    for (int i = 0; i < n * nr; i++)
+        sink.acc[i] = _mm512_setzero_si512();
+    for (int t = tile0; t < tile1; t++) {
+        sink.w = w + 16 * t;
+        walk_value_tile(&sink, code, bits, d, t, r, table, n, nr);
     }
+    TQ_UNROLL
+    for (int k = 0; k < n; k++) {
+        TQ_UNROLL
+        for (int i = 0; i < nr; i++)
+            tq_add_total(o + k * d + 16 * (r + i), sink.acc[k * nr + i], g[k], c[k]);
+    }
+}
+
+TQ_INLINE void sum_queries(float *o, const uint8_t *code, int bits, const uint8_t *w,
+                           const float *g, const float *c, int d, int n, int tile0,
+                           int tile1)
+{
+    int r = 0;
+    if (n <= 2)
+        for (; r + 8 <= d / 16; r += 8)
+            sum_rows(o, code, bits, w, g, c, d, n, r, 8, tile0, tile1);
+    for (; r + 4 <= d / 16; r += 4)
+        sum_rows(o, code, bits, w, g, c, d, n, r, 4, tile0, tile1);
+    for (; r < d / 16; r++)
+        sum_rows(o, code, bits, w, g, c, d, n, r, 1, tile0, tile1);
+}
+
+TQ_INLINE void sum_all(float *o, const uint8_t *code, int bits, const uint8_t *w,
+                       const float *g, const float *c, int d, int n, int tile0, int tile1)
+{
+    int i = 0;
+    for (; i + 4 <= n; i += 4)
+        sum_queries(o + i * d, code, bits, w + i * TOKENS, g + i, c + i, d, 4, tile0,
+                    tile1);
+    for (; i + 2 <= n; i += 2)
+        sum_queries(o + i * d, code, bits, w + i * TOKENS, g + i, c + i, d, 2, tile0,
+                    tile1);
+    if (i < n)
+        sum_queries(o + i * d, code, bits, w + i * TOKENS, g + i, c + i, d, 1, tile0,
+                    tile1);
+}
+
+void tq_sum_packed_avx512(float *o, const uint8_t *code, int bits, const uint8_t *w,
+                          const float *g, const float *c, int d, int n, int tile0,
+                          int tile1)
+{
+    if (bits == 4)
+        sum_all(o, code, 4, w, g, c, d, n, tile0, tile1);
+    else if (bits == 3)
+        sum_all(o, code, 3, w, g, c, d, n, tile0, tile1);
+    else
+        sum_all(o, code, 2, w, g, c, d, n, tile0, tile1);
 }
 
 CPU_TARGET_END

@@ -51,18 +51,19 @@ TQ_INLINE void dot_block(__m256i dot[8], const uint8_t *k, const int8_t *q, int 
 }
 
 TQ_INLINE void score_block(float *s, const uint8_t *k, const uint16_t *kscale,
-                           const struct tq_code_queries *q, int i0, int d, int nq, int nv)
+                           const struct tq_code_queries *q, int i0, int d, int nq, int nv,
+                           bool two_limbs)
 {
     __m256i hi[8], lo[8];
     dot_block(hi, k, q->hi + i0 * d, d, nq, nv);
-    if (q->lo)
+    if (two_limbs)
         dot_block(lo, k, q->lo + i0 * d, d, nq, nv);
     TQ_UNROLL
     for (int i = 0; i < nq; i++) {
         TQ_UNROLL
         for (int h = 0; h < nv; h++) {
             __m256i dot = hi[i * nv + h];
-            if (q->lo)
+            if (two_limbs)
                 dot = _mm256_add_epi32(_mm256_slli_epi32(dot, 7), lo[i * nv + h]);
             tq_store_scores(s + (i0 + i) * TOKENS + 8 * h, dot, q, i0 + i,
                             kscale + 8 * h);
@@ -72,36 +73,39 @@ TQ_INLINE void score_block(float *s, const uint8_t *k, const uint16_t *kscale,
 
 TQ_INLINE void score_queries(float *s, const uint8_t *k, const uint16_t *kscale,
                              const struct tq_code_queries *q, int i0, int d, int nq,
-                             int tile0, int tile1)
+                             int tile0, int tile1, bool two_limbs)
 {
     const int nt = 4 / nq;
     int t = tile0;
     for (; t + nt <= tile1; t += nt)
-        score_block(s + 16 * t, k + 16 * d * t, kscale + 16 * t, q, i0, d, nq, 2 * nt);
+        score_block(s + 16 * t, k + 16 * d * t, kscale + 16 * t, q, i0, d, nq, 2 * nt,
+                    two_limbs);
     for (; t < tile1; t++)
-        score_block(s + 16 * t, k + 16 * d * t, kscale + 16 * t, q, i0, d, nq, 2);
+        score_block(s + 16 * t, k + 16 * d * t, kscale + 16 * t, q, i0, d, nq, 2,
+                    two_limbs);
 }
 
 TQ_INLINE void score_all(float *s, const uint8_t *k, const uint16_t *kscale,
                          const struct tq_code_queries *q, int d, int n, int tile0,
-                         int tile1)
+                         int tile1, bool two_limbs)
 {
     int i = 0;
     for (; i + 4 <= n; i += 4)
-        score_queries(s, k, kscale, q, i, d, 4, tile0, tile1);
+        score_queries(s, k, kscale, q, i, d, 4, tile0, tile1, two_limbs);
     for (; i + 2 <= n; i += 2)
-        score_queries(s, k, kscale, q, i, d, 2, tile0, tile1);
+        score_queries(s, k, kscale, q, i, d, 2, tile0, tile1, two_limbs);
     if (i < n)
-        score_queries(s, k, kscale, q, i, d, 1, tile0, tile1);
+        score_queries(s, k, kscale, q, i, d, 1, tile0, tile1, two_limbs);
 }
 
 void tq_score_codes_avxvnni(float *s, const uint8_t *k, const uint16_t *kscale,
-                            const int8_t *hi, const int8_t *lo, const float *step,
-                            const int32_t *sum_hi, const int32_t *sum_lo, int d, int n,
-                            int tile0, int tile1)
+                            const struct tq_code_queries *q, int d, int n, int tile0,
+                            int tile1)
 {
-    const struct tq_code_queries q = {hi, lo, step, sum_hi, sum_lo};
-    score_all(s, k, kscale, &q, d, n, tile0, tile1);
+    if (q->lo)
+        score_all(s, k, kscale, q, d, n, tile0, tile1, true);
+    else
+        score_all(s, k, kscale, q, d, n, tile0, tile1, false);
 }
 
 /* ---- values ---- */

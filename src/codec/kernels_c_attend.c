@@ -58,22 +58,29 @@ static int32_t dot_codes(const uint8_t *tile, int j, const int8_t *q, int32_t su
 }
 
 void tq_score_codes_c(float *s, const uint8_t *k, const uint16_t *kscale,
-                      const int8_t *hi, const int8_t *lo, const float *step,
-                      const int32_t *sum_hi, const int32_t *sum_lo, int d, int n,
-                      int tile0, int tile1)
+                      const struct tq_code_queries *q, int d, int n, int tile0, int tile1)
 {
     for (int i = 0; i < n; i++)
         for (int j = 16 * tile0; j < 16 * tile1; j++) {
             const uint8_t *tile = k + j / 16 * 16 * d;
-            int32_t dot = dot_codes(tile, j % 16, hi + i * d, sum_hi[i], d);
-            float unit = step[i];
-            if (lo) {
-                dot = 128 * dot + dot_codes(tile, j % 16, lo + i * d, sum_lo[i], d);
-                unit = step[i] * 0x1p-7f;
+            int32_t dot = dot_codes(tile, j % 16, q->hi + i * d, q->sum_hi[i], d);
+            float unit = q->step[i];
+            if (q->lo) {
+                dot = 128 * dot + dot_codes(tile, j % 16, q->lo + i * d, q->sum_lo[i], d);
+                unit *= 0x1p-7f;
             }
             s[i * TOKENS + j] =
                 clamp_score((float)dot * unit * tq_scale_to_f32(kscale[j]));
         }
+}
+
+void tq_score_packed_c(float *s, const uint8_t *code, int bits, const uint16_t *kscale,
+                       const struct tq_code_queries *q, int d, int n, int tile0,
+                       int tile1)
+{
+    uint8_t k[TOKENS * TQ_DIM_MAX];
+    tq_expand_k_c(k, code, bits, d, tile0, tile1);
+    tq_score_codes_c(s, k, kscale, q, d, n, tile0, tile1);
 }
 
 void tq_score_f16_c(float *s, const uint16_t *k, const float *q, int d, int n, int tile0,
@@ -172,6 +179,14 @@ void tq_sum_codes_c(float *o, const int8_t *v, const uint8_t *w, const float *g,
             const int32_t total = limbs == 2 ? 256 * sum[0] + sum[1] : sum[0];
             o[k] = o[k] * c[i] + g[i] * (float)total;
         }
+}
+
+void tq_sum_packed_c(float *o, const uint8_t *code, int bits, const uint8_t *w,
+                     const float *g, const float *c, int d, int n, int tile0, int tile1)
+{
+    int8_t v[TOKENS * TQ_DIM_MAX];
+    tq_expand_v_c(v, code, bits, d, tile0, tile1);
+    tq_sum_codes_c(o, v, w, g, c, 1, d, n, tile0, tile1);
 }
 
 void tq_sum_f16_c(float *o, const uint16_t *v, const float *p, const float *c, int d,

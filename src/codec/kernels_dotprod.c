@@ -70,13 +70,10 @@ TQ_INLINE void dot_rows(int32x4_t dot[][4], const uint8_t *k, const int8_t *cons
 }
 
 void tq_score_codes_dotprod(float *s, const uint8_t *k, const uint16_t *kscale,
-                            const int8_t *hi, const int8_t *lo, const float *step,
-                            const int32_t *sum_hi, const int32_t *sum_lo, int d, int n,
-                            int tile0, int tile1)
+                            const struct tq_code_queries *q, int d, int n, int tile0,
+                            int tile1)
 {
-    (void)sum_hi;
-    (void)sum_lo;
-    tq_score_by_rows(dot_rows, 4, s, k, kscale, hi, lo, step, d, n, tile0, tile1);
+    tq_score_by_rows(dot_rows, 4, s, k, kscale, q, d, n, tile0, tile1);
 }
 
 /* 16 weights are a tile: four groups of tokens. */

@@ -114,13 +114,10 @@ TQ_INLINE void dot_rows(int32x4_t dot[][4], const uint8_t *k, const int8_t *cons
 }
 
 void tq_score_codes_neon(float *s, const uint8_t *k, const uint16_t *kscale,
-                         const int8_t *hi, const int8_t *lo, const float *step,
-                         const int32_t *sum_hi, const int32_t *sum_lo, int d, int n,
-                         int tile0, int tile1)
+                         const struct tq_code_queries *q, int d, int n, int tile0,
+                         int tile1)
 {
-    (void)sum_hi;
-    (void)sum_lo;
-    tq_score_by_rows(dot_rows, 2, s, k, kscale, hi, lo, step, d, n, tile0, tile1);
+    tq_score_by_rows(dot_rows, 2, s, k, kscale, q, d, n, tile0, tile1);
 }
 
 /* A product of two unsigned bytes fills 16 bits, so each is widened by itself. */

@@ -66,9 +66,11 @@ TQ_INLINE void tq_score_block(tq_dot_rows_fn *dot_rows, int n, float *s, const u
 /* score_codes; `most` rows go into a block. */
 TQ_INLINE void tq_score_by_rows(tq_dot_rows_fn *dot_rows, int most, float *s,
                                 const uint8_t *k, const uint16_t *kscale,
-                                const int8_t *hi, const int8_t *lo, const float *step,
-                                int d, int n, int tile0, int tile1)
+                                const struct tq_code_queries *q, int d, int n, int tile0,
+                                int tile1)
 {
+    const int8_t *hi = q->hi, *lo = q->lo;
+    const float *step = q->step;
     for (int t = tile0; t < tile1; t++) {
         const uint8_t *tile = k + t * 16 * d;
         const uint16_t *scale = kscale + 16 * t;

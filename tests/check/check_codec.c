@@ -326,6 +326,12 @@ static struct set random_set(int d)
     return q;
 }
 
+static struct tq_code_queries code_queries(const struct set *q, int limbs)
+{
+    return (struct tq_code_queries){q->hi, limbs == 2 ? q->lo : NULL, q->step, q->sum_hi,
+                                    q->sum_lo};
+}
+
 static void check_load_query(int d)
 {
     const int n = d - (int)(rnd() % 16);
@@ -365,11 +371,28 @@ static void check_score_codes(int d)
         q.step[0] = 1e30f; // scores beyond TQ_SCORE_MAX
     for (int limbs = 1; limbs <= 2; limbs++) {
         float *a = guarded(bytes), *b = guarded(bytes);
-        ref->score_codes(a, k, scale, q.hi, limbs == 2 ? q.lo : NULL, q.step, q.sum_hi,
-                         q.sum_lo, d, q.n, t0, t1);
-        new->score_codes(b, k, scale, q.hi, limbs == 2 ? q.lo : NULL, q.step, q.sum_hi,
-                         q.sum_lo, d, q.n, t0, t1);
+        const struct tq_code_queries codes = code_queries(&q, limbs);
+        ref->score_codes(a, k, scale, &codes, d, q.n, t0, t1);
+        new->score_codes(b, k, scale, &codes, d, q.n, t0, t1);
         same("score_codes", d, a, b, bytes);
+    }
+}
+
+static void check_score_packed(int d)
+{
+    if (!new->score_packed)
+        return;
+    const struct set q = random_set(d);
+    const uint16_t *scale = random_scales();
+    const size_t bytes = 4 * (size_t)q.n * TQ_PAGE_TOKENS;
+    for (int k = 0; k < 4; k++) {
+        const uint8_t *code = random_bytes(code_bytes(code_bits[k], d));
+        const struct tq_code_queries codes = code_queries(&q, code_bits[k] == 8 ? 2 : 1);
+        const int t0 = (int)(rnd() % 4), t1 = t0 + 1 + (int)(rnd() % (unsigned)(4 - t0));
+        float *a = guarded(bytes), *b = guarded(bytes);
+        ref->score_packed(a, code, code_bits[k], scale, &codes, d, q.n, t0, t1);
+        new->score_packed(b, code, code_bits[k], scale, &codes, d, q.n, t0, t1);
+        same("score_packed", d, a, b, bytes);
     }
 }
 
@@ -483,6 +506,24 @@ static void check_sum_codes(int d)
         ref->sum_codes(a, v, w, g, c, limbs, d, n, t0, t1);
         new->sum_codes(b, v, w, g, c, limbs, d, n, t0, t1);
         same("sum_codes", d, a, b, 4 * m * (size_t)d);
+    }
+}
+
+static void check_sum_packed(int d)
+{
+    if (!new->sum_packed)
+        return;
+    const int n = 1 + (int)(rnd() % 7);
+    const size_t m = (size_t)n;
+    const uint8_t *w = random_bytes(m * TQ_PAGE_TOKENS);
+    const float *g = random_floats(m), *c = random_floats(m);
+    for (int k = 0; k < 3; k++) {
+        const uint8_t *code = random_bytes(code_bytes(code_bits[k], d));
+        const int t0 = (int)(rnd() % 4), t1 = t0 + 1 + (int)(rnd() % (unsigned)(4 - t0));
+        float *a = random_floats(m * (size_t)d), *b = copy_of(a, 4 * m * (size_t)d);
+        ref->sum_packed(a, code, code_bits[k], w, g, c, d, n, t0, t1);
+        new->sum_packed(b, code, code_bits[k], w, g, c, d, n, t0, t1);
+        same("sum_packed", d, a, b, 4 * m * (size_t)d);
     }
 }
 
@@ -672,6 +713,7 @@ static struct {
     uint8_t *code, *page, *level, *order, *w, *hi;
     int32_t *chosen;
     struct set q;
+    struct tq_code_queries codes;
 } a;
 
 static void kernel_bench_init(int d)
@@ -691,33 +733,34 @@ static void kernel_bench_init(int d)
     do {
         a.q = random_set(d);
     } while (a.q.n < 4);
+    a.codes = code_queries(&a.q, 1);
     new->normalise(a.fixed, a.energy, a.half, d, 8192.0f);
 }
 
 /* CALL(kernel, 128-value units of work, arguments) */
-#define CALLS(d)                                                                         \
-    CALL(rotate, d / 128.0, (a.x, d, 1))                                                 \
-    CALL(unrotate, d / 128.0, (a.x, d, 1))                                               \
-    CALL(to_f16, d / 128.0, (a.half2, a.x, d))                                           \
-    CALL(transpose, d / 2.0, (a.half2, a.half, d))                                       \
-    CALL(normalise, d / 4.0, (a.fixed, a.energy, a.half, d, 8192.0f))                    \
-    CALL(viterbi, d / 4.0, (a.code, a.chosen, a.fixed, a.order, 4, d, a.path))           \
-    CALL(quantise8, d / 2.0, ((int8_t *)a.level, a.half2, a.energy, a.half, d))          \
-    CALL(pack_k, d / 2.0, (a.level, a.code, 4, d))                                       \
-    CALL(pack_v, d / 2.0, (a.level, a.code, 4, d))                                       \
-    CALL(expand_k, d / 2.0, (a.level, a.page, 4, d, 0, 4))                               \
-    CALL(expand_v, d / 2.0, ((int8_t *)a.level, a.page, 4, d, 0, 4))                     \
-    CALL(load_query, d / 128.0,                                                          \
-         (a.q.x, a.q.hi, a.q.lo, a.q.step, a.q.sum_hi, a.q.sum_lo, a.x, 0.1f, d))        \
-    CALL(score_codes, d * 2.0,                                                           \
-         (a.s, a.page, a.scale, a.q.hi, NULL, a.q.step, a.q.sum_hi, a.q.sum_lo, d, 4, 0, \
-          4))                                                                            \
-    CALL(score_f16, d * 2.0, (a.s, a.half, a.q.x, d, 4, 0, 4))                           \
-    CALL(score_f32, d * 2.0, (a.s, a.x, a.q.x, d, 4, 0, 4))                              \
-    CALL(softmax, d * 2.0, (a.s, a.m, a.l, a.c, 0, a.hi, 4))                             \
-    CALL(weigh, d * 2.0, (a.w, a.m, a.s, a.scale, 1, 4))                                 \
-    CALL(sum_codes, d * 2.0, (a.o, (int8_t *)a.page, a.w, a.m, a.l, 1, d, 4, 0, 4))      \
-    CALL(sum_f16, d * 2.0, (a.o, a.half, a.s, a.c, d, 4, 0, 64))                         \
+#define CALLS(d)                                                                    \
+    CALL(rotate, d / 128.0, (a.x, d, 1))                                            \
+    CALL(unrotate, d / 128.0, (a.x, d, 1))                                          \
+    CALL(to_f16, d / 128.0, (a.half2, a.x, d))                                      \
+    CALL(transpose, d / 2.0, (a.half2, a.half, d))                                  \
+    CALL(normalise, d / 4.0, (a.fixed, a.energy, a.half, d, 8192.0f))               \
+    CALL(viterbi, d / 4.0, (a.code, a.chosen, a.fixed, a.order, 4, d, a.path))      \
+    CALL(quantise8, d / 2.0, ((int8_t *)a.level, a.half2, a.energy, a.half, d))     \
+    CALL(pack_k, d / 2.0, (a.level, a.code, 4, d))                                  \
+    CALL(pack_v, d / 2.0, (a.level, a.code, 4, d))                                  \
+    CALL(expand_k, d / 2.0, (a.level, a.page, 4, d, 0, 4))                          \
+    CALL(expand_v, d / 2.0, ((int8_t *)a.level, a.page, 4, d, 0, 4))                \
+    CALL(load_query, d / 128.0,                                                     \
+         (a.q.x, a.q.hi, a.q.lo, a.q.step, a.q.sum_hi, a.q.sum_lo, a.x, 0.1f, d))   \
+    CALL(score_codes, d * 2.0, (a.s, a.page, a.scale, &a.codes, d, 4, 0, 4))        \
+    CALL(score_packed, d * 2.0, (a.s, a.page, 4, a.scale, &a.codes, d, 4, 0, 4))    \
+    CALL(score_f16, d * 2.0, (a.s, a.half, a.q.x, d, 4, 0, 4))                      \
+    CALL(score_f32, d * 2.0, (a.s, a.x, a.q.x, d, 4, 0, 4))                         \
+    CALL(softmax, d * 2.0, (a.s, a.m, a.l, a.c, 0, a.hi, 4))                        \
+    CALL(weigh, d * 2.0, (a.w, a.m, a.s, a.scale, 1, 4))                            \
+    CALL(sum_codes, d * 2.0, (a.o, (int8_t *)a.page, a.w, a.m, a.l, 1, d, 4, 0, 4)) \
+    CALL(sum_packed, d * 2.0, (a.o, a.page, 4, a.w, a.m, a.l, d, 4, 0, 4))          \
+    CALL(sum_f16, d * 2.0, (a.o, a.half, a.s, a.c, d, 4, 0, 64))                    \
     CALL(sum_f32, d * 2.0, (a.o, a.x, a.s, a.c, d, 4, 0, 64))
 
 #define CALL(kernel, work, args)              \
@@ -738,8 +781,9 @@ static void bench_kernels(int d)
         const char *name;
         void (*run)(struct bench *);
         double work;
+        bool exists;
     } rows[] = {
-#define CALL(kernel, work, args) {#kernel, run_##kernel, work},
+#define CALL(kernel, work, args) {#kernel, run_##kernel, work, new->kernel != NULL},
         CALLS(d)
 #undef CALL
     };
@@ -748,7 +792,8 @@ static void bench_kernels(int d)
 #include "codec/kernels.def"
 #undef K
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        bench_row("kernel", rows[i].name, &b, rows[i].run, rows[i].work);
+        if (rows[i].exists)
+            bench_row("kernel", rows[i].name, &b, rows[i].run, rows[i].work);
     release_buffers();
 }
 
