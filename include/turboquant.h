@@ -211,13 +211,100 @@ TQ_API void tq_attend(const struct tq_codec *k, const struct tq_codec *v,
                       struct tq_partial *p, const struct tq_query *q, const void *kpage,
                       const void *vpage, int lo, const uint8_t *hi, void *scratch);
 
-/* into <- into (+) from, for n queries; from is unchanged and may not overlap. */
+/* into <- into (+) from, for n queries; from is unchanged and may not overlap.  A partial
+ * result of no token changes nothing. */
 TQ_API void tq_merge(struct tq_partial *into, const struct tq_partial *from, int n,
                      int d);
 
 /* out [n][d] (row stride in floats) <- o / l; zero where l is 0. */
 TQ_API void tq_finish(const struct tq_partial *p, float *out, size_t stride, int n,
                       int d);
+
+/* ---- attention over a whole cache ----
+ *
+ * TQ_LEAF_TOKENS tokens at absolute positions make a leaf, whose pages are visited in
+ * order.  Leaves are merged in a balanced tree over their numbers: node i of level k is
+ * the merge of nodes 2 i and 2 i + 1 of level k - 1, or the first of them if there is no
+ * other.  So the work can be cut between leaves anywhere, for threads or for machines,
+ * and the result has the same bits. */
+enum { TQ_LEAF_TOKENS = 1024, TQ_TREE_NODES = 48 };
+
+/* The cache of one kv head.  Page i holds the tokens 64 i .. 64 i + 63; its keys are at
+ * base + stride * (table ? table[i] : i) + k_offset, its values at v_offset.
+ *
+ * Some tokens can be read from exact pages instead, which hold rows in the same basis
+ * (zero, where there are none): the first n_sink (at most 64) from sink_k and sink_v,
+ * which hold at least these tokens in the slots of a page, and whole pages from
+ * exact_page on from exact_kpages[page - exact_page] and exact_vpages. */
+struct tq_cache {
+    const struct tq_codec *k, *v;
+    const void *base;
+    size_t stride;
+    const int32_t *table;
+    size_t k_offset, v_offset;
+    const struct tq_codec *exact_k, *exact_v;
+    int n_sink;
+    const void *sink_k, *sink_v;
+    int exact_page;
+    const void *const *exact_kpages, *const *exact_vpages;
+};
+
+/* Bytes of scratch, 64-byte aligned, for at most n queries, head dimensions up to d_max
+ * (of keys and of values) and n_token tokens.  With n_token = 0: for
+ * tq_attend_leaves. */
+TQ_API size_t tq_attention_scratch_bytes(int d_max, int n, int n_token);
+
+/* One call for the queries of a step.
+ *
+ *   out      [q->n][d of values] (row stride in floats)  written, in the basis of the
+ *            stored rows
+ *   lse      [q->n] or NULL, log of the sum of exp(score)   written
+ *   n_token  that every query sees, from token 0 on; seen [q->n] that each sees, >= 0
+ *
+ * A query that sees nothing gives zeros and -infinity.  One with NaN gives NaN.  Bits do
+ * not depend on which queries go together.  Source: FlashAttention-2,
+ * arXiv 2307.08691, for the merging; docs/numerics.md. */
+TQ_API void tq_attention_decode(const struct tq_cache *c, float *out, size_t stride,
+                                float *lse, const struct tq_query *q, int n_token,
+                                void *scratch);
+TQ_API void tq_attention_prefill(const struct tq_cache *c, float *out, size_t stride,
+                                 float *lse, const struct tq_query *q,
+                                 const int32_t *seen, void *scratch);
+
+/* The same in pieces.  A tree holds the merge of the leaves first .. next_leaf - 1 for n
+ * queries, as the few nodes that have no sibling among them. */
+struct tq_node {
+    int level, leaf; // leaves leaf .. leaf + 2^level - 1
+    struct tq_partial partial;
+};
+
+struct tq_tree {
+    int n, d;
+    int next_leaf;
+    int n_node;
+    struct tq_node node[TQ_TREE_NODES];
+};
+
+/* Leaves of n_token tokens. */
+TQ_API int tq_count_leaves(int n_token);
+
+/* mem: tq_tree_bytes of the same arguments, 64-byte aligned.  The tree is empty, its
+ * first leaf will be leaf0, and it has room for n_leaf. */
+TQ_API size_t tq_tree_bytes(int n, int d, int leaf0, int n_leaf);
+TQ_API void tq_tree_init(struct tq_tree *t, void *mem, int n, int d, int leaf0,
+                         int n_leaf);
+
+/* Add the leaves t->next_leaf .. leaf_end - 1 of queries that see n_token tokens or, if
+ * seen is not NULL, seen[i] <= n_token of them. */
+TQ_API void tq_attend_leaves(struct tq_tree *t, const struct tq_cache *c,
+                             const struct tq_query *q, int n_token, const int32_t *seen,
+                             int leaf_end, void *scratch);
+
+/* Add the leaves of `from`, the first of which is into->next_leaf. */
+TQ_API void tq_tree_append(struct tq_tree *into, const struct tq_tree *from);
+
+/* The result of a tree from leaf 0 on, as above; the tree is empty afterwards. */
+TQ_API void tq_tree_finish(struct tq_tree *t, float *out, size_t stride, float *lse);
 
 #ifdef __cplusplus
 }

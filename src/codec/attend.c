@@ -285,13 +285,21 @@ void tq_partial_reset(struct tq_partial *p, int n, int d)
 void tq_merge(struct tq_partial *into, const struct tq_partial *from, int n, int d)
 {
     for (int i = 0; i < n; i++) {
+        float *to = into->o + (size_t)i * (size_t)d;
+        const float *add = from->o + (size_t)i * (size_t)d;
+        if (from->l[i] == 0.0f)
+            continue;
+        if (into->l[i] == 0.0f) {
+            into->m[i] = from->m[i];
+            into->l[i] = from->l[i];
+            memcpy(to, add, (size_t)d * sizeof *to);
+            continue;
+        }
         const float m = into->m[i] > from->m[i] ? into->m[i] : from->m[i];
         const float a = into->m[i] == m ? 1.0f : tq_exp(into->m[i] - m);
         const float b = from->m[i] == m ? 1.0f : tq_exp(from->m[i] - m);
         into->m[i] = m;
         into->l[i] = into->l[i] * a + from->l[i] * b;
-        float *to = into->o + (size_t)i * (size_t)d;
-        const float *add = from->o + (size_t)i * (size_t)d;
         for (int k = 0; k < d; k++)
             to[k] = to[k] * a + add[k] * b;
     }
