@@ -16,24 +16,19 @@ enum { QUERIES = 32, TOKENS = TQ_PAGE_TOKENS };
  * takes four at a time. */
 enum { PACKED_QUERIES = 4 };
 
-static size_t round_up_64(size_t n)
-{
-    return (n + 63) / 64 * 64;
-}
-
 /* ---- queries ---- */
 
 static size_t query_layout(struct tq_query *q, char *mem, int d, int n_cap)
 {
     const size_t n = (size_t)n_cap, row = (size_t)d;
     size_t at = 0;
-    q->x = (void *)(mem + at), at += round_up_64(n * row * sizeof(float));
-    q->hi = (void *)(mem + at), at += round_up_64(n * row);
-    q->lo = (void *)(mem + at), at += round_up_64(n * row);
-    q->step = (void *)(mem + at), at += round_up_64(n * sizeof(float));
-    q->sum_hi = (void *)(mem + at), at += round_up_64(n * sizeof(int32_t));
-    q->sum_lo = (void *)(mem + at), at += round_up_64(n * sizeof(int32_t));
-    q->sx = (void *)(mem + at), at += round_up_64(n * row * sizeof(float));
+    q->x = (void *)(mem + at), at += tq_round_up_64(n * row * sizeof(float));
+    q->hi = (void *)(mem + at), at += tq_round_up_64(n * row);
+    q->lo = (void *)(mem + at), at += tq_round_up_64(n * row);
+    q->step = (void *)(mem + at), at += tq_round_up_64(n * sizeof(float));
+    q->sum_hi = (void *)(mem + at), at += tq_round_up_64(n * sizeof(int32_t));
+    q->sum_lo = (void *)(mem + at), at += tq_round_up_64(n * sizeof(int32_t));
+    q->sx = (void *)(mem + at), at += tq_round_up_64(n * row * sizeof(float));
     return at;
 }
 

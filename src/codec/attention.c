@@ -4,16 +4,13 @@
 #include <math.h>
 #include <string.h>
 
+#include "codec/layout.h"
+
 enum { LEAF_PAGES = TQ_LEAF_TOKENS / TQ_PAGE_TOKENS, FLOATS_ALIGNED = 16 };
 
 static int least(int a, int b)
 {
     return a < b ? a : b;
-}
-
-static size_t round_up_64(size_t n)
-{
-    return (n + 63) / 64 * 64;
 }
 
 /* ---- the tree ---- */
@@ -130,7 +127,7 @@ static void attend_leaf(struct tq_partial *p, const struct tq_cache *c,
                         int leaf, void *scratch)
 {
     uint8_t *hi = scratch;
-    void *rest = hi + round_up_64((size_t)q->n);
+    void *rest = hi + tq_round_up_64((size_t)q->n);
     const int n_page = (n_token + TQ_PAGE_TOKENS - 1) / TQ_PAGE_TOKENS;
     const int end = least(n_page, (leaf + 1) * LEAF_PAGES);
     tq_partial_reset(p, q->n, c->v->d);
@@ -173,7 +170,7 @@ int tq_count_leaves(int n_token)
 
 static size_t leaves_scratch_bytes(int d_max, int n)
 {
-    return round_up_64((size_t)n) + round_up_64(tq_attend_scratch_bytes(d_max, n));
+    return tq_round_up_64((size_t)n) + tq_round_up_64(tq_attend_scratch_bytes(d_max, n));
 }
 
 size_t tq_attention_scratch_bytes(int d_max, int n, int n_token)

@@ -17,6 +17,12 @@ static inline int tq_dim_of_time(enum tq_role role, int bits, int d, int t)
     return 4 * (fields * n + p % fields) + p / fields;
 }
 
+/* Parts of scratch start at whole cache lines. */
+static inline size_t tq_round_up_64(size_t n)
+{
+    return (n + 63) / 64 * 64;
+}
+
 /* Width of the words that hold the v bits of turbo3 keys. */
 static inline int tq_v_word_bits(int d)
 {

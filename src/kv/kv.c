@@ -8,7 +8,7 @@ struct kv_seq {
     struct kv_pool *pool; // NULL while the slot is free
     int index;
     int n_page;
-    int *page; // [pool->n_page] indices, the first n_page are held
+    int32_t *page; // [pool->n_page] indices, the first n_page are held
 };
 
 struct kv_pool {
@@ -16,7 +16,7 @@ struct kv_pool {
     uint8_t *state;     // [n_seq][state_bytes]
     int *free_page;     // stack of free pages, [n_free] are valid
     struct kv_seq *seq; // [n_seq]
-    int *seq_page;      // [n_seq][n_page]
+    int32_t *seq_page;  // [n_seq][n_page]
     size_t page_bytes, state_bytes;
     int n_page, n_free, n_seq;
 };
@@ -140,6 +140,11 @@ void kv_seq_truncate(struct kv_seq *s, int n_token)
 uint8_t *kv_seq_page(const struct kv_seq *s, int page)
 {
     return s->pool->pages + (size_t)s->page[page] * s->pool->page_bytes;
+}
+
+struct kv_view kv_seq_view(const struct kv_seq *s)
+{
+    return (struct kv_view){s->pool->pages, s->pool->page_bytes, s->page};
 }
 
 uint8_t *kv_seq_state(const struct kv_seq *s)

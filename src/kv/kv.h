@@ -33,6 +33,16 @@ enum status kv_seq_reserve(struct kv_seq *s, int n_token, struct error *err);
 /* Give back the pages behind the first n_token tokens. */
 void kv_seq_truncate(struct kv_seq *s, int n_token);
 uint8_t *kv_seq_page(const struct kv_seq *s, int page);
+
+/* The same for readers that look pages up themselves: page i is at
+ * base + stride * table[i]. */
+struct kv_view {
+    const uint8_t *base;
+    size_t stride;
+    const int32_t *table;
+};
+
+struct kv_view kv_seq_view(const struct kv_seq *s);
 uint8_t *kv_seq_state(const struct kv_seq *s);
 
 #endif

@@ -124,6 +124,39 @@ struct attn_part attn_cache_sinks(const struct attn_cache *a, const struct attn_
     return part;
 }
 
+void attn_cache_view(struct tq_cache *out, const struct attn_cache *a,
+                     const struct attn_place *p, int head, int own, const void **exact_k,
+                     const void **exact_v)
+{
+    const struct kv_view pages = kv_seq_view(p->seq);
+    const size_t at = p->page_offset + (size_t)head * a->head_bytes;
+    *out = (struct tq_cache){
+        .k = &a->k,
+        .v = &a->v,
+        .base = pages.base,
+        .stride = pages.stride,
+        .table = pages.table,
+        .k_offset = at,
+        .v_offset = at + a->k_bytes,
+    };
+    if (!a->compressed)
+        return;
+    out->exact_page = own > a->tail_pages ? own - a->tail_pages : 0;
+    out->exact_kpages = exact_k;
+    out->exact_vpages = exact_v;
+    for (int page = out->exact_page; page <= own; page++) {
+        const struct attn_part x = attn_cache_page(a, p, head, page, true);
+        out->exact_k = x.k;
+        out->exact_v = x.v;
+        *exact_k++ = x.k_page;
+        *exact_v++ = x.v_page;
+    }
+    const struct attn_part sinks = attn_cache_sinks(a, p, head);
+    out->n_sink = ATTN_SINKS;
+    out->sink_k = sinks.k_page;
+    out->sink_v = sinks.v_page;
+}
+
 void attn_cache_put(const struct attn_cache *a, const struct attn_place *p, int head,
                     int pos, const float *k, const float *v)
 {

@@ -13,10 +13,7 @@
 #include "model/model_impl.h"
 #include "turboquant.h"
 
-enum {
-    ATTN_SINKS = 4,   // first tokens, always exact
-    RANGE_PAGES = 16, // pages of a partial softmax
-};
+enum { ATTN_SINKS = 4 }; // first tokens, always exact
 
 struct attn_cache {
     struct tq_codec k, v;   // as stored in pages
@@ -57,6 +54,12 @@ struct attn_part attn_cache_page(const struct attn_cache *a, const struct attn_p
                                  int head, int page, bool exact);
 struct attn_part attn_cache_sinks(const struct attn_cache *a, const struct attn_place *p,
                                   int head);
+
+/* The cache of one head as queries in page `own` read it.  exact_k and exact_v hold
+ * tail_pages + 1 pointers and must outlive *out. */
+void attn_cache_view(struct tq_cache *out, const struct attn_cache *a,
+                     const struct attn_place *p, int head, int own, const void **exact_k,
+                     const void **exact_v);
 
 /* Store the rows of the token at pos. */
 void attn_cache_put(const struct attn_cache *a, const struct attn_place *p, int head,

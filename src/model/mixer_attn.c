@@ -2,8 +2,8 @@
  *
  * A query at position p reads token j exactly (f16) iff j < SINKS or
  * page(j) >= page(max(0, p - tail)), else compressed: a pure function of (j, p), so that
- * prefill in any chunks and decode give the same bits.  Pages are visited in order,
- * RANGE_PAGES of them make a partial softmax, and partials are merged in order. */
+ * prefill in any chunks and decode give the same bits.  The codec merges leaves of pages
+ * in a tree over their positions, so a sequence may be cut between leaves for threads. */
 #include <string.h>
 
 #include "base/mem.h"
@@ -93,36 +93,38 @@ static int block_tokens(const struct hparams *hp)
     return n;
 }
 
-static int count_ranges(int n_token)
+/* Parts of a sequence of n_leaf leaves in decode: enough that threads end together. */
+static int count_parts(const struct model *m, int n_leaf)
 {
-    return (n_token + RANGE_PAGES * KV_PAGE_TOKENS - 1) / (RANGE_PAGES * KV_PAGE_TOKENS);
+    enum { ITEMS_PER_THREAD = 8 };
+    const int want = ITEMS_PER_THREAD * pool_threads(m->pool) / m->hp.n_head_kv + 1;
+    return want < n_leaf ? want : n_leaf;
 }
 
 struct thread_scratch {
     void *query;
-    struct tq_partial part, total;
-    void *attend, *encode;
-    float *rows; // [rows][head_dim_v]
-    uint8_t *hi; // [3][rows], visible tokens of a page for each query row
+    void *attention, *encode;
+    float *rows;                     // [rows][head_dim_v]
+    int32_t *seen;                   // [rows], tokens that each query row sees
+    const void **exact_k, **exact_v; // [tail_pages + 1]
 };
 
 /* The scratch of one layer at work. */
 struct attn_scratch {
-    float *q, *k, *v;         // [n_tok][heads][head_dim]
-    float *q_heads;           // [n_head_kv][n_tok][group][head_dim]
-    float *mixed;             // [n_tok][n_head][head_dim_v]
-    uint8_t *fresh;           // exact pages behind the first page of the run
-    struct tq_partial *split; // [n_head_kv][n_range] partials of [group] rows
+    float *q, *k, *v;          // [n_tok][heads][head_dim]
+    float *q_heads;            // [n_head_kv][n_tok][group][head_dim]
+    float *mixed;              // [n_tok][n_head][head_dim_v]
+    uint8_t *fresh;            // exact pages behind the first page of the run
+    void *part;                // [n_head_kv][n_part] memory of trees of `group` rows
+    struct tq_tree *part_tree; // [n_head_kv][n_part]
+    size_t part_bytes;
     struct thread_scratch *thread;
 };
 
-static struct tq_partial carve_partial(struct carve *v, size_t rows, size_t d)
+static size_t attention_bytes(const struct hparams *hp, int rows, int n_token)
 {
-    struct tq_partial p;
-    p.o = carve_take(v, rows * d, sizeof(float));
-    p.m = carve_take(v, rows, sizeof(float));
-    p.l = carve_take(v, rows, sizeof(float));
-    return p;
+    const int d = hp->head_dim > hp->head_dim_v ? hp->head_dim : hp->head_dim_v;
+    return tq_attention_scratch_bytes(d, rows, n_token);
 }
 
 static size_t carve_attn(struct attn_scratch *a, uint8_t *base, const struct context *c,
@@ -134,7 +136,9 @@ static size_t carve_attn(struct attn_scratch *a, uint8_t *base, const struct con
     const size_t n_kv = (size_t)hp->n_head_kv, group = n_head / n_kv;
     const size_t rows = group * (size_t)block_tokens(hp);
     const int n_thread = pool_threads(c->m->pool);
-    const size_t n_split = n_kv * (size_t)count_ranges(c->n_ctx);
+    const int n_leaf = tq_count_leaves(c->n_ctx);
+    const size_t n_part = n_kv * (size_t)count_parts(c->m, n_leaf);
+    const size_t n_exact = (size_t)cache->tail_pages + 1;
     struct carve v = {base, 0};
     a->q = carve_take(&v, n_tok * n_head * d, sizeof(float));
     a->k = carve_take(&v, n_tok * n_kv * d, sizeof(float));
@@ -142,22 +146,19 @@ static size_t carve_attn(struct attn_scratch *a, uint8_t *base, const struct con
     a->q_heads = carve_take(&v, n_tok * n_head * d, sizeof(float));
     a->mixed = carve_take(&v, n_tok * n_head * dv, sizeof(float));
     a->fresh = carve_take(&v, attn_cache_fresh_bytes(cache, c->n_batch), n_kv);
-    a->split = carve_take(&v, n_split, sizeof *a->split);
-    for (size_t i = 0; i < n_split; i++) {
-        const struct tq_partial p = carve_partial(&v, group, dv);
-        if (base)
-            a->split[i] = p;
-    }
+    a->part_bytes = tq_tree_bytes((int)group, hp->head_dim_v, 1, n_leaf);
+    a->part = carve_take(&v, n_part, a->part_bytes);
+    a->part_tree = carve_take(&v, n_part, sizeof *a->part_tree);
     a->thread = carve_take(&v, (size_t)n_thread, sizeof *a->thread);
     for (int t = 0; t < n_thread; t++) {
         struct thread_scratch ts;
         ts.query = carve_take(&v, tq_query_bytes(hp->head_dim, (int)rows), 1);
-        ts.part = carve_partial(&v, rows, dv);
-        ts.total = carve_partial(&v, rows, dv);
-        ts.attend = carve_take(&v, tq_attend_scratch_bytes(TQ_DIM_MAX, (int)rows), 1);
+        ts.attention = carve_take(&v, attention_bytes(hp, (int)rows, c->n_ctx), 1);
         ts.encode = carve_take(&v, tq_encode_scratch_bytes(TQ_DIM_MAX), 1);
         ts.rows = carve_take(&v, rows * dv, sizeof(float));
-        ts.hi = carve_take(&v, 3 * rows, 1);
+        ts.seen = carve_take(&v, rows, sizeof *ts.seen);
+        ts.exact_k = carve_take(&v, n_exact, sizeof *ts.exact_k);
+        ts.exact_v = carve_take(&v, n_exact, sizeof *ts.exact_v);
         if (base)
             a->thread[t] = ts;
     }
@@ -282,36 +283,6 @@ static void encode_item(void *ctx, int item, int thread)
                       j->place.first_page + item / n_kv, j->a.thread[thread].encode);
 }
 
-/* One query block against the pages of one range; part starts empty. */
-static void attend_range(const struct attn_job *j, const struct thread_scratch *ts,
-                         const struct tq_query *q, int head, int pos, int range,
-                         struct tq_partial *part)
-{
-    const struct attn_cache *cache = &j->cache;
-    const int own = pos / KV_PAGE_TOKENS;
-    const int group = j->c->m->hp.n_head / j->c->m->hp.n_head_kv;
-    uint8_t *whole = ts->hi, *sinks = whole + q->n, *causal = sinks + q->n;
-    memset(whole, KV_PAGE_TOKENS, (size_t)q->n);
-    memset(sinks, ATTN_SINKS, (size_t)q->n);
-    for (int i = 0; i < q->n; i++)
-        causal[i] = (uint8_t)(pos % KV_PAGE_TOKENS + i / group + 1);
-    tq_partial_reset(part, q->n, cache->v.d);
-    const int end = (range + 1) * RANGE_PAGES;
-    for (int page = range * RANGE_PAGES; page < end && page <= own; page++) {
-        int lo = 0;
-        const bool exact = page >= own - cache->tail_pages;
-        if (page == 0 && !exact && cache->compressed) {
-            struct attn_part sink = attn_cache_sinks(cache, &j->place, head);
-            tq_attend(sink.k, sink.v, part, q, sink.k_page, sink.v_page, 0, sinks,
-                      ts->attend);
-            lo = ATTN_SINKS;
-        }
-        const struct attn_part p = attn_cache_page(cache, &j->place, head, page, exact);
-        tq_attend(p.k, p.v, part, q, p.k_page, p.v_page, lo, page == own ? causal : whole,
-                  ts->attend);
-    }
-}
-
 static void load_query(const struct attn_job *j, struct tq_query *q,
                        const struct thread_scratch *ts, int head, int row, int n)
 {
@@ -324,14 +295,13 @@ static void load_query(const struct attn_job *j, struct tq_query *q,
     tq_query_load(&j->cache.k, q, j->a.q_heads + at, d, n * group, hp->attn_scale);
 }
 
-/* mixed rows of n tokens of one kv head <- the finished softmax. */
+/* mixed rows of n tokens of one kv head <- ts->rows, what attention gave. */
 static void finish_block(const struct attn_job *j, const struct thread_scratch *ts,
                          int head, int row, int n)
 {
     const struct hparams *hp = &j->c->m->hp;
     const size_t group = (size_t)(hp->n_head / hp->n_head_kv),
                  dv = (size_t)hp->head_dim_v;
-    tq_finish(&ts->total, ts->rows, dv, n * (int)group, hp->head_dim_v);
     const struct tq_affine means = layer_means(j, TQ_VALUE, head);
     tq_affine_output(&means, ts->rows, n * (int)group, hp->head_dim_v);
     if (tq_type_compressed(j->cache.v.type))
@@ -366,7 +336,14 @@ static struct block block_at(const struct attn_job *j, int i)
     return (struct block){from - pos, to - from};
 }
 
-/* All ranges of one (query block, kv head). */
+static void cache_view(struct tq_cache *out, const struct attn_job *j,
+                       const struct thread_scratch *ts, int head, int pos)
+{
+    attn_cache_view(out, &j->cache, &j->place, head, pos / KV_PAGE_TOKENS, ts->exact_k,
+                    ts->exact_v);
+}
+
+/* One (query block, kv head). */
 static void attend_block_item(void *ctx, int item, int thread)
 {
     const struct attn_job *j = ctx;
@@ -375,37 +352,48 @@ static void attend_block_item(void *ctx, int item, int thread)
     /* The last blocks have the most keys: start with them. */
     const struct block b = block_at(j, count_blocks(j) - 1 - item / hp->n_head_kv);
     const int head = item % hp->n_head_kv, pos = j->s->run.pos + b.row;
+    const int group = hp->n_head / hp->n_head_kv;
     struct tq_query q;
+    struct tq_cache cache;
     load_query(j, &q, ts, head, b.row, b.n);
-    tq_partial_reset(&ts->total, q.n, hp->head_dim_v);
-    for (int r = 0; r < count_ranges(pos + b.n); r++) {
-        attend_range(j, ts, &q, head, pos, r, &ts->part);
-        tq_merge(&ts->total, &ts->part, q.n, hp->head_dim_v);
-    }
+    cache_view(&cache, j, ts, head, pos);
+    for (int i = 0; i < q.n; i++)
+        ts->seen[i] = pos + i / group + 1;
+    tq_attention_prefill(&cache, ts->rows, (size_t)hp->head_dim_v, NULL, &q, ts->seen,
+                         ts->attention);
     finish_block(j, ts, head, b.row, b.n);
 }
 
-/* One range of one kv head, for a single token. */
-static void attend_range_item(void *ctx, int item, int thread)
-{
-    const struct attn_job *j = ctx;
-    struct thread_scratch *ts = &j->a.thread[thread];
-    const int n_range = count_ranges(j->s->run.pos + 1), head = item / n_range;
-    struct tq_query q;
-    load_query(j, &q, ts, head, 0, 1);
-    attend_range(j, ts, &q, head, j->s->run.pos, item % n_range, &j->a.split[item]);
-}
-
-static void merge_ranges_item(void *ctx, int head, int thread)
+/* One part of the leaves of one kv head, for a single token. */
+static void attend_part_item(void *ctx, int item, int thread)
 {
     const struct attn_job *j = ctx;
     const struct hparams *hp = &j->c->m->hp;
     struct thread_scratch *ts = &j->a.thread[thread];
-    const int group = hp->n_head / hp->n_head_kv,
-              n_range = count_ranges(j->s->run.pos + 1);
-    tq_partial_reset(&ts->total, group, hp->head_dim_v);
-    for (int r = 0; r < n_range; r++)
-        tq_merge(&ts->total, &j->a.split[head * n_range + r], group, hp->head_dim_v);
+    const int n_token = j->s->run.pos + 1, n_leaf = tq_count_leaves(n_token);
+    const int n_part = count_parts(j->c->m, n_leaf), head = item / n_part;
+    const int part = item % n_part;
+    struct tq_tree *t = &j->a.part_tree[item];
+    struct tq_query q;
+    struct tq_cache cache;
+    load_query(j, &q, ts, head, 0, 1);
+    cache_view(&cache, j, ts, head, j->s->run.pos);
+    tq_tree_init(t, (uint8_t *)j->a.part + (size_t)item * j->a.part_bytes, q.n,
+                 hp->head_dim_v, n_leaf * part / n_part, n_leaf);
+    tq_attend_leaves(t, &cache, &q, n_token, NULL, n_leaf * (part + 1) / n_part,
+                     ts->attention);
+}
+
+static void merge_parts_item(void *ctx, int head, int thread)
+{
+    const struct attn_job *j = ctx;
+    const struct hparams *hp = &j->c->m->hp;
+    struct thread_scratch *ts = &j->a.thread[thread];
+    const int n_part = count_parts(j->c->m, tq_count_leaves(j->s->run.pos + 1));
+    struct tq_tree *t = &j->a.part_tree[head * n_part];
+    for (int i = 1; i < n_part; i++)
+        tq_tree_append(t, t + i);
+    tq_tree_finish(t, ts->rows, (size_t)hp->head_dim_v, NULL);
     finish_block(j, ts, head, 0, 1);
 }
 
@@ -438,10 +426,10 @@ static void attn_forward(struct context *c, struct step *s, int layer, float *ou
     if (n_full)
         pool_run(m->pool, n_full * hp->n_head_kv, encode_item, &j);
 
-    const int n_range = count_ranges(s->run.pos + 1);
-    if (s->n_tok == 1 && n_range > 1 && n_range <= POOL_ITEMS_MAX / hp->n_head_kv) {
-        pool_run(m->pool, n_range * hp->n_head_kv, attend_range_item, &j);
-        pool_run(m->pool, hp->n_head_kv, merge_ranges_item, &j);
+    const int n_part = count_parts(m, tq_count_leaves(s->run.pos + 1));
+    if (s->n_tok == 1 && n_part > 1) {
+        pool_run(m->pool, n_part * hp->n_head_kv, attend_part_item, &j);
+        pool_run(m->pool, hp->n_head_kv, merge_parts_item, &j);
     } else {
         pool_run(m->pool, count_blocks(&j) * hp->n_head_kv, attend_block_item, &j);
     }

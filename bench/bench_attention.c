@@ -1,0 +1,349 @@
+/* bench_attention.c - what a cache type costs: scores, sums and whole attention from the
+ * second-level cache, encoding, and decode from memory against the bandwidth of the same
+ * run.  d = 128.
+ *
+ *   bench_attention [--cpu=ISA] [--threads=N] [--mb=M] */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/pool.h"
+#include "codec/kernels.h"
+#include "codec/layout.h"
+#include "cpu/cpu.h"
+
+enum { D = 128, TOKENS = TQ_PAGE_TOKENS, GROUP_MAX = 8, L2_PAGES = 16, REPEATS = 25 };
+enum { N_HEAD_KV = 8, GROUP = 2, N_TOKEN = 32768, N_PAGE = N_TOKEN / TOKENS };
+
+static const enum tq_type types[] = {TQ_F16, TQ_TURBO8, TQ_TURBO4, TQ_TURBO3, TQ_TURBO2};
+enum { N_TYPE = sizeof types / sizeof *types };
+
+static enum tq_isa isa = TQ_ISA_BEST;
+
+/* ---- time ---- */
+
+typedef void work_fn(void *ctx);
+
+/* Least, median and largest ns of a call, over `per`. */
+struct timing {
+    double least, median, most;
+};
+
+static double seconds(void)
+{
+    return (double)clock_now_us() * 1e-6;
+}
+
+static struct timing measure(work_fn *work, void *ctx, double per, double least_s)
+{
+    double t[REPEATS], took = 0;
+    int inner = 1;
+    for (; took < least_s; inner = took < least_s ? 2 * inner : inner) {
+        const double start = seconds();
+        for (int i = 0; i < inner; i++)
+            work(ctx);
+        took = seconds() - start;
+    }
+    for (int r = 0; r < REPEATS; r++) {
+        const double start = seconds();
+        for (int i = 0; i < inner; i++)
+            work(ctx);
+        t[r] = (seconds() - start) * 1e9 / inner / per;
+        for (int i = r; i && t[i] < t[i - 1]; i--) {
+            const double swap = t[i];
+            t[i] = t[i - 1], t[i - 1] = swap;
+        }
+    }
+    return (struct timing){t[0], t[REPEATS / 2], t[REPEATS - 1]};
+}
+
+/* ---- data ---- */
+
+static float gaussian(void)
+{
+    static uint64_t rng = 0x9e3779b97f4a7c15u;
+    float sum = 0;
+    for (int i = 0; i < 12; i++) {
+        rng ^= rng << 13;
+        rng ^= rng >> 7;
+        rng ^= rng << 17;
+        sum += (float)(int32_t)(rng >> 32) * 0x1p-31f;
+    }
+    return sum * 0.5f;
+}
+
+/* One kv head: pages of one type in a row, queries, scratch. */
+struct head {
+    struct tq_codec k, v, xk, xv;
+    uint8_t *pages; // [L2_PAGES]: keys, then values
+    size_t page_bytes;
+    uint16_t *exact;
+    struct tq_query q;
+    struct tq_partial p;
+    uint8_t hi[GROUP_MAX];
+    void *scratch;
+};
+
+static void *need(size_t bytes)
+{
+    void *p = mem_pages(bytes);
+    if (!p) {
+        fprintf(stderr, "no memory for %zu bytes\n", bytes);
+        exit(1);
+    }
+    return p;
+}
+
+static void head_open(struct head *h, enum tq_type t)
+{
+    tq_codec_init(&h->k, t, TQ_KEY, D, isa);
+    tq_codec_init(&h->v, t, TQ_VALUE, D, isa);
+    tq_codec_init(&h->xk, TQ_F16, TQ_KEY, D, isa);
+    tq_codec_init(&h->xv, TQ_F16, TQ_VALUE, D, isa);
+    h->page_bytes = 2 * tq_page_bytes(t, D);
+    h->pages = need(L2_PAGES * h->page_bytes);
+    h->exact = need(tq_page_bytes(TQ_F16, D));
+    h->scratch = need(tq_encode_scratch_bytes(D) + tq_attend_scratch_bytes(D, GROUP_MAX));
+    for (int p = 0; p < L2_PAGES; p++) {
+        uint8_t *k = h->pages + (size_t)p * h->page_bytes, *v = k + h->page_bytes / 2;
+        float row[D];
+        for (int j = 0; j < TOKENS; j++) {
+            for (int i = 0; i < D; i++)
+                row[i] = gaussian();
+            tq_put(&h->xk, tq_type_compressed(t) ? (void *)h->exact : k, j, row);
+            if (!tq_type_compressed(t))
+                tq_put(&h->xv, v, j, row);
+        }
+        if (tq_type_compressed(t)) {
+            tq_encode(&h->k, k, h->exact, h->scratch);
+            tq_encode(&h->v, v, h->exact, h->scratch);
+        }
+    }
+    float x[GROUP_MAX * D];
+    for (int i = 0; i < GROUP_MAX * D; i++)
+        x[i] = gaussian();
+    tq_query_init(&h->q, need(tq_query_bytes(D, GROUP_MAX)), D, GROUP_MAX);
+    tq_query_load(&h->k, &h->q, x, D, GROUP_MAX, 1.0f / sqrtf((float)D));
+    float *mem = need(sizeof(float) * GROUP_MAX * (D + 32));
+    h->p = (struct tq_partial){mem, mem + 16, mem + 32};
+    tq_partial_reset(&h->p, GROUP_MAX, D);
+    memset(h->hi, TOKENS, sizeof h->hi);
+}
+
+static void run_scores(void *ctx)
+{
+    struct head *h = ctx;
+    float s[GROUP_MAX * TOKENS];
+    for (size_t p = 0; p < L2_PAGES; p++)
+        tq_score(&h->k, s, &h->q, h->pages + p * h->page_bytes, h->scratch);
+}
+
+static void run_attend(void *ctx)
+{
+    struct head *h = ctx;
+    for (size_t p = 0; p < L2_PAGES; p++) {
+        const uint8_t *k = h->pages + p * h->page_bytes;
+        tq_attend(&h->k, &h->v, &h->p, &h->q, k, k + h->page_bytes / 2, 0, h->hi,
+                  h->scratch);
+    }
+}
+
+/* Sums of values: as tq_attend does them, with weights that are given. */
+static void run_sums(void *ctx)
+{
+    struct head *h = ctx;
+    const struct tq_kernels *kernels = h->v.kernels;
+    static _Alignas(64) uint8_t w[2 * GROUP_MAX * TOKENS];
+    static _Alignas(64) int8_t level[TOKENS * D];
+    static float unit[GROUP_MAX], keep[GROUP_MAX];
+    const enum tq_type t = h->v.type;
+    const int bits = t == TQ_TURBO8 ? 8 : t == TQ_TURBO4 ? 4 : t == TQ_TURBO3 ? 3 : 2;
+    for (size_t p = 0; p < L2_PAGES; p++) {
+        const uint8_t *codes =
+            h->pages + p * h->page_bytes + h->page_bytes / 2 + TQ_SCALES_BYTES;
+        if (bits == 8) {
+            kernels->sum_codes(h->p.o, (const int8_t *)codes, w, unit, keep, 2, D, h->q.n,
+                               0, 4);
+        } else if (h->q.n <= 4 && kernels->sum_packed) {
+            kernels->sum_packed(h->p.o, codes, bits, w, unit, keep, D, h->q.n, 0, 4);
+        } else {
+            kernels->expand_v(level, codes, bits, D, 0, 4);
+            kernels->sum_codes(h->p.o, level, w, unit, keep, 1, D, h->q.n, 0, 4);
+        }
+    }
+}
+
+static void run_encode(void *ctx)
+{
+    struct head *h = ctx;
+    tq_encode(&h->k, h->pages, h->exact, h->scratch);
+}
+
+static void print_timing(struct timing t)
+{
+    printf(" %7.2f (%.2f, %.2f)", t.least, t.median, t.most);
+}
+
+static void bench_l2(void)
+{
+    static const int groups[] = {1, 2, 4, 8};
+    printf("in L2, one thread, for a group of queries: least (median, largest) of %d "
+           "runs\n%-7s %5s %26s %26s %26s\n",
+           REPEATS, "type", "group", "scores, ns for 128", "values, ns for 128",
+           "attention, ns a key");
+    for (int i = 0; i < N_TYPE; i++) {
+        static struct head h;
+        head_open(&h, types[i]);
+        for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {
+            h.q.n = groups[g];
+            printf("%-7s %5d  ", tq_type_name(types[i]), groups[g]);
+            print_timing(measure(run_scores, &h, L2_PAGES * TOKENS, 2e-4));
+            if (tq_type_compressed(types[i]))
+                print_timing(measure(run_sums, &h, L2_PAGES * TOKENS, 2e-4));
+            else
+                printf("%24s", "");
+            print_timing(measure(run_attend, &h, L2_PAGES * TOKENS, 2e-4));
+            printf("\n");
+        }
+    }
+    printf("\nencoding, one thread: ns for 128 values\n");
+    for (int i = 1; i < N_TYPE; i++) {
+        static struct head h;
+        head_open(&h, types[i]);
+        printf("%-7s", tq_type_name(types[i]));
+        print_timing(measure(run_encode, &h, TOKENS, 2e-4));
+        printf("\n");
+    }
+}
+
+/* ---- from memory ---- */
+
+struct memory {
+    struct pool *pool;
+    struct head *head;  // [threads], of the type at hand
+    uint8_t *cache;     // [n_layer][N_PAGE][N_HEAD_KV] pages of keys and values
+    size_t cache_bytes; // of all layers
+    int n_layer;
+    void **scratch; // [threads]
+    volatile uint64_t sink;
+};
+
+static void read_item(void *ctx, int item, int thread)
+{
+    struct memory *m = ctx;
+    const size_t n = m->cache_bytes / 64 / (size_t)pool_threads(m->pool);
+    const uint64_t *p = (const uint64_t *)(m->cache + 64 * n * (size_t)item);
+    uint64_t sum[8] = {0};
+    for (size_t i = 0; i < n; i++, p += 8)
+        for (int k = 0; k < 8; k++)
+            sum[k] += p[k];
+    m->sink = sum[0] + sum[1] + sum[2] + sum[3] + sum[4] + sum[5] + sum[6] + sum[7];
+    (void)thread;
+}
+
+static void run_read(void *ctx)
+{
+    struct memory *m = ctx;
+    pool_run(m->pool, pool_threads(m->pool), read_item, m);
+}
+
+static void decode_item(void *ctx, int item, int thread)
+{
+    struct memory *m = ctx;
+    const struct head *h = &m->head[thread];
+    const size_t stride = N_HEAD_KV * h->page_bytes;
+    const size_t layer = (size_t)(item / N_HEAD_KV), head = (size_t)(item % N_HEAD_KV);
+    const struct tq_cache cache = {
+        .k = &h->k,
+        .v = &h->v,
+        .base = m->cache + layer * N_PAGE * stride,
+        .stride = stride,
+        .k_offset = head * h->page_bytes,
+        .v_offset = head * h->page_bytes + h->page_bytes / 2,
+    };
+    float out[GROUP * D];
+    tq_attention_decode(&cache, out, D, NULL, &h->q, N_TOKEN, m->scratch[thread]);
+}
+
+static void run_decode(void *ctx)
+{
+    struct memory *m = ctx;
+    pool_run(m->pool, m->n_layer * N_HEAD_KV, decode_item, m);
+}
+
+static void bench_memory(int n_thread, size_t mb)
+{
+    struct error err;
+    struct memory m = {0};
+    if (pool_open(&m.pool, n_thread, &err)) {
+        fprintf(stderr, "%s\n", err.text);
+        exit(1);
+    }
+    const double f16_layer = 2.0 * N_HEAD_KV * N_TOKEN * 2 * D;
+    const size_t cap = (mb << 20) + 2 * (size_t)f16_layer;
+    m.cache = need(cap);
+    memset(m.cache, 1, cap);
+    m.head = mem_array((size_t)n_thread, sizeof *m.head);
+    m.scratch = mem_array((size_t)n_thread, sizeof *m.scratch);
+    for (int t = 0; t < n_thread; t++)
+        m.scratch[t] = need(tq_attention_scratch_bytes(D, GROUP, N_TOKEN));
+    m.cache_bytes = mb << 20;
+    const struct timing read = measure(run_read, &m, (double)m.cache_bytes, 0.05);
+    printf("\ndecode from memory: %d threads, d = %d, %d kv heads, group %d, %d tokens, "
+           "at least %zu MiB\nreading: %.1f GB/s (median %.1f); f16 keys and values of a "
+           "layer (%.0f MB) take %.2f ms to read\n",
+           n_thread, D, N_HEAD_KV, GROUP, N_TOKEN, mb, 1 / read.least, 1 / read.median,
+           f16_layer * 1e-6, f16_layer * read.least * 1e-6);
+    printf("%-7s %6s %10s %26s %22s %9s %9s\n", "type", "layers", "MB a layer",
+           "ms a layer", "of reading f16", "GB/s", "roofline");
+    for (int i = 0; i < N_TYPE; i++) {
+        for (int t = 0; t < n_thread; t++) {
+            head_open(&m.head[t], types[i]);
+            m.head[t].q.n = GROUP;
+        }
+        const struct head *h = &m.head[0];
+        const size_t layer = N_PAGE * N_HEAD_KV * h->page_bytes;
+        m.n_layer = (int)(((mb << 20) + layer - 1) / layer);
+        for (size_t at = 0; at < (size_t)m.n_layer * layer; at += h->page_bytes)
+            memcpy(m.cache + at,
+                   h->pages + at / h->page_bytes * 7 % L2_PAGES * h->page_bytes,
+                   h->page_bytes);
+        const struct timing t = measure(run_decode, &m, (double)m.n_layer, 0.05);
+        printf("%-7s %6d %10.1f  ", tq_type_name(types[i]), m.n_layer,
+               (double)layer * 1e-6);
+        print_timing((struct timing){t.least * 1e-6, t.median * 1e-6, t.most * 1e-6});
+        printf("  1/%.2f (of sizes 1/%.2f) %8.1f %7.0f %%\n",
+               f16_layer * read.least / t.least, f16_layer / (double)layer,
+               (double)layer / t.least, 100 * (double)layer * read.least / t.least);
+    }
+    pool_close(m.pool);
+}
+
+int main(int argc, char **argv)
+{
+    enum cpu_isa limit = CPU_ISA_COUNT - 1;
+    int n_thread = pool_cpus();
+    long mb = 512;
+    for (int i = 1; i < argc; i++) {
+        if (!strncmp(argv[i], "--threads=", 10))
+            n_thread = atoi(argv[i] + 10);
+        else if (!strncmp(argv[i], "--mb=", 5))
+            mb = atol(argv[i] + 5);
+        else if (strncmp(argv[i], "--cpu=", 6) || !cpu_isa_parse(&limit, argv[i] + 6))
+            n_thread = 0;
+    }
+    if (n_thread < 1 || mb < 1) {
+        fprintf(stderr, "usage: %s [--cpu=%s] [--threads=N] [--mb=M]\n", argv[0],
+                cpu_isa_names());
+        return 2;
+    }
+    limit = cpu_best(limit);
+    isa = (enum tq_isa)limit;
+    printf("%s\n", cpu_isa_name(limit));
+    bench_l2();
+    bench_memory(n_thread, (size_t)mb);
+    return 0;
+}
