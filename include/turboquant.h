@@ -184,6 +184,19 @@ TQ_API void tq_query_init(struct tq_query *q, void *mem, int d, int n_cap);
 TQ_API void tq_query_load(const struct tq_codec *k, struct tq_query *q, const float *x,
                           size_t stride, int n, float scale);
 
+/* Scores of one key page, without softmax: for searches by inner product.
+ *
+ *   score    [q->n][TQ_PAGE_TOKENS]           written
+ *   q        loaded with k
+ *   page     tq_page_bytes(k->type, k->d)     read, all of it
+ *   scratch  tq_attend_scratch_bytes(k->d, q->n), 64-byte aligned
+ *
+ * score[i][j] is the inner product of query i, as it was loaded, with key j, both in the
+ * basis of the page; it does not depend on the other queries.  A query with NaN or
+ * infinity has NaN for every score.  Error and clamping: docs/numerics.md, 1.3. */
+TQ_API void tq_score(const struct tq_codec *k, float *score, const struct tq_query *q,
+                     const void *page, void *scratch);
+
 /* Running softmax of n queries: weights are exp(score - m), l their sum, o the weighted
  * sum of value rows.  o rows are 64-byte aligned if o is and d % 16 == 0. */
 struct tq_partial {

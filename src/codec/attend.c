@@ -199,6 +199,32 @@ static void decode_values(struct attend_job *job)
     job->vpage = job->a.vx;
 }
 
+/* Bring the key tiles of a compressed page into the form that attend_scores reads. */
+static void open_keys(struct attend_job *job)
+{
+    const struct tq_codec *k = job->k;
+    if (tq_type_by_row(k->type))
+        decode_keys(job);
+    else if (tq_type_compressed(k->type))
+        k->kernels->expand_k(job->a.k, page_codes(job->kpage), type_bits(k->type), k->d,
+                             job->tile0, job->tile1);
+}
+
+void tq_score(const struct tq_codec *k, float *score, const struct tq_query *q,
+              const void *page, void *scratch)
+{
+    struct attend_job job = {.k = k,
+                             .q = q,
+                             .ktype = k->type,
+                             .kpage = page,
+                             .coded = page,
+                             .tile1 = TOKENS / TQ_TILE_TOKENS};
+    attend_layout(&job.a, scratch, k->d);
+    open_keys(&job);
+    job.a.s = score;
+    attend_scores(&job, 0, q->n);
+}
+
 void tq_attend(const struct tq_codec *k, const struct tq_codec *v, struct tq_partial *p,
                const struct tq_query *q, const void *kpage, const void *vpage, int lo,
                const uint8_t *hi, void *scratch)
@@ -222,11 +248,7 @@ void tq_attend(const struct tq_codec *k, const struct tq_codec *v, struct tq_par
                              .tile0 = lo / TQ_TILE_TOKENS,
                              .tile1 = (top + TQ_TILE_TOKENS - 1) / TQ_TILE_TOKENS};
     attend_layout(&job.a, scratch, k->d > v->d ? k->d : v->d);
-    if (tq_type_by_row(k->type))
-        decode_keys(&job);
-    else if (tq_type_compressed(k->type))
-        k->kernels->expand_k(job.a.k, page_codes(kpage), type_bits(k->type), k->d,
-                             job.tile0, job.tile1);
+    open_keys(&job);
     if (tq_type_by_row(v->type))
         decode_values(&job);
     else if (tq_type_compressed(v->type) && v->type != TQ_TURBO8)
