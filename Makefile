@@ -1,13 +1,18 @@
 # make              build/turbine, build/libturboquant.{a,so}
+# make lib          the library alone, which needs nothing but a C compiler
+# make install      both, under PREFIX=/usr/local         make lib install: the library alone
 # make check        all tests, under two minutes          make check SAN=address,undefined
 # make bench        kernel timings                        make fuzz FUZZ_SECONDS=600
-# make check-neon   kernels for 64-bit Arm, under qemu
-# make format       clang-format                          make install PREFIX=/usr/local
+# make check-neon   kernels for 64-bit Arm, under qemu    make format: clang-format
 CC      ?= cc
 AR      ?= ar
 OBJCOPY ?= objcopy
 SAN     ?=
+PKG_CONFIG ?= pkg-config
 PREFIX  ?= /usr/local
+BINDIR  ?= $(PREFIX)/bin
+LIBDIR  ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
 FUZZ_SECONDS ?= 2
 FUZZ_CC ?= clang
 PYTHON  ?= $(if $(wildcard build/venv/bin/python),build/venv/bin/python,python3)
@@ -15,17 +20,22 @@ PYTHON  ?= $(if $(wildcard build/venv/bin/python),build/venv/bin/python,python3)
 comma := ,
 OUT := build$(if $(filter-out cc gcc,$(CC)),/$(notdir $(CC)))$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 
-PKGS     := libpcre2-8 jansson libedit libxxhash
-PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS))
-PKG_LIBS := $(shell pkg-config --libs $(PKGS))
+# Asked for when the first recipe needs them: those of the library do not.
+PKGS       := libpcre2-8 jansson libedit libxxhash
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS)))$(PKG_CFLAGS)
+PKG_LIBS   = $(eval PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS)))$(PKG_LIBS)
+
+# What the soname of the library ends in, and its release.
+ABI     := 0
+VERSION := $(ABI).1.0
 
 OPT     ?= -O2 -g
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
            -Wmissing-prototypes -Wvla -Werror
 CFLAGS  := -std=c11 -D_POSIX_C_SOURCE=200809L $(OPT) $(WARN) -ffp-contract=off -fPIC \
            -fvisibility=hidden -fstack-protector-strong -pthread $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
-CPPFLAGS := -Iinclude -Isrc -MMD -MP $(PKG_CFLAGS)
-LDLIBS  := $(PKG_LIBS) -lm -pthread
+CPPFLAGS = -Iinclude -Isrc -MMD -MP $(PKG_CFLAGS)
+LDLIBS  = $(PKG_LIBS) -lm -pthread
 
 SRC      := $(wildcard src/*/*.c)
 OBJ      := $(SRC:%.c=$(OUT)/%.o)
@@ -35,9 +45,12 @@ CODEC_OBJ := $(filter $(OUT)/src/codec/% $(OUT)/src/cpu/%,$(OBJ))
 
 UNIT     := $(patsubst %.c,$(OUT)/%,$(wildcard tests/unit/test_*.c))
 CHECK    := $(patsubst %.c,$(OUT)/%,$(wildcard tests/check/check_*.c))
+BENCH    := $(patsubst %.c,$(OUT)/%,$(wildcard bench/bench_*.c))
 FUZZ     := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-all: $(OUT)/turbine $(OUT)/libturboquant.a $(OUT)/libturboquant.so
+all: $(OUT)/turbine lib
+
+lib: $(OUT)/libturboquant.a $(OUT)/libturboquant.so
 
 $(OUT)/turbine: $(OBJ)
 	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
@@ -49,7 +62,9 @@ $(OUT)/libturboquant.a: $(CODEC_OBJ)
 	rm -f $@ && $(AR) rcs $@ $(OUT)/turboquant.o
 
 $(OUT)/libturboquant.so: $(CODEC_OBJ)
-	$(CC) $(CFLAGS) -shared -Wl,-soname,libturboquant.so.0 -o $@ $^ -lm
+	$(CC) $(CFLAGS) -shared -Wl,-soname,libturboquant.so.$(ABI) -o $@ $^ -lm
+
+$(CODEC_OBJ): PKG_CFLAGS :=
 
 $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
@@ -105,8 +120,12 @@ symbols: $(OUT)/libturboquant.a $(OUT)/libturboquant.so
 	@! nm -g --defined-only $(OUT)/libturboquant.a | grep -E ' [A-Z] ' | grep -v ' tq_'
 	@! nm -D --defined-only $(OUT)/libturboquant.so | grep -E ' [A-Z] ' | grep -v ' tq_'
 
-bench: $(CHECK)
+$(OUT)/bench/%: $(OUT)/bench/%.o $(LIB_OBJ)
+	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
+bench: $(CHECK) $(BENCH)
 	@for b in $(CHECK); do $$b --bench || exit 1; done
+	@for b in $(BENCH); do $$b || exit 1; done
 
 # libFuzzer; every source is compiled again with the sanitizers.
 FUZZ_SRC := $(filter-out src/cli/%,$(SRC))
@@ -126,17 +145,31 @@ fuzz: $(FUZZ)
 format:
 	clang-format -i $$(find src include tests bench examples -name '*.[ch]' 2>/dev/null)
 
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include
-	install $(OUT)/turbine $(DESTDIR)$(PREFIX)/bin/
-	install -m 644 $(OUT)/libturboquant.a $(DESTDIR)$(PREFIX)/lib/
-	install $(OUT)/libturboquant.so $(DESTDIR)$(PREFIX)/lib/libturboquant.so.0
-	ln -sf libturboquant.so.0 $(DESTDIR)$(PREFIX)/lib/libturboquant.so
-	install -m 644 include/turboquant.h $(DESTDIR)$(PREFIX)/include/
+# `make lib install` installs the library alone.
+install: install-lib $(if $(filter lib,$(MAKECMDGOALS)),,install-turbine)
+
+install-turbine: $(OUT)/turbine
+	install -d $(DESTDIR)$(BINDIR)
+	install $(OUT)/turbine $(DESTDIR)$(BINDIR)/
+
+# A folder as turboquant.pc names it: relative to the prefix where it lies below.
+pc_dir = $(patsubst $(abspath $(PREFIX))/%,$${prefix}/%,$(abspath $(1)))
+
+install-lib: lib
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)
+	install -m 644 include/turboquant.h $(DESTDIR)$(INCLUDEDIR)/
+	install -m 644 $(OUT)/libturboquant.a $(DESTDIR)$(LIBDIR)/
+	install $(OUT)/libturboquant.so $(DESTDIR)$(LIBDIR)/libturboquant.so.$(VERSION)
+	ln -sf libturboquant.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libturboquant.so.$(ABI)
+	ln -sf libturboquant.so.$(ABI) $(DESTDIR)$(LIBDIR)/libturboquant.so
+	sed -e 's|@PREFIX@|$(abspath $(PREFIX))|' -e 's|@VERSION@|$(VERSION)|' \
+	    -e 's|@LIBDIR@|$(call pc_dir,$(LIBDIR))|' -e 's|@INCLUDEDIR@|$(call pc_dir,$(INCLUDEDIR))|' \
+	    src/codec/turboquant.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/turboquant.pc
 
 clean:
 	rm -rf build
 
--include $(OBJ:.o=.d) $(UNIT:=.d) $(CHECK:=.d) $(NEON_OBJ:.o=.d) $(NEON_CHECK:=.d)
-.PHONY: all check check-neon neon-tools unit house symbols bench fuzz format install clean
+-include $(OBJ:.o=.d) $(UNIT:=.d) $(CHECK:=.d) $(BENCH:=.d) $(NEON_OBJ:.o=.d) $(NEON_CHECK:=.d)
+.PHONY: all lib check check-neon neon-tools unit house symbols bench fuzz format install \
+        install-lib install-turbine clean
 .SECONDARY:

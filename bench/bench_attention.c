@@ -34,7 +34,7 @@ struct timing {
 
 static double seconds(void)
 {
-    return (double)clock_now_us() * 1e-6;
+    return (double)clock_us() * 1e-6;
 }
 
 static struct timing measure(work_fn *work, void *ctx, double per, double least_s)
@@ -200,12 +200,12 @@ static void bench_l2(void)
         for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {
             h.q.n = groups[g];
             printf("%-7s %5d  ", tq_type_name(types[i]), groups[g]);
-            print_timing(measure(run_scores, &h, L2_PAGES * TOKENS, 2e-4));
+            print_timing(measure(run_scores, &h, L2_PAGES * TOKENS, 1e-3));
             if (tq_type_compressed(types[i]))
-                print_timing(measure(run_sums, &h, L2_PAGES * TOKENS, 2e-4));
+                print_timing(measure(run_sums, &h, L2_PAGES * TOKENS, 1e-3));
             else
                 printf("%24s", "");
-            print_timing(measure(run_attend, &h, L2_PAGES * TOKENS, 2e-4));
+            print_timing(measure(run_attend, &h, L2_PAGES * TOKENS, 1e-3));
             printf("\n");
         }
     }
@@ -214,7 +214,7 @@ static void bench_l2(void)
         static struct head h;
         head_open(&h, types[i]);
         printf("%-7s", tq_type_name(types[i]));
-        print_timing(measure(run_encode, &h, TOKENS, 2e-4));
+        print_timing(measure(run_encode, &h, TOKENS, 1e-3));
         printf("\n");
     }
 }

@@ -8,10 +8,10 @@
  * query row once (tq_rotate) and turns the attention output back once (tq_unrotate).
  * Exact (f16, f32) pages may hold rotated or plain rows; the codec does not care.
  *
- * Nothing here allocates, logs, fails or keeps global state.  All functions are
- * thread-safe for distinct outputs.  For a fixed machine and build every output row is
- * a pure function of its own inputs: it does not depend on how many rows, queries or
- * tokens are processed in one call. */
+ * Nothing here allocates, logs or keeps global state.  Threads may share what a function
+ * takes as const (codecs, queries, pages), but not what it writes, scratch included.  For
+ * a fixed machine and build every output row is a pure function of its own inputs: it
+ * does not depend on how many rows, queries or tokens are processed in one call. */
 #ifndef TURBOQUANT_H
 #define TURBOQUANT_H
 
@@ -24,6 +24,14 @@ extern "C" {
 #endif
 
 #define TQ_API __attribute__((visibility("default")))
+
+/* Conventions.  Shapes are in C order, slowest first: x [n][d] is n rows of d, one after
+ * the other.  Unless said otherwise arrays are aligned to their element, pages lie at any
+ * even address, and what is written overlaps nothing else.  Only functions that return
+ * bool refuse their arguments; the others do not check them and cannot fail.
+ *
+ * Binary interface: a program runs with every later library of the same soname,
+ * libturboquant.so.0; whatever breaks one, or the bytes of a page, raises the number. */
 
 enum { TQ_PAGE_TOKENS = 64, TQ_TILE_TOKENS = 16, TQ_DIM_MAX = 256 };
 
@@ -61,8 +69,8 @@ enum tq_isa {
     TQ_ISA_BEST = 255
 };
 
-/* "turbo4"; aliases of other projects (tbq4, tq4_0, turbo4_0, turbo3_tcq ...) parse too.
- * tq_type_parse returns false and leaves *out alone for an unknown name. */
+/* "turbo4", static; aliases of other projects (tbq4, tq4_0, turbo4_0, turbo3_tcq ...)
+ * parse too.  tq_type_parse returns false and leaves *out alone for an unknown name. */
 TQ_API const char *tq_type_name(enum tq_type t);
 TQ_API bool tq_type_parse(enum tq_type *out, const char *name);
 
@@ -135,34 +143,40 @@ struct tq_affine {
     const float *mean, *scale;
 };
 
-/* x <- (x - mean) / scale for n rotated rows of d, in place. */
+/* x <- (x - mean) / scale for n rotated rows x [n][d], in place. */
 TQ_API void tq_affine_rows(const struct tq_affine *a, float *x, int n, int d);
-/* q <- q * scale for n rotated queries. */
+/* q <- q * scale for n rotated queries q [n][d], in place. */
 TQ_API void tq_affine_query(const struct tq_affine *a, float *q, int n, int d);
-/* x <- x * scale + mean for n rows of output. */
+/* x <- x * scale + mean for n rows of output x [n][d], in place. */
 TQ_API void tq_affine_output(const struct tq_affine *a, float *x, int n, int d);
-/* q . mean of a rotated query, before tq_affine_query. */
+/* q . mean of a rotated query q [d], before tq_affine_query. */
 TQ_API float tq_affine_shift(const struct tq_affine *a, const float *q, int d);
 
-/* Store row x[d] as token `slot` of a page of an exact type.  Finite values beyond the
+/* Store row x[d] as token `slot`, below TQ_PAGE_TOKENS, of a page of an exact type; the
+ * rest of the page stays as it is.  Finite values beyond the
  * f16 range saturate; NaN and infinity stay what they are. */
 TQ_API void tq_put(const struct tq_codec *c, void *page, int slot, const float *x);
 
-/* Bytes of scratch that tq_encode needs for any type; any alignment. */
+/* Bytes of scratch that tq_encode needs for any type at d; any alignment. */
 TQ_API size_t tq_encode_scratch_bytes(int d);
 
 /* Encode a full page.
  *
- *   page   tq_page_bytes(c)      written
- *   exact  page of TQ_F16, same role and d, rows rotated; may not overlap page
+ *   page     tq_page_bytes(c->type, c->d)     written
+ *   exact    page of TQ_F16, same role and d, rows rotated
+ *   scratch  tq_encode_scratch_bytes(c->d)    any alignment
  *
- * c must be of a compressed type.  A row that contains NaN or infinity, or is all zero,
- * is stored as the zero vector.  Returns how many rows were not finite. */
+ * c must be of a compressed type.  Rows do not influence each other.  A row that contains
+ * NaN or infinity, or is all zero, is stored as the zero vector.  Returns how many rows
+ * were not finite.
+ *
+ * Sources: mse and prod, TurboQuant, arXiv 2504.19874, algorithms 1 and 2; turbo4 to
+ * turbo2, Marcellin and Fischer 1990.  Bytes: docs/format.md. */
 TQ_API int tq_encode(const struct tq_codec *c, void *page, const void *exact,
                      void *scratch);
 
-/* Decode tokens of a page to x [TQ_PAGE_TOKENS][d] f32, in the basis they were stored in.
- * Any bytes decode to something finite or to what an exact page held. */
+/* x [TQ_PAGE_TOKENS][d] <- the rows of a page of c, in the basis they were stored in. Any
+ * bytes decode to something finite or to what an exact page held. */
 TQ_API void tq_decode(const struct tq_codec *c, float *x, const void *page);
 
 /* A set of query rows of one kv head, prepared for scoring: in decode the query heads of
@@ -177,12 +191,28 @@ struct tq_query {
     float *sx;       // [n][d], S x of prod keys; else unused
 };
 
+/* Bytes of memory for n_cap queries. */
 TQ_API size_t tq_query_bytes(int d, int n_cap);
-/* mem: tq_query_bytes, 64-byte aligned. */
+/* mem: tq_query_bytes(d, n_cap), 64-byte aligned; it must outlive the query. */
 TQ_API void tq_query_init(struct tq_query *q, void *mem, int d, int n_cap);
-/* Load n <= n_cap rows x [n][d] (row stride in floats), each multiplied by scale. */
+/* Load n <= n_cap rows x [n][d] (row stride in floats), each multiplied by scale, in the
+ * basis of the keys, in place of those loaded before.  k is the codec of the compressed
+ * pages of a cache, for its exact pages too.  A row with NaN or infinity becomes NaN. */
 TQ_API void tq_query_load(const struct tq_codec *k, struct tq_query *q, const float *x,
                           size_t stride, int n, float scale);
+
+/* Scores of one key page, without softmax: for searches by inner product.
+ *
+ *   score    [q->n][TQ_PAGE_TOKENS]           written
+ *   q        loaded with k
+ *   page     tq_page_bytes(k->type, k->d)     read, all of it
+ *   scratch  tq_attend_scratch_bytes(k->d, q->n), 64-byte aligned
+ *
+ * score[i][j] is the inner product of query i, as it was loaded, with key j, both in the
+ * basis of the page; it does not depend on the other queries.  A query with NaN or
+ * infinity has NaN for every score.  Error and clamping: docs/numerics.md, 1.3. */
+TQ_API void tq_score(const struct tq_codec *k, float *score, const struct tq_query *q,
+                     const void *page, void *scratch);
 
 /* Running softmax of n queries: weights are exp(score - m), l their sum, o the weighted
  * sum of value rows.  o rows are 64-byte aligned if o is and d % 16 == 0. */
@@ -192,10 +222,11 @@ struct tq_partial {
     float *o; // [n][d of values]
 };
 
+/* Nothing attended: m <- minus infinity, l and o <- 0 for n queries and values of d. */
 TQ_API void tq_partial_reset(struct tq_partial *p, int n, int d);
 
-/* Bytes of scratch for tq_attend with any types and at most n queries; 64-byte aligned.
- */
+/* Bytes of scratch for tq_attend and tq_score, with any types, head dimensions up to
+ * d_max and at most n queries; 64-byte aligned. */
 TQ_API size_t tq_attend_scratch_bytes(int d_max, int n);
 
 /* Attend every query i to the tokens [lo, hi[i]) of one page and update p.
@@ -204,19 +235,24 @@ TQ_API size_t tq_attend_scratch_bytes(int d_max, int n);
  *   kpage, vpage  only the 16-token tiles that hold tokens below max(hi) are read, and of
  *                 an exact value page only the rows below max(hi)
  *   hi            [q->n], each <= TQ_PAGE_TOKENS; hi[i] <= lo leaves query i unchanged
+ *   scratch       tq_attend_scratch_bytes of the larger d, 64-byte aligned
  *
+ * The output of a query with NaN or infinity is NaN; values are in the basis of vpage.
  * Order of operations, the same for every n: 16 scores a tile, page maximum, weights,
- * sum of weights by lanes then tree, values in token order.  docs/numerics.md. */
+ * sum of weights by lanes then tree, values in token order.  Errors: docs/numerics.md.
+ * Source of the running softmax: Milakov and Gimelshein, arXiv 1805.02867. */
 TQ_API void tq_attend(const struct tq_codec *k, const struct tq_codec *v,
                       struct tq_partial *p, const struct tq_query *q, const void *kpage,
                       const void *vpage, int lo, const uint8_t *hi, void *scratch);
 
-/* into <- into (+) from, for n queries; from is unchanged and may not overlap.  A partial
- * result of no token changes nothing. */
+/* into <- into (+) from, for n queries and values of d: attention to the tokens of both.
+ * A partial result of no token changes nothing.  Rounding depends on the order of merges:
+ * where equal bits matter, use the tree below. */
 TQ_API void tq_merge(struct tq_partial *into, const struct tq_partial *from, int n,
                      int d);
 
-/* out [n][d] (row stride in floats) <- o / l; zero where l is 0. */
+/* out [n][d] (row stride in floats) <- o / l; zero where l is 0, that is for a query that
+ * saw no token. */
 TQ_API void tq_finish(const struct tq_partial *p, float *out, size_t stride, int n,
                       int d);
 

@@ -105,13 +105,18 @@ struct attend_job {
     const void *coded; // the key page as it was given
     const uint8_t *hi;
     int lo, tile0, tile1;
-    bool packed; // few queries: levels are not worth a store
     struct attend_scratch a;
 };
 
 static int type_bits(enum tq_type t)
 {
     return t == TQ_TURBO8 ? 8 : t == TQ_TURBO4 ? 4 : t == TQ_TURBO3 ? 3 : 2;
+}
+
+/* Few queries: levels are not worth a store. */
+static bool use_packed(const struct tq_codec *c, int n_query)
+{
+    return n_query <= PACKED_QUERIES && c->kernels->score_packed;
 }
 
 static const uint8_t *page_codes(const void *page)
@@ -131,7 +136,7 @@ static void attend_code_scores(const struct attend_job *job, int i0, int n)
         .sum_hi = q->sum_hi + i0,
         .sum_lo = q->sum_lo + i0,
     };
-    if (job->packed)
+    if (use_packed(job->k, q->n))
         kernels->score_packed(job->a.s, page_codes(job->kpage), bits, job->kpage, &codes,
                               d, n, job->tile0, job->tile1);
     else
@@ -190,7 +195,7 @@ static void attend_run(const struct attend_job *job, int i0, int n)
     const uint8_t *codes = page_codes(job->vpage);
     float *o = job->p->o + (size_t)i0 * (size_t)d;
     kernels->weigh(a->w, a->unit, a->s, job->vpage, limbs, n);
-    if (job->packed && bits != 8)
+    if (use_packed(job->v, job->q->n) && bits != 8)
         kernels->sum_packed(o, codes, bits, a->w, a->unit, a->c, d, n, job->tile0,
                             job->tile1);
     else
@@ -220,6 +225,32 @@ static void decode_values(struct attend_job *job)
     job->vpage = job->a.vx;
 }
 
+/* Bring the key tiles of a compressed page into the form that attend_scores reads. */
+static void open_keys(struct attend_job *job)
+{
+    const struct tq_codec *k = job->k;
+    if (tq_type_by_row(k->type))
+        decode_keys(job);
+    else if (tq_type_compressed(k->type) && !use_packed(k, job->q->n))
+        k->kernels->expand_k(job->a.k, page_codes(job->kpage), type_bits(k->type), k->d,
+                             job->tile0, job->tile1);
+}
+
+void tq_score(const struct tq_codec *k, float *score, const struct tq_query *q,
+              const void *page, void *scratch)
+{
+    struct attend_job job = {.k = k,
+                             .q = q,
+                             .ktype = k->type,
+                             .kpage = page,
+                             .coded = page,
+                             .tile1 = TOKENS / TQ_TILE_TOKENS};
+    attend_layout(&job.a, scratch, k->d);
+    open_keys(&job);
+    job.a.s = score;
+    attend_scores(&job, 0, q->n);
+}
+
 void tq_attend(const struct tq_codec *k, const struct tq_codec *v, struct tq_partial *p,
                const struct tq_query *q, const void *kpage, const void *vpage, int lo,
                const uint8_t *hi, void *scratch)
@@ -241,19 +272,12 @@ void tq_attend(const struct tq_codec *k, const struct tq_codec *v, struct tq_par
                              .hi = hi,
                              .lo = lo,
                              .tile0 = lo / TQ_TILE_TOKENS,
-                             .tile1 = (top + TQ_TILE_TOKENS - 1) / TQ_TILE_TOKENS,
-                             .packed = q->n <= PACKED_QUERIES &&
-                                       k->kernels->score_packed &&
-                                       v->kernels->sum_packed};
+                             .tile1 = (top + TQ_TILE_TOKENS - 1) / TQ_TILE_TOKENS};
     attend_layout(&job.a, scratch, k->d > v->d ? k->d : v->d);
-    if (tq_type_by_row(k->type))
-        decode_keys(&job);
-    else if (tq_type_compressed(k->type) && !job.packed)
-        k->kernels->expand_k(job.a.k, page_codes(kpage), type_bits(k->type), k->d,
-                             job.tile0, job.tile1);
+    open_keys(&job);
     if (tq_type_by_row(v->type))
         decode_values(&job);
-    else if (tq_type_compressed(v->type) && v->type != TQ_TURBO8 && !job.packed)
+    else if (tq_type_compressed(v->type) && v->type != TQ_TURBO8 && !use_packed(v, q->n))
         v->kernels->expand_v(job.a.v, page_codes(vpage), type_bits(v->type), v->d,
                              job.tile0, job.tile1);
     for (int i = 0; i < q->n;) {

@@ -1,6 +1,6 @@
-/* Rows and pages of any bits through encoder, decoder and attention.  The first bytes of
- * the input choose types, dimension, instruction set and ranges; the rest fills an exact
- * page, a page of codes and the queries, over and over. */
+/* Rows and pages of any bits through encoder, decoder, attention and scores.  The first
+ * bytes of the input choose types, dimension, instruction set and ranges; the rest fills
+ * an exact page, a page of codes and the queries, over and over. */
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@ static _Alignas(64) uint8_t exact[TOKENS * D * 2], kpage[TOKENS * D * 4];
 static _Alignas(64) uint8_t vpage[TOKENS * D * 4], scratch[1 << 18];
 static _Alignas(64) uint8_t query_mem[N * D * 12 + 1024], attend_mem[1 << 18];
 static _Alignas(64) float o[N * D];
-static float x[TOKENS * D], queries[N * D], out[N * D];
+static float x[TOKENS * D], queries[N * D], out[N * D], score[N * TOKENS];
 
 static void fill(void *to, size_t bytes, const uint8_t *data, size_t n, size_t at)
 {
@@ -80,6 +80,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     tq_partial_reset(&p, N, d);
     tq_attend(&k, &v, &p, &q, kpage, vpage, lo, hi, attend_mem);
     tq_finish(&p, out, (size_t)d, N, d);
+    tq_score(&k, score, &q, kpage, attend_mem);
     for (int i = 0; i < N; i++) {
         if (hi[i] <= lo && l[i] != 0.0f)
             abort();
@@ -88,6 +89,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
             broken = broken || !(fabsf(q.x[i * d + j]) < 1e25f);
         for (int j = 0; j < d && !broken; j++)
             if (!isfinite(out[i * d + j]))
+                abort();
+        for (int j = 0; j < TOKENS && !broken; j++)
+            if (!isfinite(score[i * TOKENS + j]))
                 abort();
     }
     return 0;
