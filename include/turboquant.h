@@ -90,8 +90,8 @@ struct tq_codec {
     enum tq_role role;
     int d;
     const struct tq_kernels *kernels;
-    const uint8_t *order; // [d] of mix types, or NULL
-    uint64_t seed;        // of the sign matrix of prod types
+    const uint16_t *order; // [d] of mix types, or NULL
+    uint64_t seed;         // of the sign matrix of prod types
 };
 
 /* false, and *c untouched, if tq_type_supported says no. */
@@ -104,8 +104,8 @@ TQ_API bool tq_codec_init(struct tq_codec *c, enum tq_type t, enum tq_role role,
  * false if it is no permutation of 0 .. d-1 or the type is not mix.  tq_order_by_energy
  * fills order[d] by descending energy[d], equal ones by ascending channel; NaN counts as
  * zero. */
-TQ_API bool tq_codec_set_order(struct tq_codec *c, const uint8_t *order);
-TQ_API void tq_order_by_energy(uint8_t *order, const float *energy, int d);
+TQ_API bool tq_codec_set_order(struct tq_codec *c, const uint16_t *order);
+TQ_API void tq_order_by_energy(uint16_t *order, const float *energy, int d);
 
 /* Rotation: x <- R x and x <- R' x for n rows of d, in place.  R is orthogonal: fixed
  * signs, then the Hadamard matrix of order d, over sqrt(d); mix types first reorder the

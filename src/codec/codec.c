@@ -138,7 +138,7 @@ bool tq_codec_init(struct tq_codec *c, enum tq_type t, enum tq_role role, int d,
     return true;
 }
 
-bool tq_codec_set_order(struct tq_codec *c, const uint8_t *order)
+bool tq_codec_set_order(struct tq_codec *c, const uint16_t *order)
 {
     uint8_t seen[TQ_DIM_MAX] = {0};
     if (!tq_type_mix(c->type))
@@ -153,7 +153,7 @@ bool tq_codec_set_order(struct tq_codec *c, const uint8_t *order)
 }
 
 /* Insertion sort: d is at most 256 and this runs once a calibration. */
-void tq_order_by_energy(uint8_t *order, const float *energy, int d)
+void tq_order_by_energy(uint16_t *order, const float *energy, int d)
 {
     for (int i = 0; i < d; i++) {
         const float e = energy[i] > 0.0f ? energy[i] : 0.0f;
@@ -164,7 +164,7 @@ void tq_order_by_energy(uint8_t *order, const float *energy, int d)
                 break;
             order[k] = order[k - 1];
         }
-        order[k] = (uint8_t)i;
+        order[k] = (uint16_t)i;
     }
 }
 
@@ -219,7 +219,7 @@ struct encoder {
     int16_t *x;      // [d][32]
     uint16_t *path;  // [d + 64][32]
     uint8_t *code;   // [d][64]
-    uint8_t *order;  // [d]
+    uint16_t *order; // [d]
     float *energy;   // [64], of rows
     int32_t *chosen; // [64], of chosen levels
     float *residual; // [d][64], of prod types
@@ -227,13 +227,13 @@ struct encoder {
 
 static size_t encoder_layout(struct encoder *e, char *mem, int d)
 {
-    const size_t n = (size_t)d, padded = (n + 63) / 64 * 64;
+    const size_t n = (size_t)d;
     size_t at = 0;
     e->rows = (void *)(mem + at), at += n * TQ_PAGE_TOKENS * 2;
     e->x = (void *)(mem + at), at += n * TQ_LANES * 2;
     e->path = (void *)(mem + at), at += (n + TQ_WARMUP) * TQ_LANES * 2;
     e->code = (void *)(mem + at), at += n * TQ_PAGE_TOKENS;
-    e->order = (void *)(mem + at), at += padded;
+    e->order = (void *)(mem + at), at += (2 * n + 63) / 64 * 64;
     e->energy = (void *)(mem + at), at += TQ_PAGE_TOKENS * sizeof(float);
     e->chosen = (void *)(mem + at), at += TQ_PAGE_TOKENS * sizeof(int32_t);
     e->residual = (void *)(mem + at), at += n * TQ_PAGE_TOKENS * sizeof(float);
@@ -268,7 +268,7 @@ static void encode_trellis(const struct tq_codec *c, struct encoder *e, uint16_t
     const int bits = types[c->type].bits, d = c->d;
     const float gain = bits == 2 ? 4096.0f : 8192.0f;
     for (int t = 0; t < d; t++)
-        e->order[t] = (uint8_t)tq_dim_of_time(c->role, bits, d, t);
+        e->order[t] = (uint16_t)tq_dim_of_time(c->role, bits, d, t);
     for (int j = 0; j < TQ_PAGE_TOKENS; j += TQ_LANES) {
         c->kernels->normalise(e->x, e->energy + j, e->rows + j, d, gain);
         c->kernels->viterbi(e->code + j, e->chosen + j, e->x, e->order, bits, d, e->path);

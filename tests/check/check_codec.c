@@ -216,14 +216,14 @@ static void check_viterbi(int d)
 {
     const size_t n = (size_t)d;
     int16_t *x = guarded(n * 2 * TQ_LANES);
-    uint8_t *order = guarded(n);
+    uint16_t *order = guarded(2 * n);
     const bool wild = rnd() % 4 == 0;
     for (int i = 0; i < d * TQ_LANES; i++)
         x[i] = wild ? (int16_t)((int)(rnd() % 65535) - 32767)
                     : (int16_t)fmaxf(-32767, fminf(32767, 8192 * gaussian()));
     for (int k = 0; k < 3; k++) {
         for (int t = 0; t < d; t++)
-            order[t] = (uint8_t)tq_dim_of_time(TQ_KEY, code_bits[k], d, t);
+            order[t] = (uint16_t)tq_dim_of_time(TQ_KEY, code_bits[k], d, t);
         uint8_t *a = guarded(n * TQ_PAGE_TOKENS), *b = guarded(n * TQ_PAGE_TOKENS);
         int32_t *ea = guarded(4 * TQ_LANES), *eb = guarded(4 * TQ_LANES);
         uint16_t *path = guarded((n + TQ_WARMUP) * 2 * TQ_LANES);
@@ -667,9 +667,9 @@ static void bench_row(const char *what, const char *detail, struct bench *b,
 /* Arguments for one call of each kernel: four queries, turbo4. */
 static struct {
     float *x, *energy, *s, *m, *l, *c, *o;
-    uint16_t *half, *half2, *scale, *path;
+    uint16_t *half, *half2, *scale, *path, *order;
     int16_t *fixed;
-    uint8_t *code, *page, *level, *order, *w, *hi;
+    uint8_t *code, *page, *level, *w, *hi;
     int32_t *chosen;
     struct set q;
 } a;
@@ -681,13 +681,13 @@ static void kernel_bench_init(int d)
     a.half = random_columns(d), a.half2 = guarded(2 * n), a.scale = random_scales();
     a.path = guarded((size_t)(d + TQ_WARMUP) * 2 * TQ_LANES);
     a.fixed = guarded((size_t)d * 2 * TQ_LANES), a.code = guarded(n);
-    a.page = random_bytes(n), a.level = guarded(n), a.order = guarded((size_t)d);
+    a.page = random_bytes(n), a.level = guarded(n), a.order = guarded(2 * (size_t)d);
     a.s = random_floats(8 * TQ_PAGE_TOKENS), a.w = random_bytes(8 * TQ_PAGE_TOKENS);
     a.m = random_floats(8), a.l = random_floats(8), a.c = random_floats(8);
     a.o = random_floats(8 * (size_t)d), a.hi = guarded(8);
     memset(a.hi, TQ_PAGE_TOKENS, 8);
     for (int t = 0; t < d; t++)
-        a.order[t] = (uint8_t)tq_dim_of_time(TQ_VALUE, 4, d, t);
+        a.order[t] = (uint16_t)tq_dim_of_time(TQ_VALUE, 4, d, t);
     do {
         a.q = random_set(d);
     } while (a.q.n < 4);

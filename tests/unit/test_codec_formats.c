@@ -232,7 +232,7 @@ static void test_mix_distortion(void **state)
         float energy[D] = {0};
         for (int i = 0; i < D; i++)
             energy[i * 37 % D] = i < D / 2 ? 16.0f : 1.0f;
-        uint8_t order[D];
+        uint16_t order[D];
         tq_order_by_energy(order, energy, D);
         double sum[2] = {0, 0};
         for (int with = 0; with < 2; with++)

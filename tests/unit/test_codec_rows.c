@@ -299,7 +299,7 @@ static void test_mix_rotation(void **state)
     for (int k = 0; k < N_DIM; k++) {
         const int d = dims[k];
         struct tq_codec c;
-        uint8_t order[TQ_DIM_MAX];
+        uint16_t order[TQ_DIM_MAX];
         float energy[TQ_DIM_MAX];
         tq_codec_init(&c, TQ_MIX2_5, TQ_KEY, d, TQ_ISA_BEST);
         for (int i = 0; i < d; i++)
@@ -336,8 +336,8 @@ static void test_mix_rotation(void **state)
         }
         order[1] = order[0];
         assert_false(tq_codec_set_order(&c, order));
-        order[1] = (uint8_t)d;
-        assert_false(d < 256 && tq_codec_set_order(&c, order));
+        order[1] = (uint16_t)d;
+        assert_false(tq_codec_set_order(&c, order));
         c.type = TQ_MSE4;
         assert_false(tq_codec_set_order(&c, order));
     }
