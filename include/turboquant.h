@@ -25,7 +25,7 @@ extern "C" {
 
 #define TQ_API __attribute__((visibility("default")))
 
-enum { TQ_PAGE_TOKENS = 64, TQ_TILE_TOKENS = 16, TQ_DIM_MAX = 256 };
+enum { TQ_PAGE_TOKENS = 64, TQ_TILE_TOKENS = 16, TQ_DIM_MAX = 512 };
 
 enum tq_type {
     TQ_F32,
@@ -69,7 +69,7 @@ TQ_API bool tq_type_parse(enum tq_type *out, const char *name);
 /* Compressed types need rotated rows and pages encoded from exact ones. */
 TQ_API bool tq_type_compressed(enum tq_type t);
 
-/* 64, 80, 96, 112, 128, 192 and 256. */
+/* 64, 80, 96, 112, 128, 192, 256 and 512. */
 TQ_API bool tq_dim_supported(int d);
 
 /* Whether tq_codec_init accepts these: a compressed type needs tq_dim_supported(d), an

@@ -68,7 +68,7 @@ def quantile(p):
 @functools.lru_cache(None)
 def sign_matrix(seed, d):
     def entry(i, k):
-        z = seed + 0x9e3779b97f4a7c15 * (256 * i + k + 1) & MASK
+        z = seed + 0x9e3779b97f4a7c15 * (max(d, 256) * i + k + 1) & MASK
         z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9 & MASK
         z = (z ^ z >> 27) * 0x94d049bb133111eb & MASK
         return f32(quantile(((z ^ z >> 31) >> 32) * 2.0 ** -32 + 2.0 ** -33))

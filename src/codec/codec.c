@@ -96,7 +96,11 @@ bool tq_type_compressed(enum tq_type t)
 
 bool tq_dim_supported(int d)
 {
-    return d == 64 || d == 80 || d == 96 || d == 112 || d == 128 || d == 192 || d == 256;
+    static const int dims[] = {64, 80, 96, 112, 128, 192, 256, 512};
+    for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
+        if (d == dims[i])
+            return true;
+    return false;
 }
 
 bool tq_type_supported(enum tq_type t, enum tq_role role, int d)
@@ -152,7 +156,7 @@ bool tq_codec_set_order(struct tq_codec *c, const uint16_t *order)
     return true;
 }
 
-/* Insertion sort: d is at most 256 and this runs once a calibration. */
+/* Insertion sort: d is at most 512 and this runs once a calibration. */
 void tq_order_by_energy(uint16_t *order, const float *energy, int d)
 {
     for (int i = 0; i < d; i++) {

@@ -46,8 +46,9 @@ void tq_mix_unrotate(const struct tq_codec *c, float *x, int n);
 
 /* ---- prod.c: one bit a value of the residual, and its norm ---- */
 
-/* row[n] <- S[i][k0 ..] of the sign matrix of `seed`: independent standard normals. */
-void tq_sign_row(float *row, uint64_t seed, int i, int k0, int n);
+/* row[n] <- S[i][k0 ..] of the sign matrix of `seed` for d dimensions: independent
+ * standard normals. */
+void tq_sign_row(float *row, uint64_t seed, int d, int i, int k0, int n);
 
 /* Store sign(S r) and |r| of the residuals [d][64] of a page. */
 void tq_prod_encode(const struct tq_codec *c, uint8_t *page, const float *residual);

@@ -57,10 +57,11 @@ static double normal_quantile(double p)
     return q < 0 ? -x : x;
 }
 
-void tq_sign_row(float *row, uint64_t seed, int i, int k0, int n)
+void tq_sign_row(float *row, uint64_t seed, int d, int i, int k0, int n)
 {
+    const int row_numbers = d > 256 ? d : 256;
     for (int k = 0; k < n; k++) {
-        const uint64_t counter = (uint64_t)(TQ_DIM_MAX * i + k0 + k + 1);
+        const uint64_t counter = (uint64_t)(row_numbers * i + k0 + k + 1);
         uint64_t z = seed + 0x9e3779b97f4a7c15u * counter;
         z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
         z = (z ^ z >> 27) * 0x94d049bb133111ebu;
@@ -99,7 +100,7 @@ void tq_prod_encode(const struct tq_codec *c, uint8_t *page, const float *residu
         memset(page + signs_offset(c, j), 0, (size_t)d / 8);
     }
     for (int i = 0; i < d; i++) {
-        tq_sign_row(row, c->seed, i, 0, d);
+        tq_sign_row(row, c->seed, d, i, 0, d);
         memset(dot, 0, sizeof dot);
         for (int k = 0; k < d; k++)
             for (int j = 0; j < TOKENS; j++)
@@ -123,7 +124,7 @@ void tq_prod_decode(const struct tq_codec *c, float *x, const uint8_t *page)
     for (int k0 = 0; k0 < d; k0 += LANES) { // a slice of the columns of S at a time
         float s[TQ_DIM_MAX][LANES];
         for (int i = 0; i < d; i++)
-            tq_sign_row(s[i], c->seed, i, k0, LANES);
+            tq_sign_row(s[i], c->seed, d, i, k0, LANES);
         for (int j = 0; j < TOKENS; j++) {
             const uint8_t *signs = page + signs_offset(c, j);
             const float unit = residual_unit(c, page, j);
@@ -139,7 +140,7 @@ void tq_prod_decode(const struct tq_codec *c, float *x, const uint8_t *page)
 
 /* ---- queries ---- */
 
-/* Larger queries than this have clamped scores; sums of 256 products stay finite.  NaN
+/* Larger queries than this have clamped scores; sums of 512 products stay finite.  NaN
  * stays. */
 static float clamp_query(float x)
 {
@@ -160,7 +161,7 @@ void tq_prod_query(const struct tq_codec *c, float *sx, const float *x, int n)
     const int d = c->d;
     for (int i = 0; i < d; i++) {
         float row[TQ_DIM_MAX];
-        tq_sign_row(row, c->seed, i, 0, d);
+        tq_sign_row(row, c->seed, d, i, 0, d);
         for (int q = 0; q < n; q++) {
             float sum[LANES] = {0};
             for (int k = 0; k < d; k += LANES)

@@ -17,9 +17,9 @@
 
 /* Exact and trellis types; the others are in test_codec_formats.c. */
 enum { N_TYPE = TQ_TURBO2 + 1 };
-enum { N_DIM = 7, PAGE_CAP = TQ_PAGE_TOKENS * TQ_DIM_MAX * 4, TOKENS = TQ_PAGE_TOKENS };
+enum { N_DIM = 8, PAGE_CAP = TQ_PAGE_TOKENS * TQ_DIM_MAX * 4, TOKENS = TQ_PAGE_TOKENS };
 
-static const int dims[N_DIM] = {64, 80, 96, 112, 128, 192, 256};
+static const int dims[N_DIM] = {64, 80, 96, 112, 128, 192, 256, 512};
 static const enum tq_type compressed[4] = {TQ_TURBO8, TQ_TURBO4, TQ_TURBO3, TQ_TURBO2};
 static const int bits_of[N_TYPE] = {32, 16, 8, 4, 3, 2};
 static const enum tq_isa isas[2] = {TQ_ISA_C, TQ_ISA_BEST};
@@ -40,7 +40,7 @@ static float gaussian(void)
 
 /* Aligned memory that the tests share. */
 static _Alignas(64) uint8_t page[PAGE_CAP], other_page[PAGE_CAP], exact[PAGE_CAP];
-static _Alignas(64) uint8_t scratch[1 << 18], attend_scratch[1 << 18];
+static _Alignas(64) uint8_t scratch[1 << 19], attend_scratch[1 << 19];
 static float rows[TOKENS * TQ_DIM_MAX], decoded[TOKENS * TQ_DIM_MAX];
 
 static struct tq_codec codec(enum tq_type t, enum tq_role role, int d, enum tq_isa isa)
@@ -71,7 +71,7 @@ static void test_sizes(void **state)
     (void)state;
     static const size_t want[N_DIM][4] = {
         {18, 26, 34, 66},  {22, 32, 42, 82},  {26, 38, 50, 98},   {30, 44, 58, 114},
-        {34, 50, 66, 130}, {50, 74, 98, 194}, {66, 98, 130, 258},
+        {34, 50, 66, 130}, {50, 74, 98, 194}, {66, 98, 130, 258}, {130, 194, 258, 514},
     };
     for (int i = 0; i < N_DIM; i++) {
         assert_true(tq_dim_supported(dims[i]));
@@ -85,10 +85,11 @@ static void test_sizes(void **state)
     }
     struct tq_codec c;
     assert_false(tq_dim_supported(72));
+    assert_false(tq_dim_supported(384));
     assert_false(tq_codec_init(&c, TQ_TURBO4, TQ_KEY, 72, TQ_ISA_BEST));
     assert_true(tq_codec_init(&c, TQ_F16, TQ_KEY, 72, TQ_ISA_BEST));
     assert_false(tq_codec_init(&c, TQ_F16, TQ_KEY, 0, TQ_ISA_BEST));
-    assert_false(tq_codec_init(&c, TQ_F32, TQ_KEY, 257, TQ_ISA_BEST));
+    assert_false(tq_codec_init(&c, TQ_F32, TQ_KEY, TQ_DIM_MAX + 1, TQ_ISA_BEST));
 }
 
 static void test_names(void **state)
@@ -225,8 +226,8 @@ static void test_rotation(void **state)
 {
     (void)state;
     uint64_t seed = 0;
-    uint64_t sign[4];
-    for (int i = 0; i < 4; i++)
+    uint64_t sign[8];
+    for (int i = 0; i < 8; i++)
         sign[i] = splitmix(&seed);
     for (int k = 0; k < N_DIM; k++)
         for (int isa = 0; isa < 2; isa++) {
@@ -256,14 +257,20 @@ static void test_rotation(void **state)
 static void test_hadamard_orthogonal(void **state)
 {
     (void)state;
-    for (int k = 0; k < N_DIM; k++)
-        for (int i = 0; i < dims[k]; i++)
+    static int8_t h[TQ_DIM_MAX][TQ_DIM_MAX];
+    for (int k = 0; k < N_DIM; k++) {
+        const int d = dims[k];
+        for (int i = 0; i < d; i++)
+            for (int j = 0; j < d; j++)
+                h[i][j] = (int8_t)hadamard_entry(d, i, j);
+        for (int i = 0; i < d; i++)
             for (int j = 0; j <= i; j++) {
                 int dot = 0;
-                for (int c = 0; c < dims[k]; c++)
-                    dot += hadamard_entry(dims[k], i, c) * hadamard_entry(dims[k], j, c);
-                assert_int_equal(dot, i == j ? dims[k] : 0);
+                for (int c = 0; c < d; c++)
+                    dot += h[i][c] * h[j][c];
+                assert_int_equal(dot, i == j ? d : 0);
             }
+    }
 }
 
 /* ---- a second decoder, from docs/format.md ---- */
@@ -377,8 +384,24 @@ static double page_nmse(int d)
     return sum / TOKENS;
 }
 
-/* Mean squared error over squared norm of Gaussian rows.  d = 128: the goals of the
- * format; other d: the same with 3 % (turbo8: the expected maximum grows with d). */
+/* Mean squared error over squared norm of Gaussian rows, keys and values in turn. */
+static double distortion(enum tq_type type, int d, int pages)
+{
+    const struct tq_codec c[2] = {codec(type, TQ_KEY, d, TQ_ISA_BEST),
+                                  codec(type, TQ_VALUE, d, TQ_ISA_BEST)};
+    double sum = 0;
+    for (int i = 0; i < pages; i++) {
+        const int role = i % 2;
+        fill_rows(d);
+        put_rows(exact, TQ_F16, (enum tq_role)role, d);
+        assert_int_equal(tq_encode(&c[role], page, exact, scratch), 0);
+        tq_decode(&c[role], decoded, page);
+        sum += page_nmse(d) / pages;
+    }
+    return sum;
+}
+
+/* d = 128: the goals of the format; other d: the same with 3 %. */
 static void test_distortion(void **state)
 {
     (void)state;
@@ -387,21 +410,34 @@ static void test_distortion(void **state)
     for (int k = 0; k < N_DIM; k++)
         for (int t = 0; t < 4; t++) {
             const int d = dims[k];
-            const struct tq_codec c[2] = {codec(compressed[t], TQ_KEY, d, TQ_ISA_BEST),
-                                          codec(compressed[t], TQ_VALUE, d, TQ_ISA_BEST)};
-            double sum = 0;
-            const int n = d == 128 ? PAGES : PAGES / 3;
-            for (int i = 0; i < n; i++) {
-                const int role = i % 2;
-                fill_rows(d);
-                put_rows(exact, TQ_F16, (enum tq_role)role, d);
-                assert_int_equal(tq_encode(&c[role], page, exact, scratch), 0);
-                tq_decode(&c[role], decoded, page);
-                sum += page_nmse(d) / n;
-            }
-            assert_true(sum <= most[t] * (d == 128 ? 1.0 : 1.03));
-            assert_true(sum >= most[t] * 0.6);
+            if (d > 256 && compressed[t] == TQ_TURBO8)
+                continue; // its expected maximum grows with d
+            const double got = distortion(compressed[t], d, d == 128 ? PAGES : PAGES / 3);
+            assert_true(got <= most[t] * (d == 128 ? 1.0 : 1.03));
+            assert_true(got >= most[t] * 0.6);
         }
+}
+
+/* E max |x|^2 of d normal numbers: the integral of 2 x P(max > x). */
+static double mean_square_of_maximum(int d)
+{
+    double sum = 0;
+    for (double x = .0005; x < 12; x += .001)
+        sum += 2 * x * (1 - pow(erf(x / sqrt(2)), d)) * .001;
+    return sum;
+}
+
+/* The trellis does not care for the length of a chain.  turbo8 has uniform errors in
+ * steps of a 127th of the maximum. */
+static void test_distortion_of_512(void **state)
+{
+    (void)state;
+    for (int t = 1; t < 4; t++) {
+        const double at256 = distortion(compressed[t], 256, 20);
+        assert_true(fabs(distortion(compressed[t], 512, 20) / at256 - 1) <= .02);
+    }
+    const double steps = mean_square_of_maximum(512) / (127 * 127 * 12);
+    assert_true(fabs(distortion(TQ_TURBO8, 512, 20) / steps - 1) <= .02);
 }
 
 /* The decoded row has the norm of the row (trellis types; f16 scale: half an ulp). */
@@ -642,8 +678,11 @@ static double attention_bound(int i, const struct sizes *sizes, double *mean)
     return sizes->v * (exp(2 * e) - 1 + w);
 }
 
+/* tight: 1e-5 up to 256 dimensions of keys.  The bound of a score in f32, (d + 1) eps
+ * sum |q k|, grows as d^2. */
 static void check_against_oracle(bool tight)
 {
+    const double d = fmax(tc.kd, 256) / 256, least = 1e-5 * d * d;
     static double want[TQ_DIM_MAX];
     double err = 0, allowed = 0;
     for (int i = 0; i < tc.n; i++) {
@@ -653,7 +692,7 @@ static void check_against_oracle(bool tight)
         const double bound = attention_bound(i, &sizes, &mean);
         for (int c = 0; c < tc.vd; c++) {
             const double e = fabs(want[c] - (double)got[i * tc.vd + c]);
-            assert_true(e <= (tight ? 1e-5 : bound));
+            assert_true(e <= (tight ? least : bound));
             err += e * e;
             allowed += mean * mean * want[c] * want[c];
         }
@@ -842,6 +881,7 @@ int main(void)
         cmocka_unit_test(test_hadamard_orthogonal),
         cmocka_unit_test(test_decoder),
         cmocka_unit_test(test_distortion),
+        cmocka_unit_test(test_distortion_of_512),
         cmocka_unit_test(test_matched_norm),
         cmocka_unit_test(test_same_bytes_on_every_isa),
         cmocka_unit_test(test_odd_rows),

@@ -14,9 +14,14 @@
 #include "codec/formats.h"
 #include "turboquant.h"
 
-enum { TOKENS = TQ_PAGE_TOKENS, N_DIM = 7, N_TYPE = 10, PAGE_CAP = TOKENS * 272 };
+enum {
+    TOKENS = TQ_PAGE_TOKENS,
+    N_DIM = 8,
+    N_TYPE = 10,
+    PAGE_CAP = TOKENS * TQ_DIM_MAX * 2
+};
 
-static const int dims[N_DIM] = {64, 80, 96, 112, 128, 192, 256};
+static const int dims[N_DIM] = {64, 80, 96, 112, 128, 192, 256, 512};
 static const enum tq_isa isas[2] = {TQ_ISA_C, TQ_ISA_BEST};
 static const struct row_type {
     enum tq_type type;
@@ -51,7 +56,7 @@ static float gaussian(void)
 }
 
 static _Alignas(64) uint8_t page[PAGE_CAP], other[PAGE_CAP];
-static _Alignas(64) uint8_t exact[TOKENS * TQ_DIM_MAX * 2], scratch[1 << 18];
+static _Alignas(64) uint8_t exact[TOKENS * TQ_DIM_MAX * 2], scratch[1 << 19];
 static float rows[TOKENS * TQ_DIM_MAX], decoded[TOKENS * TQ_DIM_MAX];
 
 static bool supported(const struct row_type *t, enum tq_role role, int d)
@@ -183,7 +188,7 @@ static double slow_residual(int d, const struct row_type *t, const uint8_t *p, i
     double sum = 0;
     for (int k = 0; k < d; k++) {
         float s;
-        tq_sign_row(&s, 0, k, i, 1);
+        tq_sign_row(&s, 0, d, k, i, 1);
         sum += signs[k / 8] >> k % 8 & 1 ? -(double)s : (double)s;
     }
     return sqrt(3.141592653589793 / 2) / sqrt(d) * half_at(p + 128 + 2 * j, false) * sum;
@@ -347,8 +352,9 @@ static void test_mix_rotation(void **state)
 
 enum { MAX_N = 40 };
 
-static _Alignas(64) uint8_t kpage[TOKENS * 1024], vpage[TOKENS * 1024];
-static _Alignas(64) uint8_t query_mem[MAX_N * TQ_DIM_MAX * 12], attend_mem[1 << 18];
+static _Alignas(64) uint8_t kpage[TOKENS * TQ_DIM_MAX * 4];
+static _Alignas(64) uint8_t vpage[TOKENS * TQ_DIM_MAX * 4];
+static _Alignas(64) uint8_t query_mem[MAX_N * TQ_DIM_MAX * 12], attend_mem[1 << 19];
 static _Alignas(64) float part_o[MAX_N * TQ_DIM_MAX], got[MAX_N * TQ_DIM_MAX];
 static float part_m[MAX_N], part_l[MAX_N], queries[MAX_N * TQ_DIM_MAX];
 static float krows[TOKENS * TQ_DIM_MAX], vrows[TOKENS * TQ_DIM_MAX];
@@ -499,17 +505,19 @@ static void test_prod_huge_query(void **state)
 {
     (void)state;
     static const uint8_t hi[1] = {64};
-    struct tq_codec k, v;
-    tq_codec_init(&k, TQ_PROD2, TQ_KEY, 256, TQ_ISA_BEST);
-    tq_codec_init(&v, TQ_MSE2, TQ_VALUE, 256, TQ_ISA_BEST);
-    make_page(vpage, &v);
-    random_bytes(kpage, tq_page_bytes(TQ_PROD2, 256));
-    memset(kpage, 0, 128); // scales of the mse part; residuals stay
-    for (int i = 0; i < 256; i++)
-        queries[i] = copysignf(3e38f, gaussian());
-    attend(&k, &v, 0, 1, 0, hi);
-    for (int i = 0; i < 256; i++)
-        assert_true(isfinite(got[i]));
+    for (int d = 256; d <= 512; d *= 2) {
+        struct tq_codec k, v;
+        tq_codec_init(&k, TQ_PROD2, TQ_KEY, d, TQ_ISA_BEST);
+        tq_codec_init(&v, TQ_MSE2, TQ_VALUE, d, TQ_ISA_BEST);
+        make_page(vpage, &v);
+        random_bytes(kpage, tq_page_bytes(TQ_PROD2, d));
+        memset(kpage, 0, 128); // scales of the mse part; residuals stay
+        for (int i = 0; i < d; i++)
+            queries[i] = copysignf(3e38f, gaussian());
+        attend(&k, &v, 0, 1, 0, hi);
+        for (int i = 0; i < d; i++)
+            assert_true(isfinite(got[i]));
+    }
 }
 
 int main(void)
