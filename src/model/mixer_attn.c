@@ -134,6 +134,7 @@ static size_t carve_attn(struct attn_scratch *a, uint8_t *base, const struct con
     const size_t n_kv = (size_t)hp->n_head_kv, group = n_head / n_kv;
     const size_t rows = group * (size_t)block_tokens(hp);
     const int n_thread = pool_threads(c->m->pool);
+    const int d_max = hp->head_dim > hp->head_dim_v ? hp->head_dim : hp->head_dim_v;
     const size_t n_split = n_kv * (size_t)count_ranges(c->n_ctx);
     struct carve v = {base, 0};
     a->q = carve_take(&v, n_tok * n_head * d, sizeof(float));
@@ -154,8 +155,8 @@ static size_t carve_attn(struct attn_scratch *a, uint8_t *base, const struct con
         ts.query = carve_take(&v, tq_query_bytes(hp->head_dim, (int)rows), 1);
         ts.part = carve_partial(&v, rows, dv);
         ts.total = carve_partial(&v, rows, dv);
-        ts.attend = carve_take(&v, tq_attend_scratch_bytes(TQ_DIM_MAX, (int)rows), 1);
-        ts.encode = carve_take(&v, tq_encode_scratch_bytes(TQ_DIM_MAX), 1);
+        ts.attend = carve_take(&v, tq_attend_scratch_bytes(d_max, (int)rows), 1);
+        ts.encode = carve_take(&v, tq_encode_scratch_bytes(d_max), 1);
         ts.rows = carve_take(&v, rows * dv, sizeof(float));
         ts.hi = carve_take(&v, 3 * rows, 1);
         if (base)

@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 enum { N = 3, D = TQ_DIM_MAX, TOKENS = TQ_PAGE_TOKENS };
 
-static const int dims[] = {64, 80, 96, 112, 128, 192, 256, 512};
+static const int dims[] = {64, 80, 96, 112, 128, 192, 256, 512, 576};
 static const enum tq_isa isas[] = {TQ_ISA_C, TQ_ISA_AVX2, TQ_ISA_AVX512, TQ_ISA_BEST};
 
 static _Alignas(64) uint8_t exact[TOKENS * D * 2], kpage[TOKENS * D * 4];
