@@ -8,6 +8,11 @@
  * query row once (tq_rotate) and turns the attention output back once (tq_unrotate).
  * Exact (f16, f32) pages may hold rotated or plain rows; the codec does not care.
  *
+ * d = 576, the latent of multi-head latent attention, is two vectors with scales of their
+ * own: channels 0 .. 511 and 512 .. 575.  A compressed page is that of a head of 512,
+ * then that of one of 64, so that values, which are the first 512, are read from it with
+ * a codec of d = 512.
+ *
  * Nothing here allocates, logs or keeps global state.  Threads may share what a function
  * takes as const (codecs, queries, pages), but not what it writes, scratch included.  For
  * a fixed machine and build every output row is a pure function of its own inputs: it
@@ -33,7 +38,7 @@ extern "C" {
  * Binary interface: a program runs with every later library of the same soname,
  * libturboquant.so.0; whatever breaks one, or the bytes of a page, raises the number. */
 
-enum { TQ_PAGE_TOKENS = 64, TQ_TILE_TOKENS = 16, TQ_DIM_MAX = 256 };
+enum { TQ_PAGE_TOKENS = 64, TQ_TILE_TOKENS = 16, TQ_DIM_MAX = 576 };
 
 enum tq_type {
     TQ_F32,
@@ -77,7 +82,7 @@ TQ_API bool tq_type_parse(enum tq_type *out, const char *name);
 /* Compressed types need rotated rows and pages encoded from exact ones. */
 TQ_API bool tq_type_compressed(enum tq_type t);
 
-/* 64, 80, 96, 112, 128, 192 and 256. */
+/* 64, 80, 96, 112, 128, 192, 256, 512 and 576. */
 TQ_API bool tq_dim_supported(int d);
 
 /* Whether tq_codec_init accepts these: a compressed type needs tq_dim_supported(d), an
@@ -85,7 +90,8 @@ TQ_API bool tq_dim_supported(int d);
 TQ_API bool tq_type_supported(enum tq_type t, enum tq_role role, int d);
 
 /* Bytes of one token: 4d, 2d, 2 + d * bits / 8 (turbo4 at d = 128: 66); with 4 for 2 in
- * prod and mix; d / 32 * (2 + 4 bits) for q8_0 and q4_0. */
+ * prod and mix; d / 32 * (2 + 4 bits) for q8_0 and q4_0.  576: 512 and 64 together, if
+ * compressed. */
 TQ_API size_t tq_row_bytes(enum tq_type t, int d);
 /* TQ_PAGE_TOKENS rows; there is no padding. */
 TQ_API size_t tq_page_bytes(enum tq_type t, int d);
@@ -98,8 +104,8 @@ struct tq_codec {
     enum tq_role role;
     int d;
     const struct tq_kernels *kernels;
-    const uint8_t *order; // [d] of mix types, or NULL
-    uint64_t seed;        // of the sign matrix of prod types
+    const uint16_t *order; // [d] of mix types, or NULL
+    uint64_t seed;         // of the sign matrix of prod types
 };
 
 /* false, and *c untouched, if tq_type_supported says no. */
@@ -111,13 +117,14 @@ TQ_API bool tq_codec_init(struct tq_codec *c, enum tq_type t, enum tq_role role,
  * and must outlive the codec; rows, queries and pages of one head must use one order.
  * false if it is no permutation of 0 .. d-1 or the type is not mix.  tq_order_by_energy
  * fills order[d] by descending energy[d], equal ones by ascending channel; NaN counts as
- * zero. */
-TQ_API bool tq_codec_set_order(struct tq_codec *c, const uint8_t *order);
-TQ_API void tq_order_by_energy(uint8_t *order, const float *energy, int d);
+ * zero.  At d = 576 each part has an order of its channels: first one of 0 .. 511, then
+ * one of 512 .. 575. */
+TQ_API bool tq_codec_set_order(struct tq_codec *c, const uint16_t *order);
+TQ_API void tq_order_by_energy(uint16_t *order, const float *energy, int d);
 
 /* Rotation: x <- R x and x <- R' x for n rows of d, in place.  R is orthogonal: fixed
  * signs, then the Hadamard matrix of order d, over sqrt(d); mix types first reorder the
- * channels and then rotate each half by itself.
+ * channels and then rotate each half by itself.  The two parts of 576 never mix.
  * Source: TurboQuant, arXiv 2504.19874, with the random matrix replaced. */
 TQ_API void tq_rotate(const struct tq_codec *c, float *x, int n);
 TQ_API void tq_unrotate(const struct tq_codec *c, float *x, int n);
@@ -189,6 +196,8 @@ struct tq_query {
     int32_t *sum_hi; // [n], sum of hi over d, and of lo
     int32_t *sum_lo; // [n]
     float *sx;       // [n][d], S x of prod keys; else unused
+    /* d = 576: hi, lo and sx are [n_cap][512], then [n_cap][64]; step and sums are
+     * [2][n_cap], one for each part. */
 };
 
 /* Bytes of memory for n_cap queries. */

@@ -71,6 +71,10 @@ def row_levels(codes, role, bits, d, j):
 
 def decode(page, kind, role, d):
     """64 lists of d floats."""
+    if d == 576:
+        first = 64 * (2 + 512 * BITS[kind] // 8)
+        return [a + b for a, b in zip(decode(page[:first], kind, role, 512),
+                                      decode(page[first:], kind, role, 64))]
     raw = struct.unpack('<64H', page[:128])
     halves = struct.unpack('<64e', page[:128])
     scales = [h if r < 0x7c00 else 0.0 for r, h in zip(raw, halves)]

@@ -68,7 +68,7 @@ def quantile(p):
 @functools.lru_cache(None)
 def sign_matrix(seed, d):
     def entry(i, k):
-        z = seed + 0x9e3779b97f4a7c15 * (256 * i + k + 1) & MASK
+        z = seed + 0x9e3779b97f4a7c15 * (max(d, 256) * i + k + 1) & MASK
         z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9 & MASK
         z = (z ^ z >> 27) * 0x94d049bb133111eb & MASK
         return f32(quantile(((z ^ z >> 31) >> 32) * 2.0 ** -32 + 2.0 ** -33))
@@ -94,7 +94,18 @@ def block(data, kind):
     return [f32(scale * (c - 8)) for c in codes]
 
 
+def row_bytes(kind, d):
+    if kind in ('q8_0', 'q4_0'):
+        return d // 32 * (34 if kind == 'q8_0' else 18)
+    if kind.startswith('mix'):
+        return 4 + d * (2 * BITS[kind] - 1) // 16
+    return 2 + d * BITS[kind] // 8 + (2 + d // 8 if kind.startswith('prod') else 0)
+
+
 def decode_row(page, kind, d, j, seed=0):
+    if d == 576:
+        return (decode_row(page, kind, 512, j, seed)
+                + decode_row(page[64 * row_bytes(kind, 512):], kind, 64, j, MASK - seed))
     if kind in ('q8_0', 'q4_0'):
         size = 34 if kind == 'q8_0' else 18
         at = j * d // 32 * size

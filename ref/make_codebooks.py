@@ -10,7 +10,7 @@ usage: make_codebooks.py > src/codec/tables_scalar.c
 """
 import math
 
-DIMS = [32, 40, 48, 56, 64, 80, 96, 112, 128, 192, 256]
+DIMS = [32, 40, 48, 56, 64, 80, 96, 112, 128, 192, 256, 512]
 
 
 def gauss_legendre(n):

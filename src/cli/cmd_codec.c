@@ -16,7 +16,7 @@ static struct {
 
 static const struct cli_option codec_options[] = {
     {"--dim", CLI_INT, &codec_args.dim, 1, TQ_DIM_MAX,
-     "D  64, 80, 96, 112, 128, 192 or 256; default 128"},
+     "D  64, 80, 96, 112, 128, 192, 256, 512 or 576; default 128"},
     {"--plot", CLI_STRING, &codec_args.plot, 0, 0,
      "FILE  write distortion against rate as SVG"},
     {"--cpu", CLI_CPU, &codec_args.isa, 0, 0, "LEVEL  highest instruction set to use"},
@@ -117,9 +117,10 @@ static enum status run_codec(struct error *err)
     struct codec_table t;
     enum status s;
     if (!tq_dim_supported(codec_args.dim))
-        return fail(err, STATUS_BAD_ARG,
-                    "no format for %d dimensions: use 64, 80, 96, 112, 128, 192 or 256",
-                    codec_args.dim);
+        return fail(
+            err, STATUS_BAD_ARG,
+            "no format for %d dimensions: use 64, 80, 96, 112, 128, 192, 256, 512 or 576",
+            codec_args.dim);
     if ((s = codec_measure(&t, codec_args.dim, (enum tq_isa)codec_args.isa, err)))
         return s;
     if (codec_args.json)

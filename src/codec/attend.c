@@ -8,6 +8,7 @@
 #include "codec/formats.h"
 #include "codec/kernels.h"
 #include "codec/layout.h"
+#include "codec/parts.h"
 
 /* Queries of one pass over an expanded page; bounds the scratch. */
 enum { QUERIES = 32, TOKENS = TQ_PAGE_TOKENS };
@@ -20,14 +21,14 @@ enum { PACKED_QUERIES = 4 };
 
 static size_t query_layout(struct tq_query *q, char *mem, int d, int n_cap)
 {
-    const size_t n = (size_t)n_cap, row = (size_t)d;
+    const size_t n = (size_t)n_cap, row = (size_t)d, parts = n * (size_t)tq_parts(d);
     size_t at = 0;
     q->x = (void *)(mem + at), at += tq_round_up_64(n * row * sizeof(float));
     q->hi = (void *)(mem + at), at += tq_round_up_64(n * row);
     q->lo = (void *)(mem + at), at += tq_round_up_64(n * row);
-    q->step = (void *)(mem + at), at += tq_round_up_64(n * sizeof(float));
-    q->sum_hi = (void *)(mem + at), at += tq_round_up_64(n * sizeof(int32_t));
-    q->sum_lo = (void *)(mem + at), at += tq_round_up_64(n * sizeof(int32_t));
+    q->step = (void *)(mem + at), at += tq_round_up_64(parts * sizeof(float));
+    q->sum_hi = (void *)(mem + at), at += tq_round_up_64(parts * sizeof(int32_t));
+    q->sum_lo = (void *)(mem + at), at += tq_round_up_64(parts * sizeof(int32_t));
     q->sx = (void *)(mem + at), at += tq_round_up_64(n * row * sizeof(float));
     return at;
 }
@@ -45,28 +46,59 @@ void tq_query_init(struct tq_query *q, void *mem, int d, int n_cap)
     query_layout(q, mem, d, n_cap);
 }
 
+/* What part `part` of queries i and on has in the arrays of a set. */
+struct query_part {
+    int d;
+    const float *x; // row stride q->d
+    int8_t *hi, *lo;
+    float *step, *sx;
+    int32_t *sum_hi, *sum_lo;
+};
+
+static struct query_part query_part(const struct tq_query *q, int part, int i)
+{
+    const int at = tq_part_at(part), d = tq_part_dim(q->d, part);
+    const int row = q->n_cap * at + i * d, one = q->n_cap * part + i;
+    return (struct query_part){
+        .d = d,
+        .x = q->x + i * q->d + at,
+        .hi = q->hi + row,
+        .lo = q->lo + row,
+        .sx = q->sx + row,
+        .step = q->step + one,
+        .sum_hi = q->sum_hi + one,
+        .sum_lo = q->sum_lo + one,
+    };
+}
+
 void tq_query_load(const struct tq_codec *k, struct tq_query *q, const float *x,
                    size_t stride, int n, float scale)
 {
-    const int d = q->d;
     q->n = n;
-    for (int i = 0; i < n; i++) {
-        k->kernels->load_query(q->x + i * d, q->hi + i * d, q->lo + i * d, &q->step[i],
-                               &q->sum_hi[i], &q->sum_lo[i], x + (size_t)i * stride,
-                               scale, d);
+    for (int part = 0; part < tq_parts(q->d); part++) {
+        const int at = tq_part_at(part);
+        for (int i = 0; i < n; i++) {
+            const struct query_part to = query_part(q, part, i);
+            k->kernels->load_query(q->x + i * q->d + at, to.hi, to.lo, to.step, to.sum_hi,
+                                   to.sum_lo, x + (size_t)i * stride + at, scale, to.d);
+        }
+        if (tq_type_prod(k->type)) {
+            const struct tq_codec c = tq_part_codec(k, part);
+            const struct query_part all = query_part(q, part, 0);
+            tq_prod_query(&c, all.sx, all.x, q->d, n);
+        }
     }
-    if (tq_type_prod(k->type))
-        tq_prod_query(k, q->sx, q->x, n);
 }
 
 /* ---- attention ---- */
 
 struct attend_scratch {
-    uint8_t *k;  // [4][d/4][16][4], expanded keys
-    int8_t *v;   // [16][d][4], expanded values
+    uint8_t *k;  // [4][d/4][16][4], expanded keys, and so for the second part
+    int8_t *v;   // [16][d][4], expanded values, and so for the second part
     float *kx;   // [4][d][16], keys decoded to an exact page
     float *vx;   // [64][d]
     float *s;    // [QUERIES][64], scores, then weights
+    float *s2;   // [QUERIES][64], scores of a second part
     uint8_t *w;  // [QUERIES][2][64], quantised weights
     float *c;    // [QUERIES], factor of earlier sums
     float *unit; // [QUERIES], value of one step of w
@@ -79,6 +111,7 @@ static size_t attend_layout(struct attend_scratch *a, char *mem, int d_max)
     a->k = (void *)(mem + at), at += expanded;
     a->v = (void *)(mem + at), at += expanded;
     a->s = (void *)(mem + at), at += QUERIES * TOKENS * sizeof(float);
+    a->s2 = (void *)(mem + at), at += QUERIES * TOKENS * sizeof(float);
     a->w = (void *)(mem + at), at += QUERIES * TOKENS * 2;
     a->c = (void *)(mem + at), at += QUERIES * sizeof(float);
     a->unit = (void *)(mem + at), at += QUERIES * sizeof(float);
@@ -119,29 +152,58 @@ static bool use_packed(const struct tq_codec *c, int n_query)
     return n_query <= PACKED_QUERIES && c->kernels->score_packed;
 }
 
-static const uint8_t *page_codes(const void *page)
+/* A part of a compressed page: scales, then codes. */
+static const uint8_t *page_part(const void *page, enum tq_type t, int part)
 {
-    return (const uint8_t *)page + TQ_SCALES_BYTES;
+    return (const uint8_t *)page + tq_part_offset(t, part);
 }
 
-static void attend_code_scores(const struct attend_job *job, int i0, int n)
+static const uint8_t *part_codes(const void *page, enum tq_type t, int part)
+{
+    return page_part(page, t, part) + TQ_SCALES_BYTES;
+}
+
+/* Scores of a part of queries i0 .. i0 + n - 1 against codes. */
+static void score_part(const struct attend_job *job, float *s, int part, int i0, int n)
 {
     const struct tq_kernels *kernels = job->k->kernels;
-    const struct tq_query *q = job->q;
-    const int d = q->d, bits = type_bits(job->ktype);
+    const struct query_part q = query_part(job->q, part, i0);
+    const int bits = type_bits(job->ktype);
+    const void *scales = page_part(job->kpage, job->ktype, part);
     const struct tq_code_queries codes = {
-        .hi = q->hi + i0 * d,
-        .lo = bits == 8 ? q->lo + i0 * d : NULL,
-        .step = q->step + i0,
-        .sum_hi = q->sum_hi + i0,
-        .sum_lo = q->sum_lo + i0,
+        .hi = q.hi,
+        .lo = bits == 8 ? q.lo : NULL,
+        .step = q.step,
+        .sum_hi = q.sum_hi,
+        .sum_lo = q.sum_lo,
     };
-    if (use_packed(job->k, q->n))
-        kernels->score_packed(job->a.s, page_codes(job->kpage), bits, job->kpage, &codes,
-                              d, n, job->tile0, job->tile1);
+    if (use_packed(job->k, job->q->n))
+        kernels->score_packed(s, part_codes(job->kpage, job->ktype, part), bits, scales,
+                              &codes, q.d, n, job->tile0, job->tile1);
     else
-        kernels->score_codes(job->a.s, job->a.k, job->kpage, &codes, d, n, job->tile0,
-                             job->tile1);
+        kernels->score_codes(s, job->a.k + tq_part_at(part) * TOKENS, scales, &codes, q.d,
+                             n, job->tile0, job->tile1);
+}
+
+/* s <- s + s2, clamped; NaN stays. */
+static void add_scores(const struct attend_job *job, int n)
+{
+    for (int i = 0; i < n; i++)
+        for (int j = 16 * job->tile0; j < 16 * job->tile1; j++) {
+            float *s = &job->a.s[i * TOKENS + j];
+            *s += job->a.s2[i * TOKENS + j];
+            *s = *s > TQ_SCORE_MAX ? TQ_SCORE_MAX : *s;
+            *s = *s < -TQ_SCORE_MAX ? -TQ_SCORE_MAX : *s;
+        }
+}
+
+static void score_residuals(const struct attend_job *job, int i0, int n)
+{
+    for (int part = 0; part < tq_parts(job->q->d); part++) {
+        const struct tq_codec c = tq_part_codec(job->k, part);
+        tq_prod_score(&c, job->a.s, page_part(job->coded, c.type, part),
+                      query_part(job->q, part, i0).sx, n, job->tile0, job->tile1);
+    }
 }
 
 /* Scores of queries i0 .. i0 + n - 1. */
@@ -156,9 +218,13 @@ static void attend_scores(const struct attend_job *job, int i0, int n)
     else if (job->ktype == TQ_F16)
         kernels->score_f16(s, job->kpage, q->x + i0 * d, d, n, job->tile0, job->tile1);
     else
-        attend_code_scores(job, i0, n);
+        score_part(job, s, 0, i0, n);
+    if (tq_type_compressed(job->ktype) && tq_parts(d) > 1) {
+        score_part(job, job->a.s2, 1, i0, n);
+        add_scores(job, n);
+    }
     if (tq_type_prod(job->k->type))
-        tq_prod_score(job->k, s, job->coded, q->sx + i0 * d, n, job->tile0, job->tile1);
+        score_residuals(job, i0, n);
 }
 
 /* Values of an exact page.  Queries with the same end go together: a row beyond the end
@@ -179,28 +245,53 @@ static void attend_exact_values(const struct attend_job *job, int i0, int n)
     }
 }
 
+/* A part of the values of a compressed page.  Rows of o that have a second part have a
+ * gap between their first parts, so they are taken one at a time. */
+static void attend_value_part(const struct attend_job *job, int part, int i0, int n)
+{
+    const struct attend_scratch *a = &job->a;
+    const struct tq_kernels *kernels = job->v->kernels;
+    const enum tq_type t = job->vtype;
+    const int at = tq_part_at(part), d = tq_part_dim(job->v->d, part);
+    const int bits = type_bits(t), limbs = bits == 8 ? 2 : 1;
+    const int run = d == job->v->d ? n : 1;
+    const uint8_t *codes = part_codes(job->vpage, t, part);
+    const int8_t *levels = bits == 8 ? (const int8_t *)codes : a->v + at * TOKENS;
+    kernels->weigh(a->w, a->unit, a->s, (const void *)page_part(job->vpage, t, part),
+                   limbs, n);
+    for (int i = 0; i < n; i += run) {
+        float *o = job->p->o + (size_t)(i0 + i) * (size_t)job->v->d + at;
+        const uint8_t *w = a->w + i * limbs * TOKENS;
+        if (bits != 8 && use_packed(job->v, job->q->n))
+            kernels->sum_packed(o, codes, bits, w, a->unit + i, a->c + i, d, run,
+                                job->tile0, job->tile1);
+        else
+            kernels->sum_codes(o, levels, w, a->unit + i, a->c + i, limbs, d, run,
+                               job->tile0, job->tile1);
+    }
+}
+
 /* Queries i0 .. i0 + n - 1, n <= QUERIES, all of which see a token of the page. */
 static void attend_run(const struct attend_job *job, int i0, int n)
 {
     const struct attend_scratch *a = &job->a;
-    const struct tq_kernels *kernels = job->v->kernels;
     attend_scores(job, i0, n);
-    kernels->softmax(a->s, job->p->m + i0, job->p->l + i0, a->c, job->lo, job->hi + i0,
-                     n);
+    job->v->kernels->softmax(a->s, job->p->m + i0, job->p->l + i0, a->c, job->lo,
+                             job->hi + i0, n);
     if (!tq_type_compressed(job->vtype)) {
         attend_exact_values(job, i0, n);
         return;
     }
-    const int d = job->v->d, bits = type_bits(job->vtype), limbs = bits == 8 ? 2 : 1;
-    const uint8_t *codes = page_codes(job->vpage);
-    float *o = job->p->o + (size_t)i0 * (size_t)d;
-    kernels->weigh(a->w, a->unit, a->s, job->vpage, limbs, n);
-    if (use_packed(job->v, job->q->n) && bits != 8)
-        kernels->sum_packed(o, codes, bits, a->w, a->unit, a->c, d, n, job->tile0,
-                            job->tile1);
-    else
-        kernels->sum_codes(o, bits == 8 ? (const int8_t *)codes : a->v, a->w, a->unit,
-                           a->c, limbs, d, n, job->tile0, job->tile1);
+    for (int part = 0; part < tq_parts(job->v->d); part++)
+        attend_value_part(job, part, i0, n);
+}
+
+static void decode_row(const struct tq_codec *c, float *x, const void *page, int slot)
+{
+    for (int part = 0; part < tq_parts(c->d); part++) {
+        const struct tq_codec one = tq_part_codec(c, part);
+        tq_row_decode(&one, x + tq_part_at(part), page_part(page, c->type, part), slot);
+    }
 }
 
 /* Pages of types that are coded by row become exact ones. */
@@ -209,7 +300,7 @@ static void decode_keys(struct attend_job *job)
     const int d = job->k->d;
     float row[TQ_DIM_MAX];
     for (int j = 16 * job->tile0; j < 16 * job->tile1; j++) {
-        tq_row_decode(job->k, row, job->kpage, j);
+        decode_row(job->k, row, job->kpage, j);
         for (int i = 0; i < d; i++)
             job->a.kx[(j / 16 * d + i) * 16 + j % 16] = row[i];
     }
@@ -220,20 +311,36 @@ static void decode_keys(struct attend_job *job)
 static void decode_values(struct attend_job *job)
 {
     for (int j = 16 * job->tile0; j < 16 * job->tile1; j++)
-        tq_row_decode(job->v, job->a.vx + j * job->v->d, job->vpage, j);
+        decode_row(job->v, job->a.vx + j * job->v->d, job->vpage, j);
     job->vtype = TQ_F32;
     job->vpage = job->a.vx;
+}
+
+static void expand_keys(const struct attend_job *job)
+{
+    const struct tq_codec *k = job->k;
+    for (int part = 0; part < tq_parts(k->d); part++)
+        k->kernels->expand_k(job->a.k + tq_part_at(part) * TOKENS,
+                             part_codes(job->kpage, k->type, part), type_bits(k->type),
+                             tq_part_dim(k->d, part), job->tile0, job->tile1);
+}
+
+static void expand_values(const struct attend_job *job)
+{
+    const struct tq_codec *v = job->v;
+    for (int part = 0; part < tq_parts(v->d); part++)
+        v->kernels->expand_v(job->a.v + tq_part_at(part) * TOKENS,
+                             part_codes(job->vpage, v->type, part), type_bits(v->type),
+                             tq_part_dim(v->d, part), job->tile0, job->tile1);
 }
 
 /* Bring the key tiles of a compressed page into the form that attend_scores reads. */
 static void open_keys(struct attend_job *job)
 {
-    const struct tq_codec *k = job->k;
-    if (tq_type_by_row(k->type))
+    if (tq_type_by_row(job->k->type))
         decode_keys(job);
-    else if (tq_type_compressed(k->type) && !use_packed(k, job->q->n))
-        k->kernels->expand_k(job->a.k, page_codes(job->kpage), type_bits(k->type), k->d,
-                             job->tile0, job->tile1);
+    else if (tq_type_compressed(job->k->type) && !use_packed(job->k, job->q->n))
+        expand_keys(job);
 }
 
 void tq_score(const struct tq_codec *k, float *score, const struct tq_query *q,
@@ -278,8 +385,7 @@ void tq_attend(const struct tq_codec *k, const struct tq_codec *v, struct tq_par
     if (tq_type_by_row(v->type))
         decode_values(&job);
     else if (tq_type_compressed(v->type) && v->type != TQ_TURBO8 && !use_packed(v, q->n))
-        v->kernels->expand_v(job.a.v, page_codes(vpage), type_bits(v->type), v->d,
-                             job.tile0, job.tile1);
+        expand_values(&job);
     for (int i = 0; i < q->n;) {
         int n = 0;
         while (n < QUERIES && i + n < q->n && hi[i + n] > lo)

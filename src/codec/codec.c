@@ -9,11 +9,12 @@
 #include "codec/formats.h"
 #include "codec/kernels.h"
 #include "codec/layout.h"
+#include "codec/parts.h"
 
 static const struct {
     const char *name;
     int bits;  // of a value; mix: of the half with the higher rate
-    int extra; // bytes of a row besides d * bits / 8
+    int extra; // bytes of a part of a row besides d * bits / 8
 } types[TQ_TYPE_COUNT] = {
     [TQ_F32] = {"f32", 32, 0},      [TQ_F16] = {"f16", 16, 0},
     [TQ_TURBO8] = {"turbo8", 8, 2}, [TQ_TURBO4] = {"turbo4", 4, 2},
@@ -96,7 +97,11 @@ bool tq_type_compressed(enum tq_type t)
 
 bool tq_dim_supported(int d)
 {
-    return d == 64 || d == 80 || d == 96 || d == 112 || d == 128 || d == 192 || d == 256;
+    static const int dims[] = {64, 80, 96, 112, 128, 192, 256, 512, 576};
+    for (size_t i = 0; i < sizeof dims / sizeof *dims; i++)
+        if (d == dims[i])
+            return true;
+    return false;
 }
 
 bool tq_type_supported(enum tq_type t, enum tq_role role, int d)
@@ -113,11 +118,12 @@ bool tq_type_supported(enum tq_type t, enum tq_role role, int d)
 size_t tq_row_bytes(enum tq_type t, int d)
 {
     const size_t n = (size_t)d, codes = n * (size_t)types[t].bits / 8;
+    const size_t extra = (size_t)(types[t].extra * tq_parts(d));
     if (tq_type_mix(t))
-        return codes - n / 16 + (size_t)types[t].extra;
+        return codes - n / 16 + extra;
     if (tq_type_blocks(t))
         return codes + 2 * n / BLOCK;
-    return codes + (size_t)types[t].extra;
+    return codes + extra;
 }
 
 size_t tq_page_bytes(enum tq_type t, int d)
@@ -138,13 +144,19 @@ bool tq_codec_init(struct tq_codec *c, enum tq_type t, enum tq_role role, int d,
     return true;
 }
 
-bool tq_codec_set_order(struct tq_codec *c, const uint8_t *order)
+static int part_of(int d, int channel)
+{
+    return tq_parts(d) > 1 && channel >= tq_part_at(1);
+}
+
+bool tq_codec_set_order(struct tq_codec *c, const uint16_t *order)
 {
     uint8_t seen[TQ_DIM_MAX] = {0};
     if (!tq_type_mix(c->type))
         return false;
     for (int i = 0; i < c->d; i++) {
-        if (order[i] >= c->d || seen[order[i]])
+        if (order[i] >= c->d || seen[order[i]] ||
+            part_of(c->d, order[i]) != part_of(c->d, i))
             return false;
         seen[order[i]] = 1;
     }
@@ -152,20 +164,33 @@ bool tq_codec_set_order(struct tq_codec *c, const uint8_t *order)
     return true;
 }
 
-/* Insertion sort: d is at most 256 and this runs once a calibration. */
-void tq_order_by_energy(uint8_t *order, const float *energy, int d)
+/* Insertion sort: d is at most 576 and this runs once a calibration. */
+void tq_order_by_energy(uint16_t *order, const float *energy, int d)
 {
     for (int i = 0; i < d; i++) {
         const float e = energy[i] > 0.0f ? energy[i] : 0.0f;
+        const int first = tq_part_at(part_of(d, i));
         int k = i;
-        for (; k > 0; k--) {
+        for (; k > first; k--) {
             const float before = energy[order[k - 1]];
             if ((before > 0.0f ? before : 0.0f) >= e)
                 break;
             order[k] = order[k - 1];
         }
-        order[k] = (uint8_t)i;
+        order[k] = (uint16_t)i;
     }
+}
+
+static void turn_rows(void (*turn)(float *, int, int), float *x, int d, int n)
+{
+    const int parts = tq_parts(d);
+    if (parts == 1) {
+        turn(x, d, n);
+        return;
+    }
+    for (int row = 0; row < n; row++, x += d)
+        for (int i = 0; i < parts; i++)
+            turn(x + tq_part_at(i), tq_part_dim(d, i), 1);
 }
 
 void tq_rotate(const struct tq_codec *c, float *x, int n)
@@ -173,7 +198,7 @@ void tq_rotate(const struct tq_codec *c, float *x, int n)
     if (tq_type_mix(c->type))
         tq_mix_rotate(c, x, n);
     else
-        c->kernels->rotate(x, c->d, n);
+        turn_rows(c->kernels->rotate, x, c->d, n);
 }
 
 void tq_unrotate(const struct tq_codec *c, float *x, int n)
@@ -181,7 +206,7 @@ void tq_unrotate(const struct tq_codec *c, float *x, int n)
     if (tq_type_mix(c->type))
         tq_mix_unrotate(c, x, n);
     else
-        c->kernels->unrotate(x, c->d, n);
+        turn_rows(c->kernels->unrotate, x, c->d, n);
 }
 
 /* Element index of coordinate i of a token in an exact page. */
@@ -213,13 +238,14 @@ void tq_put(const struct tq_codec *c, void *page, int slot, const float *x)
 
 /* ---- encoding ---- */
 
-/* Scratch of tq_encode, in this order; every part is a multiple of 64 bytes. */
+/* Scratch of tq_encode, in this order; every array is a multiple of 64 bytes.  d is that
+ * of the head, and of a part while that is encoded. */
 struct encoder {
     uint16_t *rows;  // [d][64], the page with tokens as columns
     int16_t *x;      // [d][32]
     uint16_t *path;  // [d + 64][32]
     uint8_t *code;   // [d][64]
-    uint8_t *order;  // [d]
+    uint16_t *order; // [d]
     float *energy;   // [64], of rows
     int32_t *chosen; // [64], of chosen levels
     float *residual; // [d][64], of prod types
@@ -227,13 +253,13 @@ struct encoder {
 
 static size_t encoder_layout(struct encoder *e, char *mem, int d)
 {
-    const size_t n = (size_t)d, padded = (n + 63) / 64 * 64;
+    const size_t n = (size_t)d;
     size_t at = 0;
     e->rows = (void *)(mem + at), at += n * TQ_PAGE_TOKENS * 2;
     e->x = (void *)(mem + at), at += n * TQ_LANES * 2;
     e->path = (void *)(mem + at), at += (n + TQ_WARMUP) * TQ_LANES * 2;
     e->code = (void *)(mem + at), at += n * TQ_PAGE_TOKENS;
-    e->order = (void *)(mem + at), at += padded;
+    e->order = (void *)(mem + at), at += (2 * n + 63) / 64 * 64;
     e->energy = (void *)(mem + at), at += TQ_PAGE_TOKENS * sizeof(float);
     e->chosen = (void *)(mem + at), at += TQ_PAGE_TOKENS * sizeof(int32_t);
     e->residual = (void *)(mem + at), at += n * TQ_PAGE_TOKENS * sizeof(float);
@@ -268,7 +294,7 @@ static void encode_trellis(const struct tq_codec *c, struct encoder *e, uint16_t
     const int bits = types[c->type].bits, d = c->d;
     const float gain = bits == 2 ? 4096.0f : 8192.0f;
     for (int t = 0; t < d; t++)
-        e->order[t] = (uint8_t)tq_dim_of_time(c->role, bits, d, t);
+        e->order[t] = (uint16_t)tq_dim_of_time(c->role, bits, d, t);
     for (int j = 0; j < TQ_PAGE_TOKENS; j += TQ_LANES) {
         c->kernels->normalise(e->x, e->energy + j, e->rows + j, d, gain);
         c->kernels->viterbi(e->code + j, e->chosen + j, e->x, e->order, bits, d, e->path);
@@ -318,16 +344,36 @@ static void encode_by_row(const struct tq_codec *c, struct encoder *e, uint8_t *
         tq_prod_encode(c, page, e->residual);
 }
 
+/* A row that is not finite in one part is made so in all: it is stored as zero whole. */
+static void spread_broken(struct encoder *e, int d)
+{
+    for (int j = 0; j < TQ_PAGE_TOKENS; j++) {
+        bool broken = false;
+        for (int i = 0; i < d; i++)
+            broken = broken || (e->rows[i * TQ_PAGE_TOKENS + j] & 0x7c00) == 0x7c00;
+        for (int i = 0; broken && i < tq_parts(d); i++)
+            e->rows[tq_part_at(i) * TQ_PAGE_TOKENS + j] = 0x7e00;
+    }
+}
+
 int tq_encode(const struct tq_codec *c, void *page, const void *exact, void *scratch)
 {
     struct encoder e;
     char *aligned = (char *)(((uintptr_t)scratch + 63) / 64 * 64);
     encoder_layout(&e, aligned, c->d);
     gather_rows(c, &e, exact);
-    if (tq_type_by_row(c->type))
-        encode_by_row(c, &e, page);
-    else
-        encode_tiles(c, &e, page);
+    if (tq_parts(c->d) > 1)
+        spread_broken(&e, c->d);
+    uint16_t *rows = e.rows;
+    for (int i = 0; i < tq_parts(c->d); i++) {
+        const struct tq_codec part = tq_part_codec(c, i);
+        uint8_t *to = (uint8_t *)page + tq_part_offset(c->type, i);
+        e.rows = rows + tq_part_at(i) * TQ_PAGE_TOKENS;
+        if (tq_type_by_row(c->type))
+            encode_by_row(&part, &e, to);
+        else
+            encode_tiles(&part, &e, to);
+    }
     int bad = 0;
     for (int j = 0; j < TQ_PAGE_TOKENS; j++)
         bad += !(e.energy[j] <= FLT_MAX);
@@ -348,22 +394,21 @@ static void decode_exact(const struct tq_codec *c, float *x, const void *page)
         }
 }
 
-void tq_decode(const struct tq_codec *c, float *x, const void *page)
+static void decode_by_row(const struct tq_codec *c, float *x, int stride,
+                          const uint8_t *page)
 {
-    if (!tq_type_compressed(c->type)) {
-        decode_exact(c, x, page);
-        return;
-    }
-    if (tq_type_by_row(c->type)) {
-        for (int j = 0; j < TQ_PAGE_TOKENS; j++)
-            tq_row_decode(c, x + j * c->d, page, j);
-        if (tq_type_prod(c->type))
-            tq_prod_decode(c, x, page);
-        return;
-    }
-    _Alignas(64) uint8_t level[TQ_PAGE_TOKENS * TQ_DIM_MAX];
-    const uint16_t *scale = page;
-    const uint8_t *codes = (const uint8_t *)page + TQ_SCALES_BYTES;
+    for (int j = 0; j < TQ_PAGE_TOKENS; j++)
+        tq_row_decode(c, x + j * stride, page, j);
+    if (tq_type_prod(c->type))
+        tq_prod_decode(c, x, stride, page);
+}
+
+static void decode_tiles(const struct tq_codec *c, float *x, int stride,
+                         const uint8_t *page)
+{
+    _Alignas(64) uint8_t level[TQ_PAGE_TOKENS * TQ_PART_MAX];
+    const uint16_t *scale = (const void *)page;
+    const uint8_t *codes = page + TQ_SCALES_BYTES;
     const int bits = types[c->type].bits, d = c->d;
     if (c->role == TQ_KEY)
         c->kernels->expand_k(level, codes, bits, d, 0, 4);
@@ -375,7 +420,23 @@ void tq_decode(const struct tq_codec *c, float *x, const void *page)
             const int key =
                 level[(j / 16 * (d / 4) + i / 4) * 64 + j % 16 * 4 + i % 4] - 128;
             const int value = (int8_t)level[(j / 4 * d + i) * 4 + j % 4];
-            x[j * d + i] = s * (float)(c->role == TQ_KEY ? key : value);
+            x[j * stride + i] = s * (float)(c->role == TQ_KEY ? key : value);
         }
+    }
+}
+
+void tq_decode(const struct tq_codec *c, float *x, const void *page)
+{
+    if (!tq_type_compressed(c->type)) {
+        decode_exact(c, x, page);
+        return;
+    }
+    for (int i = 0; i < tq_parts(c->d); i++) {
+        const struct tq_codec part = tq_part_codec(c, i);
+        const uint8_t *from = (const uint8_t *)page + tq_part_offset(c->type, i);
+        if (tq_type_by_row(c->type))
+            decode_by_row(&part, x + tq_part_at(i), c->d, from);
+        else
+            decode_tiles(&part, x + tq_part_at(i), c->d, from);
     }
 }

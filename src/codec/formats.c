@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "codec/f16.h"
+#include "codec/parts.h"
 #include "codec/tables.h"
 #include "codec/tables_scalar.h"
 
@@ -63,7 +64,7 @@ static uint16_t encode_lloyd(uint8_t *out, const float *x, int n, int b)
         edge[k] = (level[k - 1] + level[k]) * 0.5f;
     const uint16_t scale = tq_f32_to_f16(sqrtf(sum / (float)n));
     const float inverse = scale ? 1.0f / tq_f16_to_f32(scale) : 0.0f;
-    uint8_t code[TQ_DIM_MAX];
+    uint8_t code[TQ_PART_MAX];
     for (int i = 0; i < n; i++) {
         const float a = fabsf(x[i]) * inverse;
         int k = 0;
@@ -84,7 +85,7 @@ static void decode_lloyd(float *x, const uint8_t *in, uint16_t scale, int n, int
         value[half + k] = tq_scale_to_f32(scale) * level[k];
         value[half - 1 - k] = -value[half + k];
     }
-    uint8_t code[TQ_DIM_MAX];
+    uint8_t code[TQ_PART_MAX];
     get_codes(code, in, n, b);
     for (int i = 0; i < n; i++)
         x[i] = value[code[i]];
@@ -231,24 +232,44 @@ void tq_row_decode(const struct tq_codec *c, float *x, const uint8_t *page, int 
 
 /* ---- the rotation of mix types ---- */
 
-static int mix_channel(const struct tq_codec *c, int i)
+/* The channel at position i of a part of n channels from `first` on. */
+static int mix_channel(const struct tq_codec *c, int first, int n, int i)
 {
-    return c->order ? c->order[i] : (i + c->d / 2) % c->d;
+    return c->order ? c->order[first + i] : first + (i + n / 2) % n;
+}
+
+static float mix_sign(float v, int i)
+{
+    return tq_sign[i / 64] >> (i % 64) & 1 ? -v : v;
 }
 
 /* Position i takes channel order[i]; each half is rotated by itself, so that the energy
  * of the chosen channels stays in the half of the higher rate. */
+static void mix_rotate_part(const struct tq_codec *c, float *y, const float *x, int first,
+                            int n)
+{
+    for (int i = 0; i < n; i++)
+        y[i] = mix_sign(x[mix_channel(c, first, n, i)], i);
+    tq_hadamard(y, n / 2);
+    tq_hadamard(y + n / 2, n / 2);
+}
+
+static void mix_unrotate_part(const struct tq_codec *c, float *x, float *y, int first,
+                              int n)
+{
+    tq_hadamard(y, n / 2);
+    tq_hadamard(y + n / 2, n / 2);
+    for (int i = 0; i < n; i++)
+        x[mix_channel(c, first, n, i)] = mix_sign(y[i], i);
+}
+
 void tq_mix_rotate(const struct tq_codec *c, float *x, int n)
 {
     const int d = c->d;
     for (int row = 0; row < n; row++, x += d) {
         float y[TQ_DIM_MAX];
-        for (int i = 0; i < d; i++) {
-            const float v = x[mix_channel(c, i)];
-            y[i] = tq_sign[i / 64] >> (i % 64) & 1 ? -v : v;
-        }
-        tq_hadamard(y, d / 2);
-        tq_hadamard(y + d / 2, d / 2);
+        for (int p = 0; p < tq_parts(d); p++)
+            mix_rotate_part(c, y + tq_part_at(p), x, tq_part_at(p), tq_part_dim(d, p));
         memcpy(x, y, (size_t)d * sizeof *x);
     }
 }
@@ -259,9 +280,7 @@ void tq_mix_unrotate(const struct tq_codec *c, float *x, int n)
     for (int row = 0; row < n; row++, x += d) {
         float y[TQ_DIM_MAX];
         memcpy(y, x, (size_t)d * sizeof *x);
-        tq_hadamard(y, d / 2);
-        tq_hadamard(y + d / 2, d / 2);
-        for (int i = 0; i < d; i++)
-            x[mix_channel(c, i)] = tq_sign[i / 64] >> (i % 64) & 1 ? -y[i] : y[i];
+        for (int p = 0; p < tq_parts(d); p++)
+            mix_unrotate_part(c, x, y + tq_part_at(p), tq_part_at(p), tq_part_dim(d, p));
     }
 }

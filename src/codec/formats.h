@@ -32,6 +32,9 @@ static inline bool tq_type_by_row(enum tq_type t)
  * a vector of norm sqrt(d): any compressed d or half of one. */
 const float *tq_codebook_for(int d, int bits);
 
+/* The functions below take the codec of a part of a head (parts.h), those that rotate mix
+ * types that of the whole. */
+
 /* Store row x[d], finite, as token `slot` of a page; of a prod type the mse part. */
 void tq_row_encode(const struct tq_codec *c, uint8_t *page, int slot, const float *x);
 /* Its reconstruction; of a prod type that of the mse part.  Any bytes give finite x. */
@@ -46,15 +49,17 @@ void tq_mix_unrotate(const struct tq_codec *c, float *x, int n);
 
 /* ---- prod.c: one bit a value of the residual, and its norm ---- */
 
-/* row[n] <- S[i][k0 ..] of the sign matrix of `seed`: independent standard normals. */
-void tq_sign_row(float *row, uint64_t seed, int i, int k0, int n);
+/* row[n] <- S[i][k0 ..] of the sign matrix of `seed` for d dimensions: independent
+ * standard normals. */
+void tq_sign_row(float *row, uint64_t seed, int d, int i, int k0, int n);
 
 /* Store sign(S r) and |r| of the residuals [d][64] of a page. */
 void tq_prod_encode(const struct tq_codec *c, uint8_t *page, const float *residual);
-/* x [64][d] += the unbiased estimate of the residuals. */
-void tq_prod_decode(const struct tq_codec *c, float *x, const uint8_t *page);
-/* sx [n][d] <- S x for rows x [n][d]. */
-void tq_prod_query(const struct tq_codec *c, float *sx, const float *x, int n);
+/* x [64][d] (row stride in floats) += the unbiased estimate of the residuals. */
+void tq_prod_decode(const struct tq_codec *c, float *x, int stride, const uint8_t *page);
+/* sx [n][d] <- S x for rows x [n][d] (row stride in floats). */
+void tq_prod_query(const struct tq_codec *c, float *sx, const float *x, int stride,
+                   int n);
 /* s [n][64] += estimate of <x, residual> for the tokens of the tiles. */
 void tq_prod_score(const struct tq_codec *c, float *s, const uint8_t *page,
                    const float *sx, int n, int tile0, int tile1);

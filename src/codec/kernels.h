@@ -4,7 +4,8 @@
  * score_f16, score_f32, sum_f16 and sum_f32, where they may use fused multiply-adds.
  * No kernel allocates or fails.  Pages, codes and scales may lie at any even address
  * (f32 pages too); other arrays are aligned to their element.  Pointers do not alias.
- * "Compressed d" is a tq_dim_supported() d; "time" is trellis time (docs/format.md). */
+ * "Compressed d" is that of a part (parts.h) of a tq_dim_supported() d; "time" is trellis
+ * time (docs/format.md). */
 #ifndef CODEC_KERNELS_H
 #define CODEC_KERNELS_H
 
@@ -32,7 +33,7 @@ struct tq_code_queries {
  *
  * to_f16     out[i] <- x[i] as f16, finite values saturate.
  *
- * transpose  out [d][64] <- rows [64][d].
+ * transpose  out [d][64] <- rows [64][d]; d % 16 == 0.
  *
  * normalise  out [d][32] <- x [d][64], the first 32 columns only, each column divided by
  *            its root mean square and multiplied by gain; rounded, saturated to +-32767.

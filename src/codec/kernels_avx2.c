@@ -128,6 +128,7 @@ TQ_INLINE void rotate_rows(float *x, int d, int n, bool back)
             break;
         case 64:
         case 256:
+        case 512:
             rotate_pow2(x, d, back);
             break;
         case 80:

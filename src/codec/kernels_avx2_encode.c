@@ -202,7 +202,7 @@ enum { STEP_BYTES = TQ_LANES };
  * costs fill the registers. */
 TQ_INLINE void run(__m256i metric[2][8], uint8_t *path,
                    const struct subset_table table[4], const int16_t *x,
-                   const uint8_t *order, int bits, int d, int t0, int n)
+                   const uint16_t *order, int bits, int d, int t0, int n)
 {
     for (int i = 0; i < n; i += 4) {
         __m256i cost[4][2][4], first[4][2];
@@ -251,7 +251,7 @@ TQ_INLINE __m256i came_from(__m256i reg)
 
 /* The state at time 0 of the best path through the last 32 and the first 32 samples. */
 TQ_INLINE __m256i find_start(uint8_t *path, const struct subset_table table[4],
-                             const int16_t *x, const uint8_t *order, int bits, int d)
+                             const int16_t *x, const uint16_t *order, int bits, int d)
 {
     __m256i metric[2][8], best[2];
     TQ_UNROLL
@@ -332,7 +332,7 @@ TQ_INLINE void add_words(__m256i sum[2], __m256i x)
 }
 
 static void trace_path(uint8_t *code, int32_t *energy, const uint8_t *path,
-                       const int16_t *x, const uint8_t *order, int d, __m256i state,
+                       const int16_t *x, const uint16_t *order, int d, __m256i state,
                        const struct trace_table *table)
 {
     __m256i sum[2][2];
@@ -357,7 +357,7 @@ static void trace_path(uint8_t *code, int32_t *energy, const uint8_t *path,
 }
 
 TQ_INLINE void viterbi(uint8_t *code, int32_t *energy, const int16_t *x,
-                       const uint8_t *order, int bits, int d, uint8_t *path)
+                       const uint16_t *order, int bits, int d, uint8_t *path)
 {
     struct subset_table table[4];
     for (int z = 0; z < 4; z++)
@@ -376,7 +376,7 @@ TQ_INLINE void viterbi(uint8_t *code, int32_t *energy, const int16_t *x,
 }
 
 void tq_viterbi_avx2(uint8_t *code, int32_t *energy, const int16_t *x,
-                     const uint8_t *order, int bits, int d, uint16_t *path)
+                     const uint16_t *order, int bits, int d, uint16_t *path)
 {
     if (bits == 4)
         viterbi(code, energy, x, order, 4, d, (uint8_t *)path);

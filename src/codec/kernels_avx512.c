@@ -37,14 +37,14 @@ TQ_INLINE __m512 flip(__m512 x, int vector)
         _mm512_mask_xor_epi32(bits, sign, bits, _mm512_set1_epi32(INT32_MIN)));
 }
 
-/* d = 16 * nv, a power of two; signs before the transform or after it. */
-TQ_INLINE void rotate_pow2(float *x, int nv, bool back)
+/* v <- the nv vectors of a row from vector `first` on, after signs, unless `back`, and
+ * butterflies over distances 1 .. 8 nv. */
+TQ_INLINE void butterflies(__m512 v[16], const float *x, int first, int nv, bool back)
 {
-    __m512 v[16];
     TQ_UNROLL
     for (int i = 0; i < nv; i++) {
-        v[i] = _mm512_loadu_ps(x + 16 * i);
-        v[i] = butterflies_in_lanes(back ? v[i] : flip(v[i], i), 16);
+        v[i] = _mm512_loadu_ps(x + 16 * (first + i));
+        v[i] = butterflies_in_lanes(back ? v[i] : flip(v[i], first + i), 16);
     }
     TQ_UNROLL
     for (int half = 1; half < nv; half *= 2) {
@@ -57,11 +57,39 @@ TQ_INLINE void rotate_pow2(float *x, int nv, bool back)
             v[i + half] = _mm512_sub_ps(a, b);
         }
     }
+}
+
+/* d = 16 * nv, a power of two; signs before the transform or after it. */
+TQ_INLINE void rotate_pow2(float *x, int nv, bool back)
+{
+    __m512 v[16];
+    butterflies(v, x, 0, nv, back);
     const __m512 norm = _mm512_set1_ps(1.0f / sqrtf(16.0f * (float)nv));
     TQ_UNROLL
     for (int i = 0; i < nv; i++) {
         v[i] = _mm512_mul_ps(v[i], norm);
         _mm512_storeu_ps(x + 16 * i, back ? flip(v[i], i) : v[i]);
+    }
+}
+
+/* Registers hold half of a row, so distance 256 comes from memory. */
+TQ_INLINE void rotate_512(float *x, bool back)
+{
+    for (int first = 0; first < 32; first += 16) {
+        __m512 v[16];
+        butterflies(v, x, first, 16, back);
+        TQ_UNROLL
+        for (int i = 0; i < 16; i++)
+            _mm512_storeu_ps(x + 16 * (first + i), v[i]);
+    }
+    const __m512 norm = _mm512_set1_ps(1.0f / sqrtf(512.0f));
+    for (int i = 0; i < 16; i++) {
+        const __m512 a = _mm512_loadu_ps(x + 16 * i),
+                     b = _mm512_loadu_ps(x + 256 + 16 * i);
+        const __m512 sum = _mm512_mul_ps(_mm512_add_ps(a, b), norm);
+        const __m512 difference = _mm512_mul_ps(_mm512_sub_ps(a, b), norm);
+        _mm512_storeu_ps(x + 16 * i, back ? flip(sum, i) : sum);
+        _mm512_storeu_ps(x + 256 + 16 * i, back ? flip(difference, 16 + i) : difference);
     }
 }
 
@@ -120,6 +148,9 @@ TQ_INLINE void rotate_rows(float *x, int d, int n, bool back)
             break;
         case 256:
             rotate_pow2(x, 16, back);
+            break;
+        case 512:
+            rotate_512(x, back);
             break;
         case 80:
             rotate_base(x, 80, 20, 4, tq_hadamard20, back);

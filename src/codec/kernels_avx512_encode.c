@@ -114,7 +114,8 @@ TQ_INLINE void subtract_least(__m512i metric[8])
 
 /* Steps i0 .. i0 + n - 1, n a multiple of 4, over times t0 + i modulo d. */
 TQ_INLINE void run(__m512i metric[8], uint16_t *path, const struct subset_table table[4],
-                   const int16_t *x, const uint8_t *order, int bits, int d, int t0, int n)
+                   const int16_t *x, const uint16_t *order, int bits, int d, int t0,
+                   int n)
 {
     for (int i = 0; i < n; i += 4) {
         TQ_UNROLL
@@ -145,7 +146,7 @@ TQ_INLINE __m512i came_from(__m512i state, __m512i high)
 
 /* The state at time 0 of the best path through the last 32 and the first 32 samples. */
 TQ_INLINE __m512i find_start(uint16_t *path, const struct subset_table table[4],
-                             const int16_t *x, const uint8_t *order, int bits, int d)
+                             const int16_t *x, const uint16_t *order, int bits, int d)
 {
     __m512i metric[8];
     TQ_UNROLL
@@ -175,7 +176,7 @@ TQ_INLINE __m512i nearest_w(const __m512i table[4], __m512i cell, __m512i z0,
 }
 
 static void trace_back(uint8_t *code, int32_t *energy, const uint16_t *path,
-                       const int16_t *x, const uint8_t *order, int bits, int d,
+                       const int16_t *x, const uint16_t *order, int bits, int d,
                        __m512i state)
 {
     _Alignas(64) int16_t level[32];
@@ -213,7 +214,7 @@ static void trace_back(uint8_t *code, int32_t *energy, const uint16_t *path,
 }
 
 TQ_INLINE void viterbi(uint8_t *code, int32_t *energy, const int16_t *x,
-                       const uint8_t *order, int bits, int d, uint16_t *path)
+                       const uint16_t *order, int bits, int d, uint16_t *path)
 {
     struct subset_table table[4];
     for (int z = 0; z < 4; z++)
@@ -231,7 +232,7 @@ TQ_INLINE void viterbi(uint8_t *code, int32_t *energy, const int16_t *x,
 }
 
 void tq_viterbi_avx512(uint8_t *code, int32_t *energy, const int16_t *x,
-                       const uint8_t *order, int bits, int d, uint16_t *path)
+                       const uint16_t *order, int bits, int d, uint16_t *path)
 {
     if (bits == 4)
         viterbi(code, energy, x, order, 4, d, path);

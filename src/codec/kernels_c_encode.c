@@ -91,7 +91,7 @@ static int predecessor(int state, unsigned decision)
 }
 
 /* The state at time 0 of the best path through the last 32 and the first 32 samples. */
-static int start_state(const int16_t *x, const uint8_t *order, int bits, int d)
+static int start_state(const int16_t *x, const uint16_t *order, int bits, int d)
 {
     int metric[8] = {0}, cost[4];
     unsigned decision[TQ_WARMUP];
@@ -109,7 +109,7 @@ static int start_state(const int16_t *x, const uint8_t *order, int bits, int d)
     return state;
 }
 
-void tq_viterbi_c(uint8_t *code, int32_t *energy, const int16_t *x, const uint8_t *order,
+void tq_viterbi_c(uint8_t *code, int32_t *energy, const int16_t *x, const uint16_t *order,
                   int bits, int d, uint16_t *path)
 {
     for (int j = 0; j < TQ_LANES; j++, x++, code++) {

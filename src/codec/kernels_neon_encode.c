@@ -104,7 +104,7 @@ enum { STEPS = 4 }; // between normalisations
 
 /* cost [STEPS][4][32] of the samples at times t0 .. t0 + 3 modulo d. */
 TQ_INLINE void branch_costs(uint16_t *cost, const struct subset_table table[4],
-                            const int16_t *x, const uint8_t *order, int bits, int d,
+                            const int16_t *x, const uint16_t *order, int bits, int d,
                             int t0)
 {
     for (int i = 0; i < STEPS; i++) {
@@ -174,7 +174,8 @@ TQ_INLINE void run_lanes(uint16_t *metric, uint8_t *path, const uint16_t *cost)
 
 /* n steps, a multiple of STEPS, over times t0 + i modulo d. */
 TQ_INLINE void run(uint16_t *metric, uint8_t *path, const struct subset_table table[4],
-                   const int16_t *x, const uint8_t *order, int bits, int d, int t0, int n)
+                   const int16_t *x, const uint16_t *order, int bits, int d, int t0,
+                   int n)
 {
     for (int i = 0; i < n; i += STEPS) {
         uint16_t cost[STEPS * 4 * TQ_LANES];
@@ -204,7 +205,7 @@ TQ_INLINE uint8x16_t came_from(uint8x16_t state, uint8x16_t high)
  * 32 samples. */
 TQ_INLINE void find_start(uint8_t *start, uint8_t *path,
                           const struct subset_table table[4], const int16_t *x,
-                          const uint8_t *order, int bits, int d)
+                          const uint16_t *order, int bits, int d)
 {
     uint16_t metric[8 * TQ_LANES] = {0};
     run(metric, path, table, x, order, bits, d, d - TQ_WARMUP / 2, TQ_WARMUP);
@@ -246,7 +247,7 @@ TQ_INLINE uint8x16_t nearest_w(const struct subset_table table[4], uint8x16_t ce
 /* Codes and energies of 16 lanes. */
 static void trace_back(uint8_t *code, int32_t *energy, const uint8_t *path,
                        const struct subset_table table[4], const int16_t *x,
-                       const uint8_t *order, int bits, int d, uint8x16_t state)
+                       const uint16_t *order, int bits, int d, uint8x16_t state)
 {
     int8x16x2_t levels;
     levels.val[0] = vld1q_s8(tq_level[bits - 2]);
@@ -280,7 +281,7 @@ static void trace_back(uint8_t *code, int32_t *energy, const uint8_t *path,
 }
 
 TQ_INLINE void viterbi(uint8_t *code, int32_t *energy, const int16_t *x,
-                       const uint8_t *order, int bits, int d, uint8_t *path)
+                       const uint16_t *order, int bits, int d, uint8_t *path)
 {
     struct subset_table table[4];
     for (int z = 0; z < 4; z++)
@@ -299,7 +300,7 @@ TQ_INLINE void viterbi(uint8_t *code, int32_t *energy, const int16_t *x,
 
 /* Decisions take a byte a lane: half of path. */
 void tq_viterbi_neon(uint8_t *code, int32_t *energy, const int16_t *x,
-                     const uint8_t *order, int bits, int d, uint16_t *path)
+                     const uint16_t *order, int bits, int d, uint16_t *path)
 {
     if (bits == 4)
         viterbi(code, energy, x, order, 4, d, (uint8_t *)path);

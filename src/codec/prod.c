@@ -7,6 +7,7 @@
 #include "codec/f16.h"
 #include "codec/formats.h"
 #include "codec/kernels.h"
+#include "codec/parts.h"
 
 enum { TOKENS = TQ_PAGE_TOKENS, LANES = 16 };
 
@@ -57,10 +58,11 @@ static double normal_quantile(double p)
     return q < 0 ? -x : x;
 }
 
-void tq_sign_row(float *row, uint64_t seed, int i, int k0, int n)
+void tq_sign_row(float *row, uint64_t seed, int d, int i, int k0, int n)
 {
+    const int row_numbers = d > 256 ? d : 256;
     for (int k = 0; k < n; k++) {
-        const uint64_t counter = (uint64_t)(TQ_DIM_MAX * i + k0 + k + 1);
+        const uint64_t counter = (uint64_t)(row_numbers * i + k0 + k + 1);
         uint64_t z = seed + 0x9e3779b97f4a7c15u * counter;
         z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
         z = (z ^ z >> 27) * 0x94d049bb133111ebu;
@@ -89,7 +91,7 @@ static float residual_unit(const struct tq_codec *c, const uint8_t *page, int sl
 void tq_prod_encode(const struct tq_codec *c, uint8_t *page, const float *residual)
 {
     const int d = c->d;
-    float row[TQ_DIM_MAX], dot[TOKENS], energy[TOKENS] = {0};
+    float row[TQ_PART_MAX], dot[TOKENS], energy[TOKENS] = {0};
     for (int k = 0; k < d; k++)
         for (int j = 0; j < TOKENS; j++)
             energy[j] += residual[k * TOKENS + j] * residual[k * TOKENS + j];
@@ -99,7 +101,7 @@ void tq_prod_encode(const struct tq_codec *c, uint8_t *page, const float *residu
         memset(page + signs_offset(c, j), 0, (size_t)d / 8);
     }
     for (int i = 0; i < d; i++) {
-        tq_sign_row(row, c->seed, i, 0, d);
+        tq_sign_row(row, c->seed, d, i, 0, d);
         memset(dot, 0, sizeof dot);
         for (int k = 0; k < d; k++)
             for (int j = 0; j < TOKENS; j++)
@@ -117,13 +119,13 @@ static float with_sign(float v, const uint8_t *signs, int i)
     return tq_from_bits(tq_to_bits(v) ^ bit << 31);
 }
 
-void tq_prod_decode(const struct tq_codec *c, float *x, const uint8_t *page)
+void tq_prod_decode(const struct tq_codec *c, float *x, int stride, const uint8_t *page)
 {
     const int d = c->d;
     for (int k0 = 0; k0 < d; k0 += LANES) { // a slice of the columns of S at a time
-        float s[TQ_DIM_MAX][LANES];
+        float s[TQ_PART_MAX][LANES];
         for (int i = 0; i < d; i++)
-            tq_sign_row(s[i], c->seed, i, k0, LANES);
+            tq_sign_row(s[i], c->seed, d, i, k0, LANES);
         for (int j = 0; j < TOKENS; j++) {
             const uint8_t *signs = page + signs_offset(c, j);
             const float unit = residual_unit(c, page, j);
@@ -132,14 +134,14 @@ void tq_prod_decode(const struct tq_codec *c, float *x, const uint8_t *page)
                 for (int l = 0; l < LANES; l++)
                     sum[l] += with_sign(s[i][l], signs, i);
             for (int l = 0; l < LANES; l++)
-                x[j * d + k0 + l] += unit * sum[l];
+                x[j * stride + k0 + l] += unit * sum[l];
         }
     }
 }
 
 /* ---- queries ---- */
 
-/* Larger queries than this have clamped scores; sums of 256 products stay finite.  NaN
+/* Larger queries than this have clamped scores; sums of 512 products stay finite.  NaN
  * stays. */
 static float clamp_query(float x)
 {
@@ -155,17 +157,17 @@ static float sum_lanes(float *v)
     return v[0];
 }
 
-void tq_prod_query(const struct tq_codec *c, float *sx, const float *x, int n)
+void tq_prod_query(const struct tq_codec *c, float *sx, const float *x, int stride, int n)
 {
     const int d = c->d;
     for (int i = 0; i < d; i++) {
-        float row[TQ_DIM_MAX];
-        tq_sign_row(row, c->seed, i, 0, d);
+        float row[TQ_PART_MAX];
+        tq_sign_row(row, c->seed, d, i, 0, d);
         for (int q = 0; q < n; q++) {
             float sum[LANES] = {0};
             for (int k = 0; k < d; k += LANES)
                 for (int l = 0; l < LANES; l++)
-                    sum[l] += row[k + l] * clamp_query(x[q * d + k + l]);
+                    sum[l] += row[k + l] * clamp_query(x[q * stride + k + l]);
             sx[q * d + i] = sum_lanes(sum);
         }
     }
@@ -177,7 +179,7 @@ void tq_prod_score(const struct tq_codec *c, float *s, const uint8_t *page,
     const int d = c->d;
     for (int j = 16 * tile0; j < 16 * tile1; j++) {
         const float unit = residual_unit(c, page, j);
-        uint32_t flip[TQ_DIM_MAX];
+        uint32_t flip[TQ_PART_MAX];
         for (int i = 0; i < d; i++)
             flip[i] = (uint32_t)page[signs_offset(c, j) + (size_t)i / 8] >> i % 8 << 31;
         for (int q = 0; q < n; q++) {

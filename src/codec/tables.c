@@ -63,8 +63,9 @@ const uint8_t tq_nearest[3][4][64] = {
     },
 };
 
-const uint64_t tq_sign[4] = {0xe220a8397b1dcdaf, 0x6e789e6aa1b965f4, 0x06c45d188009454f,
-                             0xf88bb8a8724c81ec};
+const uint64_t tq_sign[8] = {0xe220a8397b1dcdaf, 0x6e789e6aa1b965f4, 0x06c45d188009454f,
+                             0xf88bb8a8724c81ec, 0x1b39896a51a8749b, 0x53cb9f0c747ea2ea,
+                             0x2c829abe1f4532e1, 0xc584133ac916ab3c};
 
 const uint32_t tq_hadamard12[12] = {0x0,   0x476, 0xa3a, 0xd1c, 0x68e, 0xb46,
                                     0xda2, 0xed0, 0x768, 0x3b4, 0x1da, 0x8ec};

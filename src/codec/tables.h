@@ -16,8 +16,8 @@ extern const int16_t tq_level_fixed[3][32];
  * to the middle of the cell of x. */
 extern const uint8_t tq_nearest[3][4][64];
 
-/* Bit i of the 256: coordinate i is negated before the Hadamard transform. */
-extern const uint64_t tq_sign[4];
+/* Bit i of the 512: coordinate i is negated before the Hadamard transform. */
+extern const uint64_t tq_sign[8];
 
 /* Symmetric Hadamard matrices: bit j of word i is set where row i, column j is -1. */
 extern const uint32_t tq_hadamard12[12];

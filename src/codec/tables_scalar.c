@@ -2,8 +2,8 @@
  * tests/unit/test_codec_formats.c integrates the laws again. */
 #include "codec/tables_scalar.h"
 
-const uint16_t tq_codebook_dim[TQ_CODEBOOKS] = {32, 40,  48,  56,  64, 80,
-                                                96, 112, 128, 192, 256};
+const uint16_t tq_codebook_dim[TQ_CODEBOOKS] = {32, 40,  48,  56,  64,  80,
+                                                96, 112, 128, 192, 256, 512};
 
 const float tq_codebook[TQ_CODEBOOKS][15] = {
     {0.804141f, 0.451428f, 1.489560f, 0.242405f, 0.745325f, 1.314996f, 2.071926f,
@@ -39,6 +39,9 @@ const float tq_codebook[TQ_CODEBOOKS][15] = {
     {0.798664f, 0.452618f, 1.507805f, 0.244760f, 0.754667f, 1.340247f, 2.141669f,
      0.128134f, 0.387214f, 0.655187f, 0.939714f, 1.251989f, 1.611168f, 2.057411f,
      2.710567f},
+    {0.798274f, 0.452699f, 1.509111f, 0.244927f, 0.755336f, 1.342077f, 2.146797f,
+     0.128264f, 0.387631f, 0.655973f, 0.941026f, 1.254107f, 1.614601f, 2.063199f,
+     2.721539f},
 };
 
 const float tq_polar_angle[3][4] = {

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-enum { TQ_CODEBOOKS = 11 };
+enum { TQ_CODEBOOKS = 12 };
 
 /* Row k: the positive levels for one coordinate of a uniform point of the sphere of
  * radius sqrt(d) in d = tq_codebook_dim[k] dimensions, ascending: one level of the 1-bit

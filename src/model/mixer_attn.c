@@ -121,12 +121,6 @@ struct attn_scratch {
     struct thread_scratch *thread;
 };
 
-static size_t attention_bytes(const struct hparams *hp, int rows, int n_token)
-{
-    const int d = hp->head_dim > hp->head_dim_v ? hp->head_dim : hp->head_dim_v;
-    return tq_attention_scratch_bytes(d, rows, n_token);
-}
-
 static size_t carve_attn(struct attn_scratch *a, uint8_t *base, const struct context *c,
                          const struct attn_cache *cache)
 {
@@ -139,6 +133,7 @@ static size_t carve_attn(struct attn_scratch *a, uint8_t *base, const struct con
     const int n_leaf = tq_count_leaves(c->n_ctx);
     const size_t n_part = n_kv * (size_t)count_parts(c->m, n_leaf);
     const size_t n_exact = (size_t)cache->tail_pages + 1;
+    const int d_max = hp->head_dim > hp->head_dim_v ? hp->head_dim : hp->head_dim_v;
     struct carve v = {base, 0};
     a->q = carve_take(&v, n_tok * n_head * d, sizeof(float));
     a->k = carve_take(&v, n_tok * n_kv * d, sizeof(float));
@@ -153,8 +148,9 @@ static size_t carve_attn(struct attn_scratch *a, uint8_t *base, const struct con
     for (int t = 0; t < n_thread; t++) {
         struct thread_scratch ts;
         ts.query = carve_take(&v, tq_query_bytes(hp->head_dim, (int)rows), 1);
-        ts.attention = carve_take(&v, attention_bytes(hp, (int)rows, c->n_ctx), 1);
-        ts.encode = carve_take(&v, tq_encode_scratch_bytes(TQ_DIM_MAX), 1);
+        ts.attention =
+            carve_take(&v, tq_attention_scratch_bytes(d_max, (int)rows, c->n_ctx), 1);
+        ts.encode = carve_take(&v, tq_encode_scratch_bytes(d_max), 1);
         ts.rows = carve_take(&v, rows * dv, sizeof(float));
         ts.seen = carve_take(&v, rows, sizeof *ts.seen);
         ts.exact_k = carve_take(&v, n_exact, sizeof *ts.exact_k);

@@ -119,7 +119,7 @@ def test_not_finite_before_the_last_step(tmp_path):
     ({'tensors': {'blk.0.ffn_up.weight': np.ones((32, 31), 'f4')}}, ['blk.0.ffn_up.weight', '[32][32]', '[32][31]']),
     ({'tensors': {'output_norm.weight': np.full(32, np.nan, 'f4')}}, ['output_norm.weight', 'not finite']),
     ({'n_embd': 2, 'n_head': 4, 'drop': ['llama.attention.value_length']}, ['value_length', 'missing']),
-    ({'d': 512, 'dv': 512, 'meta': {}}, ['head size 512', 'at most 256']),
+    ({'d': 640, 'dv': 640, 'meta': {}}, ['head size 640', 'at most 576']),
     ({'n_head': 3, 'n_kv': 2}, ['head_count']),
     ({'meta': {'llama.rope.dimension_count': 3}}, ['llama.rope.dimension_count']),
     ({'meta': {'llama.block_count': 1 << 30}}, ['llama.block_count']),

@@ -17,6 +17,7 @@ TYPES = {'f16': 1, 'turbo8': 2, 'turbo4': 3, 'turbo3': 4, 'turbo2': 5}
 ROLES = {'key': 0, 'value': 1}
 CASES = [(t, r, d) for t in list(TYPES)[1:] for r in ROLES for d in (64, 80, 128)]
 CASES += [(t, r, d) for t in ('turbo4', 'turbo3') for r in ROLES for d in (96, 112, 192, 256)]
+CASES += [(t, r, d) for t in list(TYPES)[1:] for r in ROLES for d in (512, 576)]
 
 
 class Codec(ctypes.Structure):
@@ -100,7 +101,7 @@ def test_encoded_page(lib, reference, kind, role, d):
 
 
 @pytest.mark.parametrize('kind', ROW_TYPES)
-@pytest.mark.parametrize('d', (64, 112))
+@pytest.mark.parametrize('d', (64, 112, 512, 576))
 def test_rows(lib, kind, d):
     if kind.startswith('q') and d % 32:
         pytest.skip('blocks of 32')
@@ -118,5 +119,6 @@ def test_rows(lib, kind, d):
 
 def test_page_bytes(lib):
     for kind, bits in (('turbo2', 2), ('turbo3', 3), ('turbo4', 4), ('turbo8', 8)):
-        for d in (64, 80, 96, 112, 128, 192, 256):
+        for d in (64, 80, 96, 112, 128, 192, 256, 512):
             assert lib.tq_page_bytes(TYPES[kind], d) == 64 * (2 + d * bits // 8)
+        assert lib.tq_page_bytes(TYPES[kind], 576) == 64 * (4 + 576 * bits // 8)

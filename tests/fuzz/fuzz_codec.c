@@ -12,12 +12,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 enum { N = 3, D = TQ_DIM_MAX, TOKENS = TQ_PAGE_TOKENS };
 
-static const int dims[] = {64, 80, 96, 112, 128, 192, 256};
+static const int dims[] = {64, 80, 96, 112, 128, 192, 256, 512, 576};
 static const enum tq_isa isas[] = {TQ_ISA_C, TQ_ISA_AVX2, TQ_ISA_AVX512, TQ_ISA_BEST};
 
 static _Alignas(64) uint8_t exact[TOKENS * D * 2], kpage[TOKENS * D * 4];
-static _Alignas(64) uint8_t vpage[TOKENS * D * 4], scratch[1 << 18];
-static _Alignas(64) uint8_t query_mem[N * D * 12 + 1024], attend_mem[1 << 18];
+static _Alignas(64) uint8_t vpage[TOKENS * D * 4], scratch[1 << 19];
+static _Alignas(64) uint8_t query_mem[N * D * 12 + 1024], attend_mem[1 << 19];
 static _Alignas(64) float o[N * D];
 static float x[TOKENS * D], queries[N * D], out[N * D], score[N * TOKENS];
 
@@ -58,7 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     if (n < 8)
         return 0;
     const enum tq_isa isa = isas[data[0] % 4];
-    const int d = dims[data[1] % 7];
+    const int d = dims[data[1] % (sizeof dims / sizeof *dims)];
     if (!tq_codec_init(&k, (enum tq_type)(data[2] % TQ_TYPE_COUNT), TQ_KEY, d, isa) ||
         !tq_codec_init(&v, (enum tq_type)(data[3] % TQ_TYPE_COUNT), TQ_VALUE, d, isa))
         return 0;

@@ -14,9 +14,14 @@
 #include "codec/formats.h"
 #include "turboquant.h"
 
-enum { TOKENS = TQ_PAGE_TOKENS, N_DIM = 7, N_TYPE = 10, PAGE_CAP = TOKENS * 272 };
+enum {
+    TOKENS = TQ_PAGE_TOKENS,
+    N_DIM = 9,
+    N_TYPE = 10,
+    PAGE_CAP = TOKENS * TQ_DIM_MAX * 2
+};
 
-static const int dims[N_DIM] = {64, 80, 96, 112, 128, 192, 256};
+static const int dims[N_DIM] = {64, 80, 96, 112, 128, 192, 256, 512, 576};
 static const enum tq_isa isas[2] = {TQ_ISA_C, TQ_ISA_BEST};
 static const struct row_type {
     enum tq_type type;
@@ -51,7 +56,7 @@ static float gaussian(void)
 }
 
 static _Alignas(64) uint8_t page[PAGE_CAP], other[PAGE_CAP];
-static _Alignas(64) uint8_t exact[TOKENS * TQ_DIM_MAX * 2], scratch[1 << 18];
+static _Alignas(64) uint8_t exact[TOKENS * TQ_DIM_MAX * 2], scratch[1 << 19];
 static float rows[TOKENS * TQ_DIM_MAX], decoded[TOKENS * TQ_DIM_MAX];
 
 static bool supported(const struct row_type *t, enum tq_role role, int d)
@@ -72,6 +77,23 @@ static int encode_rows(const struct tq_codec *c, uint8_t *to, void *mem)
     for (int j = 0; j < TOKENS; j++)
         tq_put(&x, exact, j, rows + j * c->d);
     return tq_encode(c, to, exact, mem);
+}
+
+/* The part of a head that channel i is in: 576 is 512 and 64. */
+struct part {
+    int at, d;
+};
+
+static struct part part_of(int d, int i)
+{
+    if (d != 576)
+        return (struct part){0, d};
+    return i < 512 ? (struct part){0, 512} : (struct part){512, 64};
+}
+
+static const uint8_t *part_page(const uint8_t *p, enum tq_type t, struct part part)
+{
+    return part.at ? p + tq_page_bytes(t, 512) : p;
 }
 
 static void random_bytes(uint8_t *p, size_t n)
@@ -176,14 +198,14 @@ static float slow_value(const struct row_type *t, int d, const uint8_t *p, int j
 
 /* The estimate of the residual, in double. */
 static double slow_residual(int d, const struct row_type *t, const uint8_t *p, int j,
-                            int i)
+                            int i, uint64_t seed)
 {
     const int row_bytes = (int)tq_row_bytes(t->type, d) - 4;
     const uint8_t *signs = p + 256 + j * row_bytes + d * t->bits[0] / 8;
     double sum = 0;
     for (int k = 0; k < d; k++) {
         float s;
-        tq_sign_row(&s, 0, k, i, 1);
+        tq_sign_row(&s, seed, d, k, i, 1);
         sum += signs[k / 8] >> k % 8 & 1 ? -(double)s : (double)s;
     }
     return sqrt(3.141592653589793 / 2) / sqrt(d) * half_at(p + 128 + 2 * j, false) * sum;
@@ -204,16 +226,20 @@ static void test_row_decoder(void **state)
                 page[2 * 7 + 1] = 0x7e; // NaN where there is a scale
                 tq_decode(&c, decoded, page);
                 for (int i = 0; i < TOKENS * d; i++) {
-                    const float want = slow_value(&types[t], d, page, i / d, i % d);
+                    const struct part in = part_of(d, i % d);
+                    const uint8_t *p = part_page(page, types[t].type, in);
+                    const int j = i / d, at = i % d - in.at;
+                    const float want = slow_value(&types[t], in.d, p, j, at);
                     assert_true(isfinite(decoded[i]));
                     if (!types[t].prod)
                         assert_true(decoded[i] == want);
                     else if (i % 37 == 0) {
-                        const double r = slow_residual(d, &types[t], page, i / d, i % d);
+                        const double r = slow_residual(in.d, &types[t], p, j, at,
+                                                       in.at ? UINT64_MAX : 0);
                         const double all = (double)want + r;
                         assert_true(fabs(all - (double)decoded[i]) <=
                                     1e-5 * (fabs((double)want) + 16 * fabs(r)) +
-                                        1e-4 * half_at(page + 128 + 2 * (i / d), false));
+                                        1e-4 * half_at(p + 128 + 2 * j, false));
                     }
                 }
             }
@@ -239,6 +265,35 @@ static void test_row_isas(void **state)
             }
 }
 
+/* A page of 576 is one of 512 and one of 64; the sign matrix of the second part has the
+ * complement of the seed. */
+static void test_row_parts(void **state)
+{
+    (void)state;
+    static float all[TOKENS * 576];
+    for (int t = 0; t < N_TYPE; t++) {
+        struct tq_codec c, part;
+        tq_codec_init(&c, types[t].type, TQ_KEY, 576, TQ_ISA_BEST);
+        c.seed = 7;
+        fill_rows(576);
+        memcpy(all, rows, sizeof all);
+        assert_int_equal(encode_rows(&c, page, scratch), 0);
+        for (int second = 0; second < 2; second++) {
+            const struct part in = part_of(576, 575 * second);
+            tq_codec_init(&part, types[t].type, TQ_KEY, in.d, TQ_ISA_BEST);
+            part.seed = second ? ~UINT64_C(7) : 7;
+            for (int j = 0; j < TOKENS; j++)
+                memcpy(rows + j * in.d, all + j * 576 + in.at,
+                       (size_t)in.d * sizeof *rows);
+            encode_rows(&part, other, scratch);
+            assert_memory_equal(part_page(page, c.type, in), other,
+                                tq_page_bytes(c.type, in.d));
+        }
+        assert_int_equal(tq_row_bytes(c.type, 576),
+                         tq_row_bytes(c.type, 512) + tq_row_bytes(c.type, 64));
+    }
+}
+
 static double row_error(int j, int d, double *power)
 {
     double e = 0;
@@ -253,9 +308,9 @@ static double row_error(int j, int d, double *power)
 static void test_odd_rows(void **state)
 {
     (void)state;
-    for (int t = 0; t < N_TYPE; t++) {
-        const int d = 96;
-        const bool large = types[t].bits[0] == 8; // its steps end below f16 subnormals
+    for (int i0 = 0; i0 < 2 * N_TYPE; i0++) {
+        const int t = i0 / 2, d = i0 % 2 ? 576 : 96; // broken in one of the two parts
+        const bool large = types[t].bits[0] == 8;    // its steps end below f16 subnormals
         struct tq_codec c;
         tq_codec_init(&c, types[t].type, TQ_KEY, d, TQ_ISA_BEST);
         fill_rows(d);
@@ -293,22 +348,39 @@ static void test_odd_rows(void **state)
 
 /* ---- the rotation of mix ---- */
 
+/* The channel at position i without an order, and which half of which part that is. */
+static int upper_first(int d, int i)
+{
+    const struct part in = part_of(d, i);
+    return in.at + (i - in.at + in.d / 2) % in.d;
+}
+
+static int half_of(int d, int i)
+{
+    const struct part in = part_of(d, i);
+    return in.at + (i - in.at >= in.d / 2);
+}
+
 static void test_mix_rotation(void **state)
 {
     (void)state;
     for (int k = 0; k < N_DIM; k++) {
         const int d = dims[k];
         struct tq_codec c;
-        uint8_t order[TQ_DIM_MAX];
+        uint16_t order[TQ_DIM_MAX];
         float energy[TQ_DIM_MAX];
         tq_codec_init(&c, TQ_MIX2_5, TQ_KEY, d, TQ_ISA_BEST);
         for (int i = 0; i < d; i++)
             energy[i] = (float)uniform();
         energy[3] = NAN;
         tq_order_by_energy(order, energy, d);
-        assert_int_equal(order[d - 1], 3);
-        for (int i = 1; i < d - 1; i++)
-            assert_true(energy[order[i - 1]] >= energy[order[i]]);
+        assert_int_equal(order[part_of(d, 3).d - 1], 3);
+        for (int i = 0; i < d; i++) {
+            const struct part in = part_of(d, i);
+            assert_int_equal(part_of(d, order[i]).at, in.at);
+            if (i > in.at && order[i] != 3)
+                assert_true(energy[order[i - 1]] >= energy[order[i]]);
+        }
         for (int with = 0; with < 2; with++) {
             if (with)
                 assert_true(tq_codec_set_order(&c, order));
@@ -316,7 +388,7 @@ static void test_mix_rotation(void **state)
             static float image[TQ_DIM_MAX * TQ_DIM_MAX];
             memset(image, 0, sizeof image);
             for (int i = 0; i < d; i++)
-                image[i * d + (with ? order[i] : (i + d / 2) % d)] = 1.0f;
+                image[i * d + (with ? order[i] : upper_first(d, i))] = 1.0f;
             tq_rotate(&c, image, d);
             for (int i = 0; i < d; i++)
                 for (int j = 0; j < d; j++) {
@@ -324,20 +396,27 @@ static void test_mix_rotation(void **state)
                     for (int e = 0; e < d; e++)
                         dot += (double)image[i * d + e] * (double)image[j * d + e];
                     assert_true(fabs(dot - (i == j)) < 1e-5);
-                    const bool same = (i < d / 2) == (j < d / 2);
-                    const double size = same ? 1 / sqrt(d / 2) : 0;
+                    const bool same = half_of(d, i) == half_of(d, j);
+                    const double size = same ? 1 / sqrt(part_of(d, i).d / 2) : 0;
                     assert_true(fabs(fabs((double)image[i * d + j]) - size) < 1e-5);
                 }
             tq_unrotate(&c, image, d);
             for (int i = 0; i < d * d; i++) {
-                const int channel = with ? order[i / d] : (i / d + d / 2) % d;
+                const int channel = with ? order[i / d] : upper_first(d, i / d);
                 assert_true(fabs((double)image[i] - (i % d == channel)) < 1e-5);
             }
         }
+        if (d == 576) { // a channel of each part in the other
+            uint16_t swapped[576];
+            memcpy(swapped, order, sizeof swapped);
+            swapped[0] = order[575];
+            swapped[575] = order[0];
+            assert_false(tq_codec_set_order(&c, swapped));
+        }
         order[1] = order[0];
         assert_false(tq_codec_set_order(&c, order));
-        order[1] = (uint8_t)d;
-        assert_false(d < 256 && tq_codec_set_order(&c, order));
+        order[1] = (uint16_t)d;
+        assert_false(tq_codec_set_order(&c, order));
         c.type = TQ_MSE4;
         assert_false(tq_codec_set_order(&c, order));
     }
@@ -347,8 +426,9 @@ static void test_mix_rotation(void **state)
 
 enum { MAX_N = 40 };
 
-static _Alignas(64) uint8_t kpage[TOKENS * 1024], vpage[TOKENS * 1024];
-static _Alignas(64) uint8_t query_mem[MAX_N * TQ_DIM_MAX * 12], attend_mem[1 << 18];
+static _Alignas(64) uint8_t kpage[TOKENS * TQ_DIM_MAX * 4];
+static _Alignas(64) uint8_t vpage[TOKENS * TQ_DIM_MAX * 4];
+static _Alignas(64) uint8_t query_mem[MAX_N * TQ_DIM_MAX * 12], attend_mem[1 << 19];
 static _Alignas(64) float part_o[MAX_N * TQ_DIM_MAX], got[MAX_N * TQ_DIM_MAX];
 static float part_m[MAX_N], part_l[MAX_N], queries[MAX_N * TQ_DIM_MAX];
 static float krows[TOKENS * TQ_DIM_MAX], vrows[TOKENS * TQ_DIM_MAX];
@@ -499,17 +579,19 @@ static void test_prod_huge_query(void **state)
 {
     (void)state;
     static const uint8_t hi[1] = {64};
-    struct tq_codec k, v;
-    tq_codec_init(&k, TQ_PROD2, TQ_KEY, 256, TQ_ISA_BEST);
-    tq_codec_init(&v, TQ_MSE2, TQ_VALUE, 256, TQ_ISA_BEST);
-    make_page(vpage, &v);
-    random_bytes(kpage, tq_page_bytes(TQ_PROD2, 256));
-    memset(kpage, 0, 128); // scales of the mse part; residuals stay
-    for (int i = 0; i < 256; i++)
-        queries[i] = copysignf(3e38f, gaussian());
-    attend(&k, &v, 0, 1, 0, hi);
-    for (int i = 0; i < 256; i++)
-        assert_true(isfinite(got[i]));
+    for (int d = 256; d <= 512; d *= 2) {
+        struct tq_codec k, v;
+        tq_codec_init(&k, TQ_PROD2, TQ_KEY, d, TQ_ISA_BEST);
+        tq_codec_init(&v, TQ_MSE2, TQ_VALUE, d, TQ_ISA_BEST);
+        make_page(vpage, &v);
+        random_bytes(kpage, tq_page_bytes(TQ_PROD2, d));
+        memset(kpage, 0, 128); // scales of the mse part; residuals stay
+        for (int i = 0; i < d; i++)
+            queries[i] = copysignf(3e38f, gaussian());
+        attend(&k, &v, 0, 1, 0, hi);
+        for (int i = 0; i < d; i++)
+            assert_true(isfinite(got[i]));
+    }
 }
 
 int main(void)
@@ -518,6 +600,7 @@ int main(void)
         cmocka_unit_test(test_row_sizes),
         cmocka_unit_test(test_row_decoder),
         cmocka_unit_test(test_row_isas),
+        cmocka_unit_test(test_row_parts),
         cmocka_unit_test(test_odd_rows),
         cmocka_unit_test(test_mix_rotation),
         cmocka_unit_test(test_row_attention),

@@ -13,9 +13,9 @@
 #include "codec/formats.h"
 #include "turboquant.h"
 
-enum { TOKENS = TQ_PAGE_TOKENS, N_DIM = 7, MAX_N = 67 };
+enum { TOKENS = TQ_PAGE_TOKENS, N_DIM = 8, MAX_N = 67 };
 
-static const int dims[N_DIM] = {64, 80, 96, 112, 128, 192, 256};
+static const int dims[N_DIM] = {64, 80, 96, 112, 128, 192, 256, 512};
 static const enum tq_isa isas[2] = {TQ_ISA_C, TQ_ISA_BEST};
 
 static uint64_t rng = 11;
@@ -33,7 +33,7 @@ static float gaussian(void)
 }
 
 static _Alignas(64) uint8_t page[TOKENS * TQ_DIM_MAX * 4], exact[TOKENS * TQ_DIM_MAX * 2];
-static _Alignas(64) uint8_t query_mem[MAX_N * TQ_DIM_MAX * 12], scratch[1 << 18];
+static _Alignas(64) uint8_t query_mem[MAX_N * TQ_DIM_MAX * 12], scratch[1 << 19];
 static float queries[MAX_N * TQ_DIM_MAX], keys[TOKENS * TQ_DIM_MAX];
 static float score[MAX_N * TOKENS], alone[TOKENS];
 
@@ -77,7 +77,7 @@ static double projected(const struct tq_codec *c, const float *x)
     double sum = 0;
     for (int i = 0; i < c->d; i++) {
         float s[TQ_DIM_MAX];
-        tq_sign_row(s, c->seed, i, 0, c->d);
+        tq_sign_row(s, c->seed, c->d, i, 0, c->d);
         for (int k = 0; k < c->d; k++)
             sum += (double)fabsf(s[k] * SCALE * x[k]);
     }
