@@ -10,6 +10,7 @@
 #include "codec/kernels.h"
 #include "codec/layout.h"
 #include "codec/parts.h"
+#include "codec/tables.h"
 
 static const struct {
     const char *name;
@@ -245,6 +246,7 @@ struct encoder {
     int16_t *x;      // [d][32]
     uint16_t *path;  // [d + 64][32]
     uint8_t *code;   // [d][64]
+    uint8_t *trial;  // [d][32]
     uint16_t *order; // [d]
     float *energy;   // [64], of rows
     int32_t *chosen; // [64], of chosen levels
@@ -259,6 +261,7 @@ static size_t encoder_layout(struct encoder *e, char *mem, int d)
     e->x = (void *)(mem + at), at += n * TQ_LANES * 2;
     e->path = (void *)(mem + at), at += (n + TQ_WARMUP) * TQ_LANES * 2;
     e->code = (void *)(mem + at), at += n * TQ_PAGE_TOKENS;
+    e->trial = (void *)(mem + at), at += n * TQ_LANES;
     e->order = (void *)(mem + at), at += (2 * n + 63) / 64 * 64;
     e->energy = (void *)(mem + at), at += TQ_PAGE_TOKENS * sizeof(float);
     e->chosen = (void *)(mem + at), at += TQ_PAGE_TOKENS * sizeof(int32_t);
@@ -287,18 +290,56 @@ static void gather_rows(const struct tq_codec *c, struct encoder *e,
                    exact + (tile * c->d + i) * 16, 32);
 }
 
+/* Codes and energies of the columns that `better` (0 or 255) marks, eight at a time. */
+static void take_columns(uint8_t *code, int32_t *chosen, const uint8_t *new_code,
+                         const int32_t *new_chosen, const uint8_t *better, int d)
+{
+    for (int j = 0; j < TQ_LANES; j += 8) {
+        uint64_t mask;
+        memcpy(&mask, better + j, sizeof mask);
+        for (int t = 0; mask && t < d; t++) {
+            uint64_t a, b;
+            memcpy(&a, code + t * TQ_PAGE_TOKENS + j, sizeof a);
+            memcpy(&b, new_code + t * TQ_LANES + j, sizeof b);
+            a ^= (a ^ b) & mask;
+            memcpy(code + t * TQ_PAGE_TOKENS + j, &a, sizeof a);
+        }
+    }
+    for (int j = 0; j < TQ_LANES; j++)
+        chosen[j] = better[j] ? new_chosen[j] : chosen[j];
+}
+
+/* Codes of columns j .. j + 31: each is coded at every gain and keeps the codes of least
+ * distortion, of the first gain where that is equal.  A cost is a distortion in units of
+ * the squared gain. */
+static void search_gains(const struct tq_codec *c, struct encoder *e, int bits, int j)
+{
+    const int d = c->d;
+    float least[TQ_LANES];
+    for (int g = 0; g < TQ_GAINS; g++) {
+        const float gain = tq_gain[bits - 2][g], unit = 1.0f / (gain * gain);
+        int32_t chosen[TQ_LANES], cost[TQ_LANES];
+        uint8_t better[TQ_LANES];
+        c->kernels->normalise(e->x, e->energy + j, e->rows + j, d, gain);
+        c->kernels->viterbi(e->trial, chosen, cost, e->x, e->order, bits, d, e->path);
+        for (int k = 0; k < TQ_LANES; k++) {
+            const float distortion = (float)cost[k] * unit;
+            better[k] = g == 0 || distortion < least[k] ? 255 : 0;
+            least[k] = better[k] ? distortion : least[k];
+        }
+        take_columns(e->code + j, e->chosen + j, e->trial, chosen, better, d);
+    }
+}
+
 /* Trellis codes and scales.  The scale makes the norm of the reconstruction that of the
  * row ("matched norm"). */
 static void encode_trellis(const struct tq_codec *c, struct encoder *e, uint16_t *scale)
 {
     const int bits = types[c->type].bits, d = c->d;
-    const float gain = bits == 2 ? 4096.0f : 8192.0f;
     for (int t = 0; t < d; t++)
         e->order[t] = (uint16_t)tq_dim_of_time(c->role, bits, d, t);
-    for (int j = 0; j < TQ_PAGE_TOKENS; j += TQ_LANES) {
-        c->kernels->normalise(e->x, e->energy + j, e->rows + j, d, gain);
-        c->kernels->viterbi(e->code + j, e->chosen + j, e->x, e->order, bits, d, e->path);
-    }
+    for (int j = 0; j < TQ_PAGE_TOKENS; j += TQ_LANES)
+        search_gains(c, e, bits, j);
     for (int j = 0; j < TQ_PAGE_TOKENS; j++) {
         const bool ok = e->energy[j] > 0.0f && e->energy[j] <= FLT_MAX;
         scale[j] = ok ? tq_f32_to_f16(sqrtf(e->energy[j] / (float)e->chosen[j])) : 0;

@@ -40,9 +40,10 @@ struct tq_code_queries {
  *            energy[32] <- sum of squares in row order.  A column whose energy is not
  *            positive and finite gives zeros.
  *
- * viterbi    code [d][64], the first 32 columns only, <- trellis codes w << 1 | v of the
+ * viterbi    code [d][32] <- trellis codes w << 1 | v of the
  *            columns of x [d][32]: code row t belongs to x row order[t].
- *            energy[32] <- sum of squares of the chosen levels.  path [d + 64][32] is
+ *            energy[32] <- sum of squares of the chosen levels, cost[32] <- the sum of
+ *            branch costs (kernels_c_encode.c) of the path.  path [d + 64][32] is
  *            scratch.
  *
  * quantise8  code [d][64] <- the 64 columns of x [d][64], over scale[64], which is a

@@ -81,8 +81,8 @@ TQ_INLINE __m256i table_of(const void *bytes)
 }
 
 /* tq_nearest of one subset: w of the first of four neighbouring cells, and the cell among
- * them where w rises by one, or 127.  Levels of a subset are at least four cells apart,
- * so it rises once at most. */
+ * them where w rises by one, or 127.  Thresholds of a subset are at least three cells
+ * apart, so it rises once at most. */
 struct subset_table {
     __m256i first, rise;        // by cell >> 2 & 15
     __m256i level_lo, level_hi; // tq_level_fixed by w
@@ -166,8 +166,10 @@ TQ_INLINE __m256i step(__m256i metric[8], const __m256i cost[4])
     return first;
 }
 
-TQ_INLINE void subtract_least(__m256i metric[8])
+/* The least metrics go to total: [2] the low and the high halves of 128-bit lanes. */
+TQ_INLINE void subtract_least(__m256i metric[8], __m256i total[2])
 {
+    const __m256i zero = _mm256_setzero_si256();
     __m256i least = metric[0];
     TQ_UNROLL
     for (int s = 1; s < 8; s++)
@@ -175,6 +177,8 @@ TQ_INLINE void subtract_least(__m256i metric[8])
     TQ_UNROLL
     for (int s = 0; s < 8; s++)
         metric[s] = _mm256_sub_epi16(metric[s], least);
+    total[0] = _mm256_add_epi32(total[0], _mm256_unpacklo_epi16(least, zero));
+    total[1] = _mm256_add_epi32(total[1], _mm256_unpackhi_epi16(least, zero));
 }
 
 /* Costs of the four subsets for 32 rows: [half][subset]. */
@@ -200,7 +204,7 @@ enum { STEP_BYTES = TQ_LANES };
 /* Steps 0 .. n - 1, n a multiple of 4, over times t0 + i modulo d.  The costs of four
  * steps wait in memory while each half of the rows takes them: eight metrics and four
  * costs fill the registers. */
-TQ_INLINE void run(__m256i metric[2][8], uint8_t *path,
+TQ_INLINE void run(__m256i metric[2][8], __m256i total[2][2], uint8_t *path,
                    const struct subset_table table[4], const int16_t *x,
                    const uint16_t *order, int bits, int d, int t0, int n)
 {
@@ -218,7 +222,7 @@ TQ_INLINE void run(__m256i metric[2][8], uint8_t *path,
             TQ_UNROLL
             for (int k = 0; k < 4; k++)
                 first[k][half] = step(m, cost[k][half]);
-            subtract_least(m);
+            subtract_least(m, total[half]);
             TQ_UNROLL
             for (int s = 0; s < 8; s++)
                 metric[half][s] = m[s];
@@ -253,11 +257,12 @@ TQ_INLINE __m256i came_from(__m256i reg)
 TQ_INLINE __m256i find_start(uint8_t *path, const struct subset_table table[4],
                              const int16_t *x, const uint16_t *order, int bits, int d)
 {
-    __m256i metric[2][8], best[2];
+    __m256i metric[2][8], best[2], total[2][2];
+    total[0][0] = total[0][1] = total[1][0] = total[1][1] = _mm256_setzero_si256();
     TQ_UNROLL
     for (int s = 0; s < 8; s++)
         metric[0][s] = metric[1][s] = _mm256_setzero_si256();
-    run(metric, path, table, x, order, bits, d, d - TQ_WARMUP / 2, TQ_WARMUP);
+    run(metric, total, path, table, x, order, bits, d, d - TQ_WARMUP / 2, TQ_WARMUP);
     for (int half = 0; half < 2; half++) {
         __m256i least = metric[half][7];
         best[half] = _mm256_set1_epi16(7);
@@ -339,9 +344,9 @@ static void trace_path(uint8_t *code, int32_t *energy, const uint8_t *path,
     sum[0][0] = sum[0][1] = sum[1][0] = sum[1][1] = _mm256_setzero_si256();
     for (int t = d - 2; t >= 0; t -= 2) {
         const __m256i b =
-            trace_step(code + (t + 1) * ROW, &state, path + (t + 1) * STEP_BYTES,
+            trace_step(code + (t + 1) * TQ_LANES, &state, path + (t + 1) * STEP_BYTES,
                        x + order[t + 1] * TQ_LANES, table);
-        const __m256i a = trace_step(code + t * ROW, &state, path + t * STEP_BYTES,
+        const __m256i a = trace_step(code + t * TQ_LANES, &state, path + t * STEP_BYTES,
                                      x + order[t] * TQ_LANES, table);
         const __m256i lo = _mm256_unpacklo_epi8(a, b), hi = _mm256_unpackhi_epi8(a, b);
         add_words(sum[0], _mm256_maddubs_epi16(lo, lo));
@@ -356,7 +361,35 @@ static void trace_path(uint8_t *code, int32_t *energy, const uint8_t *path,
     }
 }
 
-TQ_INLINE void viterbi(uint8_t *code, int32_t *energy, const int16_t *x,
+/* Bytes of 32 rows, as packing leaves them, to the words of a half. */
+TQ_INLINE __m256i half_words(__m256i bytes, int half)
+{
+    return half ? _mm256_unpackhi_epi8(bytes, bytes) : _mm256_unpacklo_epi8(bytes, bytes);
+}
+
+/* cost [32] <- total + the metric of the start state, where the path ends. */
+TQ_INLINE void store_cost(int32_t *cost, __m256i metric[2][8], __m256i total[2][2],
+                          __m256i start)
+{
+    const __m256i zero = _mm256_setzero_si256();
+    for (int half = 0; half < 2; half++) {
+        __m256i end = zero;
+        for (int s = 0; s < 8; s++) {
+            const __m256i same = _mm256_cmpeq_epi8(start, _mm256_set1_epi8((char)s));
+            end = _mm256_or_si256(
+                end, _mm256_and_si256(half_words(same, half), metric[half][s]));
+        }
+        const __m256i a =
+            _mm256_add_epi32(total[half][0], _mm256_unpacklo_epi16(end, zero));
+        const __m256i b =
+            _mm256_add_epi32(total[half][1], _mm256_unpackhi_epi16(end, zero));
+        int32_t *to = cost + 16 * half;
+        _mm256_storeu_si256((void *)to, _mm256_permute2x128_si256(a, b, 0x20));
+        _mm256_storeu_si256((void *)(to + 8), _mm256_permute2x128_si256(a, b, 0x31));
+    }
+}
+
+TQ_INLINE void viterbi(uint8_t *code, int32_t *energy, int32_t *cost, const int16_t *x,
                        const uint16_t *order, int bits, int d, uint8_t *path)
 {
     struct subset_table table[4];
@@ -364,24 +397,26 @@ TQ_INLINE void viterbi(uint8_t *code, int32_t *energy, const int16_t *x,
         init_subset(&table[z], bits, z);
     const struct trace_table trace = trace_tables(table, bits);
     const __m256i start = find_start(path, table, x, order, bits, d);
-    __m256i metric[2][8];
+    __m256i metric[2][8], total[2][2];
+    total[0][0] = total[0][1] = total[1][0] = total[1][1] = _mm256_setzero_si256();
     for (int s = 0; s < 8; s++) {
         const __m256i same = _mm256_cmpeq_epi8(start, _mm256_set1_epi8((char)s));
         const __m256i handicap = _mm256_set1_epi16(HANDICAP);
-        metric[0][s] = _mm256_andnot_si256(_mm256_unpacklo_epi8(same, same), handicap);
-        metric[1][s] = _mm256_andnot_si256(_mm256_unpackhi_epi8(same, same), handicap);
+        for (int half = 0; half < 2; half++)
+            metric[half][s] = _mm256_andnot_si256(half_words(same, half), handicap);
     }
-    run(metric, path, table, x, order, bits, d, 0, d);
+    run(metric, total, path, table, x, order, bits, d, 0, d);
+    store_cost(cost, metric, total, start);
     trace_path(code, energy, path, x, order, d, start, &trace);
 }
 
-void tq_viterbi_avx2(uint8_t *code, int32_t *energy, const int16_t *x,
+void tq_viterbi_avx2(uint8_t *code, int32_t *energy, int32_t *cost, const int16_t *x,
                      const uint16_t *order, int bits, int d, uint16_t *path)
 {
     if (bits == 4)
-        viterbi(code, energy, x, order, 4, d, (uint8_t *)path);
+        viterbi(code, energy, cost, x, order, 4, d, (uint8_t *)path);
     else
-        viterbi(code, energy, x, order, bits, d, (uint8_t *)path);
+        viterbi(code, energy, cost, x, order, bits, d, (uint8_t *)path);
 }
 
 /* ---- turbo8 ---- */

@@ -63,11 +63,16 @@ static struct subset_table subset_levels(int bits, int z)
     return (struct subset_table){_mm512_load_si512(level), _mm512_load_si512(level + 32)};
 }
 
+TQ_INLINE __m512i look_up(const struct subset_table *t, __m512i cell)
+{
+    return _mm512_permutex2var_epi16(t->lo, cell, t->hi);
+}
+
 /* Saturation at +-32767 keeps squares below 2^15. */
 TQ_INLINE __m512i branch_cost(__m512i x, __m512i cell, const struct subset_table *t,
                               int bits)
 {
-    const __m512i level = _mm512_permutex2var_epi16(t->lo, cell, t->hi);
+    const __m512i level = look_up(t, cell);
     const __m512i e =
         _mm512_max_epi16(_mm512_subs_epi16(x, level), _mm512_set1_epi16(-32767));
     __m512i other = e;
@@ -101,7 +106,15 @@ TQ_INLINE __m512i step(__m512i metric[8], const __m512i cost[4])
     return decision;
 }
 
-TQ_INLINE void subtract_least(__m512i metric[8])
+/* 16 words of 32. */
+TQ_INLINE __m512i half_of(__m512i words, int half)
+{
+    return _mm512_cvtepu16_epi32(half ? _mm512_extracti64x4_epi64(words, 1)
+                                      : _mm512_castsi512_si256(words));
+}
+
+/* The least metrics go to total. */
+TQ_INLINE void subtract_least(__m512i metric[8], __m512i total[2])
 {
     __m512i least = metric[0];
     TQ_UNROLL
@@ -110,12 +123,15 @@ TQ_INLINE void subtract_least(__m512i metric[8])
     TQ_UNROLL
     for (int s = 0; s < 8; s++)
         metric[s] = _mm512_sub_epi16(metric[s], least);
+    TQ_UNROLL
+    for (int half = 0; half < 2; half++)
+        total[half] = _mm512_add_epi32(total[half], half_of(least, half));
 }
 
 /* Steps i0 .. i0 + n - 1, n a multiple of 4, over times t0 + i modulo d. */
-TQ_INLINE void run(__m512i metric[8], uint16_t *path, const struct subset_table table[4],
-                   const int16_t *x, const uint16_t *order, int bits, int d, int t0,
-                   int n)
+TQ_INLINE void run(__m512i metric[8], __m512i total[2], uint16_t *path,
+                   const struct subset_table table[4], const int16_t *x,
+                   const uint16_t *order, int bits, int d, int t0, int n)
 {
     for (int i = 0; i < n; i += 4) {
         TQ_UNROLL
@@ -130,7 +146,7 @@ TQ_INLINE void run(__m512i metric[8], uint16_t *path, const struct subset_table 
                 cost[z] = branch_cost(v, cell, &table[z], bits);
             _mm512_storeu_si512(path + (i + k) * TQ_LANES, step(metric, cost));
         }
-        subtract_least(metric);
+        subtract_least(metric, total);
     }
 }
 
@@ -148,11 +164,11 @@ TQ_INLINE __m512i came_from(__m512i state, __m512i high)
 TQ_INLINE __m512i find_start(uint16_t *path, const struct subset_table table[4],
                              const int16_t *x, const uint16_t *order, int bits, int d)
 {
-    __m512i metric[8];
+    __m512i metric[8], total[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
     TQ_UNROLL
     for (int s = 0; s < 8; s++)
         metric[s] = _mm512_setzero_si512();
-    run(metric, path, table, x, order, bits, d, d - TQ_WARMUP / 2, TQ_WARMUP);
+    run(metric, total, path, table, x, order, bits, d, d - TQ_WARMUP / 2, TQ_WARMUP);
     __m512i state = _mm512_setzero_si512(), least = metric[0];
     TQ_UNROLL
     for (int s = 1; s < 8; s++) {
@@ -165,14 +181,24 @@ TQ_INLINE __m512i find_start(uint16_t *path, const struct subset_table table[4],
     return state;
 }
 
-/* tq_nearest as four tables of 128 bytes: index z0 << 6 | cell, table z1. */
-TQ_INLINE __m512i nearest_w(const __m512i table[4], __m512i cell, __m512i z0,
-                            __mmask32 z1)
+/* tq_nearest of one subset as words, for cells 0..31 and 32..63. */
+static struct subset_table subset_nearest(int bits, int z)
 {
-    const __m512i index = _mm512_or_si512(cell, _mm512_slli_epi16(z0, 6));
-    const __m512i a = _mm512_permutex2var_epi8(table[0], index, table[1]);
-    const __m512i b = _mm512_permutex2var_epi8(table[2], index, table[3]);
-    return _mm512_and_si512(_mm512_mask_mov_epi16(a, z1, b), _mm512_set1_epi16(7));
+    _Alignas(64) int16_t w[64];
+    for (int i = 0; i < 64; i++)
+        w[i] = tq_nearest[bits - 2][z][i];
+    return (struct subset_table){_mm512_load_si512(w), _mm512_load_si512(w + 32)};
+}
+
+/* w of each row in its subset 2 z1 + z0. */
+TQ_INLINE __m512i nearest_w(const struct subset_table table[4], __m512i cell,
+                            __mmask32 z0, __mmask32 z1)
+{
+    const __m512i a =
+        _mm512_mask_mov_epi16(look_up(&table[0], cell), z0, look_up(&table[1], cell));
+    const __m512i b =
+        _mm512_mask_mov_epi16(look_up(&table[2], cell), z0, look_up(&table[3], cell));
+    return _mm512_mask_mov_epi16(a, z1, b);
 }
 
 static void trace_back(uint8_t *code, int32_t *energy, const uint16_t *path,
@@ -183,10 +209,9 @@ static void trace_back(uint8_t *code, int32_t *energy, const uint16_t *path,
     for (int i = 0; i < 32; i++)
         level[i] = tq_level[bits - 2][i];
     const __m512i levels = _mm512_load_si512(level), one = _mm512_set1_epi16(1);
-    const uint8_t(*nearest)[64] = tq_nearest[bits - 2];
-    const __m512i table[4] = {
-        _mm512_loadu_si512(nearest[0]), _mm512_loadu_si512(nearest[1]),
-        _mm512_loadu_si512(nearest[2]), _mm512_loadu_si512(nearest[3])};
+    struct subset_table table[4];
+    for (int z = 0; z < 4; z++)
+        table[z] = subset_nearest(bits, z);
     __m512i sum[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
     for (int t = d - 1; t >= 0; t--) {
         const __m512i high = bit_of(_mm512_loadu_si512(path + t * TQ_LANES), state);
@@ -194,50 +219,57 @@ static void trace_back(uint8_t *code, int32_t *energy, const uint16_t *path,
         const __m512i z1 = _mm512_and_si512(
             _mm512_ternarylogic_epi64(state, _mm512_srli_epi16(state, 1), high, TQ_XOR3),
             one);
-        const __mmask32 odd = _mm512_test_epi16_mask(z1, one);
         const __m512i v = _mm512_loadu_si512(x + order[t] * TQ_LANES);
-        const __m512i w = nearest_w(table, _mm512_srli_epi16(v, 10), z0, odd);
+        const __m512i w =
+            nearest_w(table, _mm512_srli_epi16(v, 10), _mm512_test_epi16_mask(z0, one),
+                      _mm512_test_epi16_mask(z1, one));
         const __m512i chosen = _mm512_or_si512(_mm512_slli_epi16(w, 1), z0);
-        _mm256_storeu_si256((void *)(code + t * ROW), _mm512_cvtepi16_epi8(chosen));
+        _mm256_storeu_si256((void *)(code + t * TQ_LANES), _mm512_cvtepi16_epi8(chosen));
         const __m512i index = _mm512_or_si512(
             _mm512_slli_epi16(w, 2), _mm512_or_si512(_mm512_slli_epi16(z1, 1), z0));
         const __m512i l = _mm512_permutexvar_epi16(index, levels);
         const __m512i square = _mm512_mullo_epi16(l, l);
-        sum[0] = _mm512_add_epi32(sum[0],
-                                  _mm512_cvtepu16_epi32(_mm512_castsi512_si256(square)));
-        sum[1] = _mm512_add_epi32(
-            sum[1], _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(square, 1)));
+        sum[0] = _mm512_add_epi32(sum[0], half_of(square, 0));
+        sum[1] = _mm512_add_epi32(sum[1], half_of(square, 1));
         state = came_from(state, high);
     }
     _mm512_storeu_si512(energy, sum[0]);
     _mm512_storeu_si512(energy + 16, sum[1]);
 }
 
-TQ_INLINE void viterbi(uint8_t *code, int32_t *energy, const int16_t *x,
+TQ_INLINE void viterbi(uint8_t *code, int32_t *energy, int32_t *cost, const int16_t *x,
                        const uint16_t *order, int bits, int d, uint16_t *path)
 {
     struct subset_table table[4];
     for (int z = 0; z < 4; z++)
         table[z] = subset_levels(bits, z);
     const __m512i start = find_start(path, table, x, order, bits, d);
-    __m512i metric[8];
+    __m512i metric[8], total[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
     TQ_UNROLL
     for (int s = 0; s < 8; s++) {
         const __mmask32 other =
             _mm512_cmpneq_epi16_mask(start, _mm512_set1_epi16((short)s));
         metric[s] = _mm512_maskz_mov_epi16(other, _mm512_set1_epi16(HANDICAP));
     }
-    run(metric, path, table, x, order, bits, d, 0, d);
+    run(metric, total, path, table, x, order, bits, d, 0, d);
+    __m512i end = _mm512_setzero_si512();
+    TQ_UNROLL
+    for (int s = 0; s < 8; s++)
+        end = _mm512_mask_mov_epi16(
+            end, _mm512_cmpeq_epi16_mask(start, _mm512_set1_epi16((short)s)), metric[s]);
+    for (int half = 0; half < 2; half++)
+        _mm512_storeu_si512(cost + 16 * half,
+                            _mm512_add_epi32(total[half], half_of(end, half)));
     trace_back(code, energy, path, x, order, bits, d, start);
 }
 
-void tq_viterbi_avx512(uint8_t *code, int32_t *energy, const int16_t *x,
+void tq_viterbi_avx512(uint8_t *code, int32_t *energy, int32_t *cost, const int16_t *x,
                        const uint16_t *order, int bits, int d, uint16_t *path)
 {
     if (bits == 4)
-        viterbi(code, energy, x, order, 4, d, path);
+        viterbi(code, energy, cost, x, order, 4, d, path);
     else
-        viterbi(code, energy, x, order, bits, d, path);
+        viterbi(code, energy, cost, x, order, bits, d, path);
 }
 
 /* ---- turbo8 ---- */

@@ -47,8 +47,7 @@ static int saturate16(int x)
 }
 
 /* Cost of coding x in each of the four subsets of levels: the squared distance to the
- * nearest level, 4096 to the unit for 4 bits, 2048 for 3, 512 for 2 (the scales differ
- * as the distortions do). */
+ * nearest level over 2^15, twice that for 4 bits, where distances are smaller. */
 static void branch_costs(int cost[4], int x, int bits)
 {
     for (int z = 0; z < 4; z++) {
@@ -68,8 +67,9 @@ static int branch_subset(int to, int high)
     return ((reg ^ reg >> 1 ^ reg >> 3) & 1) << 1 | (reg >> 2 & 1);
 }
 
-/* One step of one lane; returns the decisions, bit s for state s. */
-static unsigned viterbi_step(int metric[8], const int cost[4], bool normalise)
+/* One step of one lane; returns the decisions, bit s for state s.  To normalise is to
+ * move the least metric to *total. */
+static unsigned viterbi_step(int metric[8], int *total, const int cost[4], bool normalise)
 {
     int next[8], least = UINT16_MAX;
     unsigned decision = 0;
@@ -82,6 +82,7 @@ static unsigned viterbi_step(int metric[8], const int cost[4], bool normalise)
     }
     for (int s = 0; s < 8; s++)
         metric[s] = next[s] - (normalise ? least : 0);
+    *total += normalise ? least : 0;
     return decision;
 }
 
@@ -93,12 +94,12 @@ static int predecessor(int state, unsigned decision)
 /* The state at time 0 of the best path through the last 32 and the first 32 samples. */
 static int start_state(const int16_t *x, const uint16_t *order, int bits, int d)
 {
-    int metric[8] = {0}, cost[4];
+    int metric[8] = {0}, cost[4], total = 0;
     unsigned decision[TQ_WARMUP];
     for (int i = 0; i < TQ_WARMUP; i++) {
         const int t = (d - TQ_WARMUP / 2 + i) % d;
         branch_costs(cost, x[order[t] * TQ_LANES], bits);
-        decision[i] = viterbi_step(metric, cost, i % 4 == 3);
+        decision[i] = viterbi_step(metric, &total, cost, i % 4 == 3);
     }
     int state = 0;
     for (int s = 1; s < 8; s++)
@@ -109,18 +110,19 @@ static int start_state(const int16_t *x, const uint16_t *order, int bits, int d)
     return state;
 }
 
-void tq_viterbi_c(uint8_t *code, int32_t *energy, const int16_t *x, const uint16_t *order,
-                  int bits, int d, uint16_t *path)
+void tq_viterbi_c(uint8_t *code, int32_t *energy, int32_t *cost, const int16_t *x,
+                  const uint16_t *order, int bits, int d, uint16_t *path)
 {
     for (int j = 0; j < TQ_LANES; j++, x++, code++) {
         const int start = start_state(x, order, bits, d);
-        int metric[8], cost[4];
+        int metric[8], branch[4], total = 0;
         for (int s = 0; s < 8; s++)
             metric[s] = s == start ? 0 : HANDICAP;
         for (int t = 0; t < d; t++) {
-            branch_costs(cost, x[order[t] * TQ_LANES], bits);
-            path[t] = (uint16_t)viterbi_step(metric, cost, t % 4 == 3);
+            branch_costs(branch, x[order[t] * TQ_LANES], bits);
+            path[t] = (uint16_t)viterbi_step(metric, &total, branch, t % 4 == 3);
         }
+        cost[j] = total + metric[start];
         energy[j] = 0;
         int state = start;
         for (int t = d - 1; t >= 0; t--) {
@@ -128,7 +130,7 @@ void tq_viterbi_c(uint8_t *code, int32_t *energy, const int16_t *x, const uint16
             const int z = branch_subset(state, from >> 2);
             const int w = tq_nearest[bits - 2][z][x[order[t] * TQ_LANES] >> 10 & 63];
             const int level = tq_level[bits - 2][4 * w + z];
-            code[t * ROW] = (uint8_t)(w << 1 | (z & 1));
+            code[t * TQ_LANES] = (uint8_t)(w << 1 | (z & 1));
             energy[j] += level * level;
             state = from;
         }

@@ -153,8 +153,10 @@ TQ_INLINE uint8x8_t step(uint16x8_t metric[8], const uint16_t *cost)
     return vmovn_u16(decision);
 }
 
-/* STEPS steps of 8 lanes; metric [8][32], path [STEPS][32]. */
-TQ_INLINE void run_lanes(uint16_t *metric, uint8_t *path, const uint16_t *cost)
+/* STEPS steps of 8 lanes; metric [8][32], path [STEPS][32].  The least metrics go to
+ * total [8]. */
+TQ_INLINE void run_lanes(uint16_t *metric, int32_t *total, uint8_t *path,
+                         const uint16_t *cost)
 {
     uint16x8_t m[8];
     TQ_UNROLL
@@ -170,19 +172,23 @@ TQ_INLINE void run_lanes(uint16_t *metric, uint8_t *path, const uint16_t *cost)
     TQ_UNROLL
     for (int s = 0; s < 8; s++)
         vst1q_u16(metric + s * TQ_LANES, vsubq_u16(m[s], least));
+    const uint32x4_t a = vreinterpretq_u32_s32(vld1q_s32(total)),
+                     b = vreinterpretq_u32_s32(vld1q_s32(total + 4));
+    vst1q_s32(total, vreinterpretq_s32_u32(vaddw_u16(a, vget_low_u16(least))));
+    vst1q_s32(total + 4, vreinterpretq_s32_u32(vaddw_high_u16(b, least)));
 }
 
 /* n steps, a multiple of STEPS, over times t0 + i modulo d. */
-TQ_INLINE void run(uint16_t *metric, uint8_t *path, const struct subset_table table[4],
-                   const int16_t *x, const uint16_t *order, int bits, int d, int t0,
-                   int n)
+TQ_INLINE void run(uint16_t *metric, int32_t *total, uint8_t *path,
+                   const struct subset_table table[4], const int16_t *x,
+                   const uint16_t *order, int bits, int d, int t0, int n)
 {
     for (int i = 0; i < n; i += STEPS) {
         uint16_t cost[STEPS * 4 * TQ_LANES];
         const int t = t0 + i >= d ? t0 + i - d : t0 + i;
         branch_costs(cost, table, x, order, bits, d, t);
         for (int j = 0; j < TQ_LANES; j += 8)
-            run_lanes(metric + j, path + i * TQ_LANES + j, cost + j);
+            run_lanes(metric + j, total + j, path + i * TQ_LANES + j, cost + j);
     }
 }
 
@@ -208,7 +214,8 @@ TQ_INLINE void find_start(uint8_t *start, uint8_t *path,
                           const uint16_t *order, int bits, int d)
 {
     uint16_t metric[8 * TQ_LANES] = {0};
-    run(metric, path, table, x, order, bits, d, d - TQ_WARMUP / 2, TQ_WARMUP);
+    int32_t total[TQ_LANES] = {0};
+    run(metric, total, path, table, x, order, bits, d, d - TQ_WARMUP / 2, TQ_WARMUP);
     for (int j = 0; j < TQ_LANES; j += 16) {
         uint8x8_t best[2];
         TQ_UNROLL
@@ -265,7 +272,7 @@ static void trace_back(uint8_t *code, int32_t *energy, const uint8_t *path,
         const int16_t *row = x + order[t] * TQ_LANES;
         const uint8x16_t w =
             nearest_w(table, cells(vld1q_s16(row), vld1q_s16(row + 8)), z);
-        vst1q_u8(code + t * ROW, vorrq_u8(vshlq_n_u8(w, 1), z0));
+        vst1q_u8(code + t * TQ_LANES, vorrq_u8(vshlq_n_u8(w, 1), z0));
         const int8x16_t l = vqtbl2q_s8(levels, vorrq_u8(vshlq_n_u8(w, 2), z));
         const int16x8_t low = vmull_s8(vget_low_s8(l), vget_low_s8(l));
         const int16x8_t upper = vmull_high_s8(l, l);
@@ -280,7 +287,7 @@ static void trace_back(uint8_t *code, int32_t *energy, const uint8_t *path,
         vst1q_s32(energy + 4 * k, sum[k]);
 }
 
-TQ_INLINE void viterbi(uint8_t *code, int32_t *energy, const int16_t *x,
+TQ_INLINE void viterbi(uint8_t *code, int32_t *energy, int32_t *cost, const int16_t *x,
                        const uint16_t *order, int bits, int d, uint8_t *path)
 {
     struct subset_table table[4];
@@ -292,20 +299,23 @@ TQ_INLINE void viterbi(uint8_t *code, int32_t *energy, const int16_t *x,
     for (int s = 0; s < 8; s++)
         for (int j = 0; j < TQ_LANES; j++)
             metric[s * TQ_LANES + j] = start[j] == s ? 0 : HANDICAP;
-    run(metric, path, table, x, order, bits, d, 0, d);
+    memset(cost, 0, TQ_LANES * sizeof *cost);
+    run(metric, cost, path, table, x, order, bits, d, 0, d);
+    for (int j = 0; j < TQ_LANES; j++)
+        cost[j] += metric[start[j] * TQ_LANES + j];
     for (int j = 0; j < TQ_LANES; j += 16)
         trace_back(code + j, energy + j, path + j, table, x + j, order, bits, d,
                    vld1q_u8(start + j));
 }
 
 /* Decisions take a byte a lane: half of path. */
-void tq_viterbi_neon(uint8_t *code, int32_t *energy, const int16_t *x,
+void tq_viterbi_neon(uint8_t *code, int32_t *energy, int32_t *cost, const int16_t *x,
                      const uint16_t *order, int bits, int d, uint16_t *path)
 {
     if (bits == 4)
-        viterbi(code, energy, x, order, 4, d, (uint8_t *)path);
+        viterbi(code, energy, cost, x, order, 4, d, (uint8_t *)path);
     else
-        viterbi(code, energy, x, order, bits, d, (uint8_t *)path);
+        viterbi(code, energy, cost, x, order, bits, d, (uint8_t *)path);
 }
 
 /* ---- turbo8 ---- */

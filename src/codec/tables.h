@@ -8,13 +8,18 @@
 /* Reconstruction levels in ascending order, 2^(bits + 1) of them. */
 extern const int8_t tq_level[3][32];
 
-/* The same levels in the encoder's fixed point: 4096 to the standard deviation of a row
- * for 2 bits, 8192 for 3 and 4. */
+/* The same levels in the encoder's fixed point: 60, 136 and 175 to a level of 2, 3 and 4
+ * bits. */
 extern const int16_t tq_level_fixed[3][32];
 
 /* [subset z][x >> 10 & 63], x in that fixed point: which w makes level 4 * w + z nearest
  * to the middle of the cell of x. */
 extern const uint8_t tq_nearest[3][4][64];
+
+/* Root mean squares in that fixed point to which rows are brought, in turn: how much of
+ * the range of levels suits a row depends on its largest values. */
+enum { TQ_GAINS = 4 };
+extern const float tq_gain[3][TQ_GAINS];
 
 /* Bit i of the 512: coordinate i is negated before the Hadamard transform. */
 extern const uint64_t tq_sign[8];

@@ -231,13 +231,15 @@ static void check_viterbi(int d)
     for (int k = 0; k < 3; k++) {
         for (int t = 0; t < d; t++)
             order[t] = (uint16_t)tq_dim_of_time(TQ_KEY, code_bits[k], d, t);
-        uint8_t *a = guarded(n * TQ_PAGE_TOKENS), *b = guarded(n * TQ_PAGE_TOKENS);
+        uint8_t *a = guarded(n * TQ_LANES), *b = guarded(n * TQ_LANES);
         int32_t *ea = guarded(4 * TQ_LANES), *eb = guarded(4 * TQ_LANES);
+        int32_t *ca = guarded(4 * TQ_LANES), *cb = guarded(4 * TQ_LANES);
         uint16_t *path = guarded((n + TQ_WARMUP) * 2 * TQ_LANES);
-        ref->viterbi(a, ea, x, order, code_bits[k], d, path);
-        new->viterbi(b, eb, x, order, code_bits[k], d, path);
-        same("viterbi", d, a, b, n * TQ_PAGE_TOKENS);
+        ref->viterbi(a, ea, ca, x, order, code_bits[k], d, path);
+        new->viterbi(b, eb, cb, x, order, code_bits[k], d, path);
+        same("viterbi", d, a, b, n * TQ_LANES);
         same("viterbi", d, ea, eb, 4 * TQ_LANES);
+        same("viterbi", d, ca, cb, 4 * TQ_LANES);
     }
 }
 
@@ -751,7 +753,8 @@ static void kernel_bench_init(int d)
     CALL(to_f16, d / 128.0, (a.half2, a.x, d))                                      \
     CALL(transpose, d / 2.0, (a.half2, a.half, d))                                  \
     CALL(normalise, d / 4.0, (a.fixed, a.energy, a.half, d, 8192.0f))               \
-    CALL(viterbi, d / 4.0, (a.code, a.chosen, a.fixed, a.order, 4, d, a.path))      \
+    CALL(viterbi, d / 4.0,                                                          \
+         (a.code, a.chosen, a.chosen + TQ_LANES, a.fixed, a.order, 4, d, a.path))   \
     CALL(quantise8, d / 2.0, ((int8_t *)a.level, a.half2, a.energy, a.half, d))     \
     CALL(pack_k, d / 2.0, (a.level, a.code, 4, d))                                  \
     CALL(pack_v, d / 2.0, (a.level, a.code, 4, d))                                  \

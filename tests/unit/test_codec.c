@@ -160,10 +160,9 @@ static void test_tables(void **state)
     for (int bits = 2; bits <= 4; bits++)
         for (int i = 0; i < 2 << bits; i++) {
             assert_int_equal(tq_level[bits - 2][i], level_of(bits, i));
-            const double top = positive_levels[bits - 2][(1 << bits) - 1];
-            const double fixed =
-                level_of(bits, i) / 127.0 * top * (bits == 2 ? 4096 : 8192);
-            assert_true(fabs(tq_level_fixed[bits - 2][i] - fixed) <= 0.5);
+            static const int unit[3] = {60, 136, 175};
+            assert_int_equal(tq_level_fixed[bits - 2][i],
+                             unit[bits - 2] * level_of(bits, i));
         }
     for (int bits = 2; bits <= 4; bits++)
         for (int z = 0; z < 4; z++)
@@ -173,6 +172,8 @@ static void test_tables(void **state)
                 const int w = tq_nearest[bits - 2][z][cell];
                 for (int k = 0; k < 1 << (bits - 1); k++)
                     assert_true(abs(x - level[4 * w + z]) <= abs(x - level[4 * k + z]));
+                /* What the AVX2 encoder relies on: one rise among four cells. */
+                assert_true(w - tq_nearest[bits - 2][z][cell & ~3] <= 1);
             }
 }
 
@@ -432,11 +433,13 @@ static double distortion(enum tq_type type, int d, int pages)
     return sum;
 }
 
-/* d = 128: the goals of the format; other d: the same with 3 %. */
+/* The goals of the format with 3 %.  At d = 128 less than the goals is asked for; a
+ * longer row gains less from the choice of its gain. */
 static void test_distortion(void **state)
 {
     (void)state;
-    static const double most[4] = {.00005, .00650, .0236, .0870};
+    static const double goal[4] = {.00005, .00650, .0236, .0870};
+    static const double at128[4] = {.00005, .00560, .0220, .0860};
     enum { PAGES = 60 };
     for (int k = 0; k < N_DIM; k++)
         for (int t = 0; t < 4; t++) {
@@ -444,8 +447,8 @@ static void test_distortion(void **state)
             if (d > 256 && compressed[t] == TQ_TURBO8)
                 continue; // its expected maximum grows with d
             const double got = distortion(compressed[t], d, d == 128 ? PAGES : PAGES / 3);
-            assert_true(got <= most[t] * (d == 128 ? 1.0 : 1.03));
-            assert_true(got >= most[t] * 0.6);
+            assert_true(got <= (d == 128 ? at128[t] : goal[t] * 1.03));
+            assert_true(got >= goal[t] * 0.6);
         }
 }
 
@@ -458,15 +461,10 @@ static double mean_square_of_maximum(int d)
     return sum;
 }
 
-/* The trellis does not care for the length of a chain.  turbo8 has uniform errors in
- * steps of a 127th of the maximum. */
-static void test_distortion_of_512(void **state)
+/* turbo8 has uniform errors in steps of a 127th of the maximum. */
+static void test_turbo8_of_512(void **state)
 {
     (void)state;
-    for (int t = 1; t < 4; t++) {
-        const double at256 = distortion(compressed[t], 256, 20);
-        assert_true(fabs(distortion(compressed[t], 512, 20) / at256 - 1) <= .02);
-    }
     const double steps = mean_square_of_maximum(512) / (127 * 127 * 12);
     assert_true(fabs(distortion(TQ_TURBO8, 512, 20) / steps - 1) <= .02);
 }
@@ -986,7 +984,7 @@ int main(void)
         cmocka_unit_test(test_hadamard_orthogonal),
         cmocka_unit_test(test_decoder),
         cmocka_unit_test(test_distortion),
-        cmocka_unit_test(test_distortion_of_512),
+        cmocka_unit_test(test_turbo8_of_512),
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_matched_norm),
         cmocka_unit_test(test_same_bytes_on_every_isa),
