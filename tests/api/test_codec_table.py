@@ -65,7 +65,7 @@ def test_other_dimension():
 
 
 def test_text_and_errors(tmp_path):
-    assert_fails(['100', '128'], 'codec', '--dim', 100)
+    assert_fails(['100', '128', '512 or 576'], 'codec', '--dim', 100)
     r = turbine('codec', '--dim', 64, '--plot', tmp_path / 'missing/x.svg', check=False)
     assert sum(line.startswith('turbo') for line in r.stdout.decode().splitlines()) == 4
     assert r.returncode == 1 and b'cannot write' in r.stderr and b'missing' in r.stderr
