@@ -68,7 +68,8 @@ enum tq_isa {
     TQ_ISA_C,
     TQ_ISA_AVX2,
     TQ_ISA_AVXVNNI,
-    TQ_ISA_AVX512,
+    TQ_ISA_AVX512,     // F, BW, DQ, VL
+    TQ_ISA_AVX512VNNI, // and VNNI, VBMI
     TQ_ISA_NEON = 1,
     TQ_ISA_DOTPROD,
     TQ_ISA_BEST = 255

@@ -136,7 +136,7 @@ int cmd_run(int argc, char **argv)
         {"--system", CLI_STRING, &o.system, 0, 0, "TEXT  system message"},
         {"--raw", CLI_FLAG, &o.raw, 0, 0, "no chat template: continue the prompt"},
         {"--cpu", CLI_CPU, &o.cpu, 0, 0,
-         "LEVEL  highest instruction set: c, avx2, avx512"},
+         "LEVEL  at most c, avx2, avxvnni, avx512, avx512vnni"},
         {0},
     };
     const struct cli_command command = {

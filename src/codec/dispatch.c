@@ -26,13 +26,28 @@ static const struct tq_kernels table_avxvnni = {
 #undef K
 };
 
+/* Half of the integer products of AVX-512 without VNNI would go into splitting bytes: no
+ * faster than those of AVX2, which are used. */
 static const struct tq_kernels table_avx512 = {
+#define PACKED(name, ret, args) .name = NULL,
+#define LUT(name, ret, args) .name = tq_##name##_avx2,
+#define DOT LUT
 #define K(name, ret, args) .name = tq_##name##_avx512,
 #include "codec/kernels.def"
 #undef K
 };
 
-_Static_assert((int)TQ_ISA_AVX512 == (int)CPU_ISA_AVX512, "callers convert these");
+static const struct tq_kernels table_avx512vnni = {
+#define LUT(name, ret, args) .name = tq_##name##_avx512vnni,
+#define DOT LUT
+#define PACKED LUT
+#define K(name, ret, args) .name = tq_##name##_avx512,
+#include "codec/kernels.def"
+#undef K
+};
+
+_Static_assert((int)TQ_ISA_AVX512VNNI == (int)CPU_ISA_AVX512VNNI,
+               "callers convert these");
 
 #elif defined(__aarch64__)
 static const struct tq_kernels table_neon = {
@@ -60,6 +75,8 @@ const struct tq_kernels *tq_kernels_for(enum tq_isa limit)
     const int last = CPU_ISA_COUNT - 1, isa = (int)limit < last ? (int)limit : last;
     switch (cpu_best((enum cpu_isa)isa)) {
 #if defined(__x86_64__)
+    case CPU_ISA_AVX512VNNI:
+        return &table_avx512vnni;
     case CPU_ISA_AVX512:
         return &table_avx512;
     case CPU_ISA_AVXVNNI:

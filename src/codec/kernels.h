@@ -87,13 +87,18 @@ struct tq_kernels {
     ret tq_##name##_avx2 args;   \
     ret tq_##name##_avx512 args; \
     ret tq_##name##_neon args;
+#define LUT(name, ret, args)         \
+    ret tq_##name##_c args;          \
+    ret tq_##name##_avx2 args;       \
+    ret tq_##name##_avx512vnni args; \
+    ret tq_##name##_neon args;
 #define DOT(name, ret, args)      \
-    K(name, ret, args)            \
+    LUT(name, ret, args)          \
     ret tq_##name##_avxvnni args; \
     ret tq_##name##_dotprod args;
 #define PACKED(name, ret, args) \
     ret tq_##name##_c args;     \
-    ret tq_##name##_avx512 args;
+    ret tq_##name##_avx512vnni args;
 #include "codec/kernels.def"
 #undef K
 

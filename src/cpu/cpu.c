@@ -18,12 +18,15 @@ static bool has_level(enum cpu_isa isa)
         unsigned a = 0, b = 0, c = 0, d = 0; // not every compiler knows the name
         return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
     }
+    if (isa < CPU_ISA_AVX512)
+        return true;
+    const bool foundation =
+        __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     if (isa == CPU_ISA_AVX512)
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-               __builtin_cpu_supports("avx512vnni") &&
-               __builtin_cpu_supports("avx512vbmi");
-    return true;
+        return foundation;
+    return foundation && __builtin_cpu_supports("avx512vnni") &&
+           __builtin_cpu_supports("avx512vbmi");
 }
 
 enum cpu_isa cpu_best(enum cpu_isa limit)

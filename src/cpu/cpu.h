@@ -11,11 +11,12 @@
 
 /* X(NAME, "name"), in ascending order. */
 #if defined(__x86_64__)
-#define CPU_ISA_LIST(X)                           \
-    X(C, "c")                                     \
-    X(AVX2, "avx2")       /* FMA, F16C, BMI2 */   \
-    X(AVXVNNI, "avxvnni") /* AVX2 and AVX-VNNI */ \
-    X(AVX512, "avx512")   /* F BW DQ VL, VNNI, VBMI */
+#define CPU_ISA_LIST(X)                                 \
+    X(C, "c")                                           \
+    X(AVX2, "avx2")             /* FMA, F16C, BMI2 */   \
+    X(AVXVNNI, "avxvnni")       /* AVX2 and AVX-VNNI */ \
+    X(AVX512, "avx512")         /* F BW DQ VL */        \
+    X(AVX512VNNI, "avx512vnni") /* and VNNI, VBMI */
 #elif defined(__aarch64__)
 #define CPU_ISA_LIST(X)                                   \
     X(C, "c")                                             \
@@ -39,7 +40,7 @@ enum cpu_isa cpu_best(enum cpu_isa limit);
 const char *cpu_isa_name(enum cpu_isa isa);
 /* false if the name is unknown. */
 bool cpu_isa_parse(enum cpu_isa *out, const char *name);
-/* The names of this architecture for a usage text: "c|avx2|avxvnni|avx512". */
+/* The names of this architecture for a usage text: "c|avx2|avxvnni|avx512|avx512vnni". */
 const char *cpu_isa_names(void);
 
 #endif

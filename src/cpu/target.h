@@ -20,7 +20,8 @@
 
 #define CPU_TARGET_AVX2 "avx2,fma,f16c,bmi2"
 #define CPU_TARGET_AVXVNNI "avx2,fma,f16c,bmi2,avxvnni"
-#define CPU_TARGET_AVX512 \
+#define CPU_TARGET_AVX512 "avx2,fma,f16c,bmi2,avx512f,avx512bw,avx512dq,avx512vl"
+#define CPU_TARGET_AVX512VNNI \
     "avx2,fma,f16c,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi"
 
 /* Older versions of clang have the intrinsics only if the whole build has the feature. */

@@ -11,9 +11,9 @@ static void build_tables(void)
 #if defined(__x86_64__)
         if (isa >= CPU_ISA_AVX2)
             tensor_kernels_init_avx2(&tables[isa]);
-        if (isa >= CPU_ISA_AVXVNNI)
+        if (isa == CPU_ISA_AVXVNNI)
             tensor_kernels_init_avxvnni(&tables[isa]);
-        if (isa >= CPU_ISA_AVX512)
+        if (isa == CPU_ISA_AVX512VNNI)
             tensor_kernels_init_avx512(&tables[isa]);
 #elif defined(__aarch64__)
         if (isa >= CPU_ISA_NEON)

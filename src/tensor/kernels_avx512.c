@@ -13,7 +13,7 @@
 #include "tensor/matrix.h"
 #include "tensor/tile.h"
 
-CPU_TARGET_BEGIN(CPU_TARGET_AVX512)
+CPU_TARGET_BEGIN(CPU_TARGET_AVX512VNNI)
 
 #define INLINE static inline __attribute__((always_inline))
 

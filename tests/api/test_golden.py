@@ -10,7 +10,7 @@ from measure_helper import GOLDEN, ROOT, logits, raw_logits
 
 SHARED = ROOT.parent / 'shared/golden/llama.gguf'
 MODELS = sorted(GOLDEN.glob('*.gguf')) + [SHARED]
-LEVELS = ['c', 'avx2', 'avx512']  # limits: a machine without one runs what it has
+LEVELS = ['c', 'avx2', 'avx512', 'avx512vnni']  # limits: a machine without one runs what it has
 TYPES = ['f32', 'f16', 'turbo8', 'turbo4', 'turbo3', 'turbo2', 'turbo8/turbo4']
 
 # Mean squared error of a stored vector over its mean square, from the design of the types
@@ -46,7 +46,7 @@ def test_steps_and_threads_do_not_change_a_bit(name, kv, tmp_path):
     model = GOLDEN / f'{name}.gguf'
     ids = tmp_path / 'ids'
     ids.write_text(' '.join(map(str, many_ids(model, 301))))
-    for level, cuts in (('avx512', [(512, 1), (64, 3), (7, 2), (1, 1), (1, 3)]),
+    for level, cuts in (('avx512vnni', [(512, 1), (64, 3), (7, 2), (1, 1), (1, 3)]),
                         ('avx2', [(512, 2), (64, 1), (7, 3), (1, 1)]),
                         ('c', [(512, 3), (64, 2), (7, 1), (1, 1)])):
         seen = {}

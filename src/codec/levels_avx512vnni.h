@@ -1,18 +1,18 @@
-/* levels_avx512.h - codes to int8 levels in registers, for AVX-512.
+/* levels_avx512vnni.h - codes to int8 levels in registers, for AVX-512 with VBMI.
  *
  * Neighbours in trellis time are neighbouring rows; the row after the last is the first
  * one moved by one field (keys: a rotate of the words; values: of the lanes).  z1 of all
  * codes of a row is one exclusive or of three rows.  The 4 or 5 bits that select a level
  * are put side by side in each byte and looked up with vpermb, which reads 6 bits: the
  * tables repeat, so bits above the index do no harm. */
-#ifndef CODEC_LEVELS_AVX512_H
-#define CODEC_LEVELS_AVX512_H
+#ifndef CODEC_LEVELS_AVX512VNNI_H
+#define CODEC_LEVELS_AVX512VNNI_H
 
 #include "codec/avx512.h"
 #include "codec/layout.h"
 #include "codec/tables.h"
 
-CPU_TARGET_BEGIN(CPU_TARGET_AVX512)
+CPU_TARGET_BEGIN(CPU_TARGET_AVX512VNNI)
 
 TQ_INLINE __m512i tq_byte_mask(int m)
 {

@@ -1,5 +1,6 @@
-/* kernels_avx512_expand.c - packed codes for AVX-512: expanded to int8 levels in memory
- * for many queries, or used from registers, without a store, for few.
+/* kernels_avx512vnni_packed.c - packed codes for AVX-512 with VNNI and VBMI: expanded to
+ * int8 levels in memory for many queries, or used from registers, without a store, for
+ * few.
  *
  * Each kernel walks over the rows of a tile or block and hands the levels to a sink,
  * which stores them or multiplies them; which one is a constant where it is inlined. */
@@ -10,9 +11,10 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "codec/levels_avx512.h"
+#include "codec/avx512vnni.h"
+#include "codec/levels_avx512vnni.h"
 
-CPU_TARGET_BEGIN(CPU_TARGET_AVX512)
+CPU_TARGET_BEGIN(CPU_TARGET_AVX512VNNI)
 
 enum { TOKENS = TQ_PAGE_TOKENS, ROWS = 8, SUMS = 16 };
 
@@ -127,8 +129,8 @@ TQ_INLINE __m512i key_table(int bits)
     return bits == 8 ? tq_byte_mask(0) : tq_level_table(bits, 128);
 }
 
-void tq_expand_k_avx512(uint8_t *out, const uint8_t *code, int bits, int d, int tile0,
-                        int tile1)
+void tq_expand_k_avx512vnni(uint8_t *out, const uint8_t *code, int bits, int d, int tile0,
+                            int tile1)
 {
     const __m512i table = key_table(bits);
     for (int t = tile0; t < tile1; t++) {
@@ -179,9 +181,9 @@ TQ_INLINE void score_all(float *s, const uint8_t *code, int bits, const uint16_t
         score_rows(s, code, bits, kscale, q, i, d, 1, limbs, tile0, tile1);
 }
 
-void tq_score_packed_avx512(float *s, const uint8_t *code, int bits,
-                            const uint16_t *kscale, const struct tq_code_queries *q,
-                            int d, int n, int tile0, int tile1)
+void tq_score_packed_avx512vnni(float *s, const uint8_t *code, int bits,
+                                const uint16_t *kscale, const struct tq_code_queries *q,
+                                int d, int n, int tile0, int tile1)
 {
     if (bits == 8)
         score_all(s, code, 8, kscale, q, d, n, tile0, tile1);
@@ -288,8 +290,8 @@ TQ_INLINE void expand_tile(int8_t *out, const uint8_t *code, int bits, int d, in
     }
 }
 
-void tq_expand_v_avx512(int8_t *out, const uint8_t *code, int bits, int d, int tile0,
-                        int tile1)
+void tq_expand_v_avx512vnni(int8_t *out, const uint8_t *code, int bits, int d, int tile0,
+                            int tile1)
 {
     if (bits == 8) {
         memcpy(out + 16 * d * tile0, code + 16 * d * tile0,
@@ -357,9 +359,9 @@ TQ_INLINE void sum_all(float *o, const uint8_t *code, int bits, const uint8_t *w
                     tile1);
 }
 
-void tq_sum_packed_avx512(float *o, const uint8_t *code, int bits, const uint8_t *w,
-                          const float *g, const float *c, int d, int n, int tile0,
-                          int tile1)
+void tq_sum_packed_avx512vnni(float *o, const uint8_t *code, int bits, const uint8_t *w,
+                              const float *g, const float *c, int d, int n, int tile0,
+                              int tile1)
 {
     if (bits == 4)
         sum_all(o, code, 4, w, g, c, d, n, tile0, tile1);
