@@ -242,15 +242,16 @@ void tq_put(const struct tq_codec *c, void *page, int slot, const float *x)
 /* Scratch of tq_encode, in this order; every array is a multiple of 64 bytes.  d is that
  * of the head, and of a part while that is encoded. */
 struct encoder {
-    uint16_t *rows;  // [d][64], the page with tokens as columns
-    int16_t *x;      // [d][32]
-    uint16_t *path;  // [d + 64][32]
-    uint8_t *code;   // [d][64]
-    uint8_t *trial;  // [d][32]
-    uint16_t *order; // [d]
-    float *energy;   // [64], of rows
-    int32_t *chosen; // [64], of chosen levels
-    float *residual; // [d][64], of prod types
+    uint16_t *rows;           // [d][64], the page with tokens as columns
+    int16_t *x;               // [d][32]
+    uint16_t *path;           // [d + 64][32]
+    uint8_t *code;            // [d][64]
+    uint8_t *trial;           // [d][32]
+    uint16_t *order;          // [d]
+    float *energy;            // [64], of rows
+    int32_t *chosen;          // [64], of chosen levels
+    float *distortion, *gain; // [64], of rows: cost over gain^2, and the gain
+    float *residual;          // [d][64], of prod types
 };
 
 static size_t encoder_layout(struct encoder *e, char *mem, int d)
@@ -265,6 +266,8 @@ static size_t encoder_layout(struct encoder *e, char *mem, int d)
     e->order = (void *)(mem + at), at += (2 * n + 63) / 64 * 64;
     e->energy = (void *)(mem + at), at += TQ_PAGE_TOKENS * sizeof(float);
     e->chosen = (void *)(mem + at), at += TQ_PAGE_TOKENS * sizeof(int32_t);
+    e->distortion = (void *)(mem + at), at += TQ_PAGE_TOKENS * sizeof(float);
+    e->gain = (void *)(mem + at), at += TQ_PAGE_TOKENS * sizeof(float);
     e->residual = (void *)(mem + at), at += n * TQ_PAGE_TOKENS * sizeof(float);
     return at;
 }
@@ -315,7 +318,7 @@ static void take_columns(uint8_t *code, int32_t *chosen, const uint8_t *new_code
 static void search_gains(const struct tq_codec *c, struct encoder *e, int bits, int j)
 {
     const int d = c->d;
-    float least[TQ_LANES];
+    float *least = e->distortion + j;
     for (int g = 0; g < TQ_GAINS; g++) {
         const float gain = tq_gain[bits - 2][g], unit = 1.0f / (gain * gain);
         int32_t chosen[TQ_LANES], cost[TQ_LANES];
@@ -326,13 +329,33 @@ static void search_gains(const struct tq_codec *c, struct encoder *e, int bits, 
             const float distortion = (float)cost[k] * unit;
             better[k] = g == 0 || distortion < least[k] ? 255 : 0;
             least[k] = better[k] ? distortion : least[k];
+            e->gain[j + k] = better[k] ? gain : e->gain[j + k];
         }
         take_columns(e->code + j, e->chosen + j, e->trial, chosen, better, d);
     }
 }
 
-/* Trellis codes and scales.  The scale makes the norm of the reconstruction that of the
- * row ("matched norm"). */
+/* 1 / cos of the angle between a row and its levels, from the cost of its path: with the
+ * row at gain g and a level of u units, d g^2 + u^2 |L|^2 - 2 u <X, L> is the squared
+ * distance, 2^15 (4 bits: 2^14) times the cost.  Costs are clamped, so the cosine can
+ * come out too large; of a row that no level fits it has no meaning. */
+static float inverse_cosine(const struct encoder *e, int bits, int d, int j)
+{
+    const float gain = e->gain[j], u = (float)tq_level_unit(bits);
+    const float levels = u * sqrtf((float)e->chosen[j]), row = gain * sqrtf((float)d);
+    const float distance =
+        e->distortion[j] * (gain * gain) * (bits == 4 ? 0x1p14f : 0x1p15f);
+    const float cosine = (row * row + levels * levels - distance) / (2.0f * row * levels);
+    const float most = 1.25f;
+    if (!(cosine > 1.0f / most))
+        return most;
+    return cosine < 1.0f ? 1.0f / cosine : 1.0f;
+}
+
+/* Trellis codes and scales.  Keys get the scale that makes the norm of the reconstruction
+ * that of the row ("matched norm"); values the one that makes it unbiased, <x, y> =
+ * |x|^2: an output is a mean over many values, in which noise averages out and a common
+ * factor does not. */
 static void encode_trellis(const struct tq_codec *c, struct encoder *e, uint16_t *scale)
 {
     const int bits = types[c->type].bits, d = c->d;
@@ -341,8 +364,12 @@ static void encode_trellis(const struct tq_codec *c, struct encoder *e, uint16_t
     for (int j = 0; j < TQ_PAGE_TOKENS; j += TQ_LANES)
         search_gains(c, e, bits, j);
     for (int j = 0; j < TQ_PAGE_TOKENS; j++) {
-        const bool ok = e->energy[j] > 0.0f && e->energy[j] <= FLT_MAX;
-        scale[j] = ok ? tq_f32_to_f16(sqrtf(e->energy[j] / (float)e->chosen[j])) : 0;
+        scale[j] = 0;
+        if (!(e->energy[j] > 0.0f && e->energy[j] <= FLT_MAX))
+            continue;
+        const float matched = sqrtf(e->energy[j] / (float)e->chosen[j]);
+        const float factor = c->role == TQ_VALUE ? inverse_cosine(e, bits, d, j) : 1.0f;
+        scale[j] = tq_f32_to_f16(matched * factor);
     }
 }
 

@@ -12,6 +12,11 @@ extern const int8_t tq_level[3][32];
  * bits. */
 extern const int16_t tq_level_fixed[3][32];
 
+static inline int tq_level_unit(int bits)
+{
+    return bits == 4 ? 175 : bits == 3 ? 136 : 60;
+}
+
 /* [subset z][x >> 10 & 63], x in that fixed point: which w makes level 4 * w + z nearest
  * to the middle of the cell of x. */
 extern const uint8_t tq_nearest[3][4][64];
