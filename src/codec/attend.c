@@ -93,15 +93,17 @@ void tq_query_load(const struct tq_codec *k, struct tq_query *q, const float *x,
 /* ---- attention ---- */
 
 struct attend_scratch {
-    uint8_t *k;  // [4][d/4][16][4], expanded keys, and so for the second part
-    int8_t *v;   // [16][d][4], expanded values, and so for the second part
-    float *kx;   // [4][d][16], keys decoded to an exact page
-    float *vx;   // [64][d]
-    float *s;    // [QUERIES][64], scores, then weights
-    float *s2;   // [QUERIES][64], scores of a second part
-    uint8_t *w;  // [QUERIES][2][64], quantised weights
-    float *c;    // [QUERIES], factor of earlier sums
-    float *unit; // [QUERIES], value of one step of w
+    uint8_t *k;       // [4][d/4][16][4], expanded keys, and so for the second part
+    int8_t *v;        // [16][d][4], expanded values, and so for the second part
+    float *kx;        // [4][d][16], keys decoded to an exact page
+    float *vx;        // [64][d]
+    float *s;         // [QUERIES][64], scores, then weights
+    float *s2;        // [QUERIES][64], scores of a second part
+    uint8_t *w;       // [QUERIES][2][64], quantised weights
+    float *c;         // [QUERIES], factor of earlier sums
+    float *unit;      // [QUERIES], value of one step of w
+    float *bias;      // [QUERIES], scores against the mean of a page of keys
+    uint16_t *kscale; // [64], scales without its bits
 };
 
 static size_t attend_layout(struct attend_scratch *a, char *mem, int d_max)
@@ -115,6 +117,8 @@ static size_t attend_layout(struct attend_scratch *a, char *mem, int d_max)
     a->w = (void *)(mem + at), at += QUERIES * TOKENS * 2;
     a->c = (void *)(mem + at), at += QUERIES * sizeof(float);
     a->unit = (void *)(mem + at), at += QUERIES * sizeof(float);
+    a->bias = (void *)(mem + at), at += QUERIES * sizeof(float);
+    a->kscale = (void *)(mem + at), at += TOKENS * sizeof(uint16_t);
     a->kx = (void *)(mem + at), at += expanded * sizeof(float);
     a->vx = (void *)(mem + at), at += expanded * sizeof(float);
     return at;
@@ -141,11 +145,6 @@ struct attend_job {
     struct attend_scratch a;
 };
 
-static int type_bits(enum tq_type t)
-{
-    return t == TQ_TURBO8 ? 8 : t == TQ_TURBO4 ? 4 : t == TQ_TURBO3 ? 3 : 2;
-}
-
 /* Few queries: levels are not worth a store. */
 static bool use_packed(const struct tq_codec *c, int n_query)
 {
@@ -168,15 +167,21 @@ static void score_part(const struct attend_job *job, float *s, int part, int i0,
 {
     const struct tq_kernels *kernels = job->k->kernels;
     const struct query_part q = query_part(job->q, part, i0);
-    const int bits = type_bits(job->ktype);
+    const int bits = tq_tile_bits(job->ktype);
     const void *scales = page_part(job->kpage, job->ktype, part);
-    const struct tq_code_queries codes = {
+    const struct tq_codec key = tq_part_codec(job->k, part);
+    struct tq_code_queries codes = {
         .hi = q.hi,
         .lo = bits == 8 ? q.lo : NULL,
         .step = q.step,
         .sum_hi = q.sum_hi,
         .sum_lo = q.sum_lo,
     };
+    if (tq_has_mean(&key)) {
+        kernels->key_means(job->a.bias, job->a.kscale, scales, &codes, q.d, n);
+        codes.bias = job->a.bias;
+        scales = job->a.kscale;
+    }
     if (use_packed(job->k, job->q->n))
         kernels->score_packed(s, part_codes(job->kpage, job->ktype, part), bits, scales,
                               &codes, q.d, n, job->tile0, job->tile1);
@@ -253,7 +258,7 @@ static void attend_value_part(const struct attend_job *job, int part, int i0, in
     const struct tq_kernels *kernels = job->v->kernels;
     const enum tq_type t = job->vtype;
     const int at = tq_part_at(part), d = tq_part_dim(job->v->d, part);
-    const int bits = type_bits(t), limbs = bits == 8 ? 2 : 1;
+    const int bits = tq_tile_bits(t), limbs = bits == 8 ? 2 : 1;
     const int run = d == job->v->d ? n : 1;
     const uint8_t *codes = part_codes(job->vpage, t, part);
     const int8_t *levels = bits == 8 ? (const int8_t *)codes : a->v + at * TOKENS;
@@ -321,7 +326,7 @@ static void expand_keys(const struct attend_job *job)
     const struct tq_codec *k = job->k;
     for (int part = 0; part < tq_parts(k->d); part++)
         k->kernels->expand_k(job->a.k + tq_part_at(part) * TOKENS,
-                             part_codes(job->kpage, k->type, part), type_bits(k->type),
+                             part_codes(job->kpage, k->type, part), tq_tile_bits(k->type),
                              tq_part_dim(k->d, part), job->tile0, job->tile1);
 }
 
@@ -330,7 +335,7 @@ static void expand_values(const struct attend_job *job)
     const struct tq_codec *v = job->v;
     for (int part = 0; part < tq_parts(v->d); part++)
         v->kernels->expand_v(job->a.v + tq_part_at(part) * TOKENS,
-                             part_codes(job->vpage, v->type, part), type_bits(v->type),
+                             part_codes(job->vpage, v->type, part), tq_tile_bits(v->type),
                              tq_part_dim(v->d, part), job->tile0, job->tile1);
 }
 
@@ -354,8 +359,10 @@ void tq_score(const struct tq_codec *k, float *score, const struct tq_query *q,
                              .tile1 = TOKENS / TQ_TILE_TOKENS};
     attend_layout(&job.a, scratch, k->d);
     open_keys(&job);
-    job.a.s = score;
-    attend_scores(&job, 0, q->n);
+    for (int i = 0; i < q->n; i += QUERIES) {
+        job.a.s = score + i * TOKENS;
+        attend_scores(&job, i, q->n - i < QUERIES ? q->n - i : QUERIES);
+    }
 }
 
 void tq_attend(const struct tq_codec *k, const struct tq_codec *v, struct tq_partial *p,

@@ -26,6 +26,22 @@ TQ_INLINE __m256i tq_four_bytes(const void *p)
     return _mm256_set1_epi32(v);
 }
 
+/* Halves of 16 lanes, then quarters and so on. */
+TQ_INLINE float tq_sum_lanes(__m256 lo, __m256 hi)
+{
+    const __m256 a = _mm256_add_ps(lo, hi);
+    __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    b = _mm_add_ps(b, _mm_movehl_ps(b, b));
+    return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
+}
+
+TQ_INLINE int32_t tq_sum_integers(__m256i v)
+{
+    __m128i x = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    x = _mm_add_epi32(x, _mm_shuffle_epi32(x, 0x4E));
+    return _mm_cvtsi128_si32(_mm_add_epi32(x, _mm_shuffle_epi32(x, 0xB1)));
+}
+
 /* 8 scales; bits that are no finite positive f16 read as zero. */
 TQ_INLINE __m256 tq_load_scales(const uint16_t *scale)
 {
@@ -55,7 +71,13 @@ TQ_INLINE void tq_store_scores(float *s, __m256i dot, const struct tq_code_queri
     const __m256 v =
         _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(dot, _mm256_set1_epi32(bias))),
                       _mm256_set1_ps(unit));
-    _mm256_storeu_ps(s, tq_clamp_scores(_mm256_mul_ps(v, tq_load_scales(kscale))));
+    const __m256 scale = tq_load_scales(kscale);
+    __m256 score = tq_clamp_scores(_mm256_mul_ps(v, scale));
+    if (q->bias) {
+        const __m256 any = _mm256_cmp_ps(scale, _mm256_setzero_ps(), _CMP_GT_OQ);
+        score = _mm256_add_ps(score, _mm256_and_ps(any, _mm256_set1_ps(q->bias[i])));
+    }
+    _mm256_storeu_ps(s, score);
 }
 
 /* o <- o * c + g * total, eight dimensions. */

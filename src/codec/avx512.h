@@ -48,7 +48,14 @@ TQ_INLINE void tq_store_scores(float *s, __m512i dot, const struct tq_code_queri
     const __m512 v =
         _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(dot, _mm512_set1_epi32(bias))),
                       _mm512_set1_ps(unit));
-    _mm512_storeu_ps(s, tq_clamp_scores(_mm512_mul_ps(v, tq_load_scales(kscale))));
+    const __m512 scale = tq_load_scales(kscale);
+    __m512 score = tq_clamp_scores(_mm512_mul_ps(v, scale));
+    if (q->bias) {
+        const __mmask16 any = _mm512_cmp_ps_mask(scale, _mm512_setzero_ps(), _CMP_GT_OQ);
+        score =
+            _mm512_add_ps(score, _mm512_maskz_mov_ps(any, _mm512_set1_ps(q->bias[i])));
+    }
+    _mm512_storeu_ps(s, score);
 }
 
 /* o <- o * c + g * total, 16 dimensions. */

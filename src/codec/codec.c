@@ -1,4 +1,4 @@
-/* codec.c - types, pages, encoding and decoding. */
+/* codec.c - types, sizes, rotation, exact pages and decoding. */
 #include "turboquant.h"
 
 #include <float.h>
@@ -237,217 +237,6 @@ void tq_put(const struct tq_codec *c, void *page, int slot, const float *x)
         to[16 * i] = row[i];
 }
 
-/* ---- encoding ---- */
-
-/* Scratch of tq_encode, in this order; every array is a multiple of 64 bytes.  d is that
- * of the head, and of a part while that is encoded. */
-struct encoder {
-    uint16_t *rows;           // [d][64], the page with tokens as columns
-    int16_t *x;               // [d][32]
-    uint16_t *path;           // [d + 64][32]
-    uint8_t *code;            // [d][64]
-    uint8_t *trial;           // [d][32]
-    uint16_t *order;          // [d]
-    float *energy;            // [64], of rows
-    int32_t *chosen;          // [64], of chosen levels
-    float *distortion, *gain; // [64], of rows: cost over gain^2, and the gain
-    float *residual;          // [d][64], of prod types
-};
-
-static size_t encoder_layout(struct encoder *e, char *mem, int d)
-{
-    const size_t n = (size_t)d;
-    size_t at = 0;
-    e->rows = (void *)(mem + at), at += n * TQ_PAGE_TOKENS * 2;
-    e->x = (void *)(mem + at), at += n * TQ_LANES * 2;
-    e->path = (void *)(mem + at), at += (n + TQ_WARMUP) * TQ_LANES * 2;
-    e->code = (void *)(mem + at), at += n * TQ_PAGE_TOKENS;
-    e->trial = (void *)(mem + at), at += n * TQ_LANES;
-    e->order = (void *)(mem + at), at += (2 * n + 63) / 64 * 64;
-    e->energy = (void *)(mem + at), at += TQ_PAGE_TOKENS * sizeof(float);
-    e->chosen = (void *)(mem + at), at += TQ_PAGE_TOKENS * sizeof(int32_t);
-    e->distortion = (void *)(mem + at), at += TQ_PAGE_TOKENS * sizeof(float);
-    e->gain = (void *)(mem + at), at += TQ_PAGE_TOKENS * sizeof(float);
-    e->residual = (void *)(mem + at), at += n * TQ_PAGE_TOKENS * sizeof(float);
-    return at;
-}
-
-size_t tq_encode_scratch_bytes(int d)
-{
-    char dummy;
-    struct encoder e;
-    return encoder_layout(&e, &dummy, d) + 64;
-}
-
-/* Fill e->rows from an exact f16 page. */
-static void gather_rows(const struct tq_codec *c, struct encoder *e,
-                        const uint16_t *exact)
-{
-    if (c->role == TQ_VALUE) {
-        c->kernels->transpose(e->rows, exact, c->d);
-        return;
-    }
-    for (int tile = 0; tile < 4; tile++)
-        for (int i = 0; i < c->d; i++)
-            memcpy(e->rows + i * TQ_PAGE_TOKENS + 16 * tile,
-                   exact + (tile * c->d + i) * 16, 32);
-}
-
-/* Codes and energies of the columns that `better` (0 or 255) marks, eight at a time. */
-static void take_columns(uint8_t *code, int32_t *chosen, const uint8_t *new_code,
-                         const int32_t *new_chosen, const uint8_t *better, int d)
-{
-    for (int j = 0; j < TQ_LANES; j += 8) {
-        uint64_t mask;
-        memcpy(&mask, better + j, sizeof mask);
-        for (int t = 0; mask && t < d; t++) {
-            uint64_t a, b;
-            memcpy(&a, code + t * TQ_PAGE_TOKENS + j, sizeof a);
-            memcpy(&b, new_code + t * TQ_LANES + j, sizeof b);
-            a ^= (a ^ b) & mask;
-            memcpy(code + t * TQ_PAGE_TOKENS + j, &a, sizeof a);
-        }
-    }
-    for (int j = 0; j < TQ_LANES; j++)
-        chosen[j] = better[j] ? new_chosen[j] : chosen[j];
-}
-
-/* Codes of columns j .. j + 31: each is coded at every gain and keeps the codes of least
- * distortion, of the first gain where that is equal.  A cost is a distortion in units of
- * the squared gain. */
-static void search_gains(const struct tq_codec *c, struct encoder *e, int bits, int j)
-{
-    const int d = c->d;
-    float *least = e->distortion + j;
-    for (int g = 0; g < TQ_GAINS; g++) {
-        const float gain = tq_gain[bits - 2][g], unit = 1.0f / (gain * gain);
-        int32_t chosen[TQ_LANES], cost[TQ_LANES];
-        uint8_t better[TQ_LANES];
-        c->kernels->normalise(e->x, e->energy + j, e->rows + j, d, gain);
-        c->kernels->viterbi(e->trial, chosen, cost, e->x, e->order, bits, d, e->path);
-        for (int k = 0; k < TQ_LANES; k++) {
-            const float distortion = (float)cost[k] * unit;
-            better[k] = g == 0 || distortion < least[k] ? 255 : 0;
-            least[k] = better[k] ? distortion : least[k];
-            e->gain[j + k] = better[k] ? gain : e->gain[j + k];
-        }
-        take_columns(e->code + j, e->chosen + j, e->trial, chosen, better, d);
-    }
-}
-
-/* 1 / cos of the angle between a row and its levels, from the cost of its path: with the
- * row at gain g and a level of u units, d g^2 + u^2 |L|^2 - 2 u <X, L> is the squared
- * distance, 2^15 (4 bits: 2^14) times the cost.  Costs are clamped, so the cosine can
- * come out too large; of a row that no level fits it has no meaning. */
-static float inverse_cosine(const struct encoder *e, int bits, int d, int j)
-{
-    const float gain = e->gain[j], u = (float)tq_level_unit(bits);
-    const float levels = u * sqrtf((float)e->chosen[j]), row = gain * sqrtf((float)d);
-    const float distance =
-        e->distortion[j] * (gain * gain) * (bits == 4 ? 0x1p14f : 0x1p15f);
-    const float cosine = (row * row + levels * levels - distance) / (2.0f * row * levels);
-    const float most = 1.25f;
-    if (!(cosine > 1.0f / most))
-        return most;
-    return cosine < 1.0f ? 1.0f / cosine : 1.0f;
-}
-
-/* Trellis codes and scales.  Keys get the scale that makes the norm of the reconstruction
- * that of the row ("matched norm"); values the one that makes it unbiased, <x, y> =
- * |x|^2: an output is a mean over many values, in which noise averages out and a common
- * factor does not. */
-static void encode_trellis(const struct tq_codec *c, struct encoder *e, uint16_t *scale)
-{
-    const int bits = types[c->type].bits, d = c->d;
-    for (int t = 0; t < d; t++)
-        e->order[t] = (uint16_t)tq_dim_of_time(c->role, bits, d, t);
-    for (int j = 0; j < TQ_PAGE_TOKENS; j += TQ_LANES)
-        search_gains(c, e, bits, j);
-    for (int j = 0; j < TQ_PAGE_TOKENS; j++) {
-        scale[j] = 0;
-        if (!(e->energy[j] > 0.0f && e->energy[j] <= FLT_MAX))
-            continue;
-        const float matched = sqrtf(e->energy[j] / (float)e->chosen[j]);
-        const float factor = c->role == TQ_VALUE ? inverse_cosine(e, bits, d, j) : 1.0f;
-        scale[j] = tq_f32_to_f16(matched * factor);
-    }
-}
-
-/* Types that are coded in tiles. */
-static void encode_tiles(const struct tq_codec *c, struct encoder *e, uint8_t *page)
-{
-    uint16_t scale[TQ_PAGE_TOKENS];
-    if (c->type == TQ_TURBO8)
-        c->kernels->quantise8((int8_t *)e->code, scale, e->energy, e->rows, c->d);
-    else
-        encode_trellis(c, e, scale);
-    memcpy(page, scale, sizeof scale);
-    if (c->role == TQ_KEY)
-        c->kernels->pack_k(page + TQ_SCALES_BYTES, e->code, types[c->type].bits, c->d);
-    else
-        c->kernels->pack_v(page + TQ_SCALES_BYTES, e->code, types[c->type].bits, c->d);
-}
-
-/* Types that are coded row by row. */
-static void encode_by_row(const struct tq_codec *c, struct encoder *e, uint8_t *page)
-{
-    float x[TQ_DIM_MAX], decoded[TQ_DIM_MAX];
-    for (int j = 0; j < TQ_PAGE_TOKENS; j++) {
-        float sum = 0.0f;
-        for (int i = 0; i < c->d; i++) {
-            x[i] = tq_f16_to_f32(e->rows[i * TQ_PAGE_TOKENS + j]);
-            sum += x[i] * x[i];
-        }
-        e->energy[j] = sum;
-        if (!(sum <= FLT_MAX))
-            memset(x, 0, sizeof x);
-        tq_row_encode(c, page, j, x);
-        if (!tq_type_prod(c->type))
-            continue;
-        tq_row_decode(c, decoded, page, j);
-        for (int i = 0; i < c->d; i++)
-            e->residual[i * TQ_PAGE_TOKENS + j] = x[i] - decoded[i];
-    }
-    if (tq_type_prod(c->type))
-        tq_prod_encode(c, page, e->residual);
-}
-
-/* A row that is not finite in one part is made so in all: it is stored as zero whole. */
-static void spread_broken(struct encoder *e, int d)
-{
-    for (int j = 0; j < TQ_PAGE_TOKENS; j++) {
-        bool broken = false;
-        for (int i = 0; i < d; i++)
-            broken = broken || (e->rows[i * TQ_PAGE_TOKENS + j] & 0x7c00) == 0x7c00;
-        for (int i = 0; broken && i < tq_parts(d); i++)
-            e->rows[tq_part_at(i) * TQ_PAGE_TOKENS + j] = 0x7e00;
-    }
-}
-
-int tq_encode(const struct tq_codec *c, void *page, const void *exact, void *scratch)
-{
-    struct encoder e;
-    char *aligned = (char *)(((uintptr_t)scratch + 63) / 64 * 64);
-    encoder_layout(&e, aligned, c->d);
-    gather_rows(c, &e, exact);
-    if (tq_parts(c->d) > 1)
-        spread_broken(&e, c->d);
-    uint16_t *rows = e.rows;
-    for (int i = 0; i < tq_parts(c->d); i++) {
-        const struct tq_codec part = tq_part_codec(c, i);
-        uint8_t *to = (uint8_t *)page + tq_part_offset(c->type, i);
-        e.rows = rows + tq_part_at(i) * TQ_PAGE_TOKENS;
-        if (tq_type_by_row(c->type))
-            encode_by_row(&part, &e, to);
-        else
-            encode_tiles(&part, &e, to);
-    }
-    int bad = 0;
-    for (int j = 0; j < TQ_PAGE_TOKENS; j++)
-        bad += !(e.energy[j] <= FLT_MAX);
-    return bad;
-}
-
 /* ---- decoding ---- */
 
 static void decode_exact(const struct tq_codec *c, float *x, const void *page)
@@ -477,18 +266,23 @@ static void decode_tiles(const struct tq_codec *c, float *x, int stride,
     _Alignas(64) uint8_t level[TQ_PAGE_TOKENS * TQ_PART_MAX];
     const uint16_t *scale = (const void *)page;
     const uint8_t *codes = page + TQ_SCALES_BYTES;
-    const int bits = types[c->type].bits, d = c->d;
+    const int bits = tq_tile_bits(c->type), d = c->d;
     if (c->role == TQ_KEY)
         c->kernels->expand_k(level, codes, bits, d, 0, 4);
     else
         c->kernels->expand_v((int8_t *)level, codes, bits, d, 0, 4);
+    const bool mean = tq_has_mean(c);
+    const float unit = mean ? tq_scale_to_f32(tq_mean_scale(scale)) : 0.0f;
     for (int j = 0; j < TQ_PAGE_TOKENS; j++) {
-        const float s = tq_scale_to_f32(scale[j]);
+        const uint16_t h = (uint16_t)(mean ? scale[j] & TQ_SCALE_MASK : scale[j]);
+        const float s = tq_scale_to_f32(h);
         for (int i = 0; i < d; i++) {
             const int key =
                 level[(j / 16 * (d / 4) + i / 4) * 64 + j % 16 * 4 + i % 4] - 128;
             const int value = (int8_t)level[(j / 4 * d + i) * 4 + j % 4];
             x[j * stride + i] = s * (float)(c->role == TQ_KEY ? key : value);
+            if (mean && s != 0.0f)
+                x[j * stride + i] += unit * (float)tq_mean_level(scale, d, i);
         }
     }
 }

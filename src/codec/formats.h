@@ -6,6 +6,7 @@
 #ifndef CODEC_FORMATS_H
 #define CODEC_FORMATS_H
 
+#include "codec/layout.h"
 #include "turboquant.h"
 
 static inline bool tq_type_prod(enum tq_type t)
@@ -21,6 +22,19 @@ static inline bool tq_type_mix(enum tq_type t)
 static inline bool tq_type_blocks(enum tq_type t)
 {
     return t == TQ_Q8_0 || t == TQ_Q4_0;
+}
+
+/* Bits of a code of a type that is coded in tiles. */
+static inline int tq_tile_bits(enum tq_type t)
+{
+    return t == TQ_TURBO8 ? 8 : t == TQ_TURBO4 ? 4 : t == TQ_TURBO3 ? 3 : 2;
+}
+
+/* Whether compressed pages of the codec, which has one part, hold a mean. */
+static inline bool tq_has_mean(const struct tq_codec *c)
+{
+    return c->role == TQ_KEY && c->type >= TQ_TURBO4 && c->type <= TQ_TURBO2 &&
+           tq_mean_bits(c->d);
 }
 
 static inline bool tq_type_by_row(enum tq_type t)

@@ -18,6 +18,13 @@ enum { TQ_LANES = 32, TQ_WARMUP = 64 };
 /* Scores are clamped to this, so that no difference of two overflows. */
 #define TQ_SCORE_MAX 1e30f
 
+/* NaN stays, so that a broken query shows in its output. */
+static inline float tq_clamp_score(float s)
+{
+    s = s > TQ_SCORE_MAX ? TQ_SCORE_MAX : s;
+    return s < -TQ_SCORE_MAX ? -TQ_SCORE_MAX : s;
+}
+
 /* Page weights below this are dropped: 127 * 64 times it is far below an ulp of a value
  * that matters, and 65535 / it is finite. */
 #define TQ_WEIGHT_MIN 0x1p-100f
@@ -27,6 +34,7 @@ struct tq_code_queries {
     const int8_t *hi, *lo; // lo is NULL for one limb
     const float *step;
     const int32_t *sum_hi, *sum_lo;
+    const float *bias; // added to scores, or NULL
 };
 
 /* rotate, unrotate  x [n][d] in place, compressed d.
@@ -52,6 +60,9 @@ struct tq_code_queries {
  * pack_k     out, the codes of a key page, <- code [d][64], rows in time order
  * pack_v     (turbo8, bits 8: in dimension order); all compressed d.
  *
+ * weighted_mean  mean[d] <- sums of the rows of x [d][64], finite, times weight[64].
+ * subtract   x [d][64] <- x - mean of the row, saturated; x is finite.
+ *
  * expand_k   out [4][d/4][16 keys][4 dims] <- level + 128, tiles tile0 <= i < tile1.
  * expand_v   out [16][d][4 keys] <- level, groups of four keys of the same tiles.
  *            bits is 2, 3, 4 or 8.  Only these tiles of code are read, except that
@@ -60,8 +71,12 @@ struct tq_code_queries {
  * load_query x[d] <- in * scale, its limbs and their sums; any d.  A row with NaN or
  *            infinity gives NaN for x and step.
  *
+ * key_means  scale[64] <- the scales of a key page without the bits of its mean;
+ *            bias[n] <- clamped scores of the queries, which have no lo, against the
+ * mean. d of a page that has one.
+ *
  * score_codes  s [n][64], tiles tile0..tile1-1, <- clamped scores of n queries against
- *              k of expand_k.
+ *              k of expand_k; q->bias is added for keys whose scale is not zero.
  * score_packed expand_k and score_codes in one, for few queries; q has the low limb if
  *              and only if bits is 8.
  * score_f16, score_f32  the same against a page [4][d][16] and q [n][d]; any d.

@@ -29,22 +29,6 @@ TQ_INLINE float highest_lane(__m256 v)
     return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
 }
 
-/* Halves of 16 lanes, then quarters and so on, as tree_sum of kernels_c_attend.c. */
-TQ_INLINE float sum_lanes(__m256 lo, __m256 hi)
-{
-    const __m256 a = _mm256_add_ps(lo, hi);
-    __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-    b = _mm_add_ps(b, _mm_movehl_ps(b, b));
-    return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
-}
-
-TQ_INLINE int32_t sum_integers(__m256i v)
-{
-    __m128i x = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-    x = _mm_add_epi32(x, _mm_shuffle_epi32(x, 0x4E));
-    return _mm_cvtsi128_si32(_mm_add_epi32(x, _mm_shuffle_epi32(x, 0xB1)));
-}
-
 TQ_INLINE uint32_t highest_integer(__m256i v)
 {
     __m128i x = _mm_max_epu32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
@@ -108,8 +92,8 @@ void tq_load_query_avx2(float *x, int8_t *hi, int8_t *lo, float *step, int32_t *
         total_hi = _mm256_add_epi32(total_hi, coarse);
         total_lo = _mm256_add_epi32(total_lo, fine);
     }
-    *sum_hi = sum_integers(total_hi);
-    *sum_lo = sum_integers(total_lo);
+    *sum_hi = tq_sum_integers(total_hi);
+    *sum_lo = tq_sum_integers(total_lo);
 }
 
 /* ---- scores ---- */
@@ -346,7 +330,7 @@ void tq_softmax_avx2(float *s, float *m, float *l, float *c, int lo, const uint8
         }
         m[i] = top;
         l[i] = l[i] * c[i] +
-               sum_lanes(
+               tq_sum_lanes(
                    _mm256_add_ps(_mm256_add_ps(v[0], v[2]), _mm256_add_ps(v[4], v[6])),
                    _mm256_add_ps(_mm256_add_ps(v[1], v[3]), _mm256_add_ps(v[5], v[7])));
     }

@@ -192,7 +192,7 @@ void tq_to_f16_avx512(uint16_t *out, const float *x, int n)
     }
 }
 
-/* ---- moves, which 512 bits do not make faster ---- */
+/* ---- what 512 bits do not make faster ---- */
 
 void tq_transpose_avx512(uint16_t *out, const uint16_t *rows, int d)
 {
@@ -207,6 +207,22 @@ void tq_pack_k_avx512(uint8_t *out, const uint8_t *code, int bits, int d)
 void tq_pack_v_avx512(uint8_t *out, const uint8_t *code, int bits, int d)
 {
     tq_pack_v_avx2(out, code, bits, d);
+}
+
+void tq_weighted_mean_avx512(float *mean, const uint16_t *x, const float *weight, int d)
+{
+    tq_weighted_mean_avx2(mean, x, weight, d);
+}
+
+void tq_subtract_avx512(uint16_t *x, const float *mean, int d)
+{
+    tq_subtract_avx2(x, mean, d);
+}
+
+void tq_key_means_avx512(float *bias, uint16_t *scale, const uint16_t *stored,
+                         const struct tq_code_queries *q, int d, int n)
+{
+    tq_key_means_avx2(bias, scale, stored, q, d, n);
 }
 
 CPU_TARGET_END

@@ -41,13 +41,6 @@ void tq_load_query_c(float *x, int8_t *hi, int8_t *lo, float *step, int32_t *sum
     }
 }
 
-/* NaN stays, so that a broken query shows in its output. */
-static float clamp_score(float s)
-{
-    s = s > TQ_SCORE_MAX ? TQ_SCORE_MAX : s;
-    return s < -TQ_SCORE_MAX ? -TQ_SCORE_MAX : s;
-}
-
 /* Dot product of key j of a tile [d/4][16][4], levels + 128, with a query. */
 static int32_t dot_codes(const uint8_t *tile, int j, const int8_t *q, int32_t sum, int d)
 {
@@ -69,8 +62,10 @@ void tq_score_codes_c(float *s, const uint8_t *k, const uint16_t *kscale,
                 dot = 128 * dot + dot_codes(tile, j % 16, q->lo + i * d, q->sum_lo[i], d);
                 unit *= 0x1p-7f;
             }
-            s[i * TOKENS + j] =
-                clamp_score((float)dot * unit * tq_scale_to_f32(kscale[j]));
+            const float scale = tq_scale_to_f32(kscale[j]);
+            s[i * TOKENS + j] = tq_clamp_score((float)dot * unit * scale);
+            if (q->bias)
+                s[i * TOKENS + j] += scale != 0.0f ? q->bias[i] : 0.0f;
         }
 }
 
@@ -92,7 +87,7 @@ void tq_score_f16_c(float *s, const uint16_t *k, const float *q, int d, int n, i
             float sum = 0.0f;
             for (int c = 0; c < d; c++)
                 sum += q[i * d + c] * tq_f16_to_f32(key[16 * c]);
-            s[i * TOKENS + j] = clamp_score(sum);
+            s[i * TOKENS + j] = tq_clamp_score(sum);
         }
 }
 
@@ -112,7 +107,7 @@ void tq_score_f32_c(float *s, const void *k, const float *q, int d, int n, int t
             float sum = 0.0f;
             for (int c = 0; c < d; c++)
                 sum += q[i * d + c] * load_f32(k, (j / 16 * d + c) * 16 + j % 16);
-            s[i * TOKENS + j] = clamp_score(sum);
+            s[i * TOKENS + j] = tq_clamp_score(sum);
         }
 }
 

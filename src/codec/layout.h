@@ -23,6 +23,33 @@ static inline size_t tq_round_up_64(size_t n)
     return (n + 63) / 64 * 64;
 }
 
+/* Keys of trellis types have a mean for each page, in bits of the scales that the scales
+ * can spare: TQ_SCALE_MASK is what they keep.  Bits of the code of a channel's mean, 0
+ * for heads too large for that. */
+#define TQ_SCALE_MASK 0x7ff0
+
+static inline int tq_mean_bits(int d)
+{
+    return d <= 128 ? 2 : d <= 256 ? 1 : 0;
+}
+
+/* The level of channel c, in units of the page's scale of means: +-1 and +-3, or +-1. */
+static inline int tq_mean_level(const uint16_t *scale, int d, int c)
+{
+    const int b = tq_mean_bits(d),
+              code = scale[c % 64] >> (b * (c / 64)) & ((1 << b) - 1);
+    return 2 * code - ((1 << b) - 1);
+}
+
+/* That scale: its bit j is the sign bit of the scale of token j. */
+static inline uint16_t tq_mean_scale(const uint16_t *scale)
+{
+    uint16_t h = 0;
+    for (int j = 0; j < 16; j++)
+        h = (uint16_t)(h | (scale[j] >> 15) << j);
+    return h;
+}
+
 /* Width of the words that hold the v bits of turbo3 keys. */
 static inline int tq_v_word_bits(int d)
 {

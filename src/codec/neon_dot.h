@@ -34,31 +34,38 @@ TQ_INLINE float32x4_t tq_clamp_scores(float32x4_t s)
     return vmaxq_f32(s, vdupq_n_f32(-TQ_SCORE_MAX));
 }
 
-/* Queries of `limbs` rows each, as many as n rows hold, against a tile. */
+/* Queries i0 and on of `limbs` rows each, as many as n rows hold, against a tile. */
 TQ_INLINE void tq_score_block(tq_dot_rows_fn *dot_rows, int n, float *s, const uint8_t *k,
-                              const uint16_t *kscale, const int8_t *hi, const int8_t *lo,
-                              const float *step, int d, int limbs)
+                              const uint16_t *kscale, const struct tq_code_queries *q,
+                              int i0, int d, int limbs)
 {
     const int n_query = n / limbs;
     const int8_t *rows[TQ_DOT_ROWS];
     int32x4_t dot[TQ_DOT_ROWS][4];
     TQ_UNROLL
     for (int i = 0; i < n; i++)
-        rows[i] = (i % limbs ? lo : hi) + i / limbs * d;
+        rows[i] = (i % limbs ? q->lo : q->hi) + (i0 + i / limbs) * d;
     dot_rows(dot, k, rows, d, n);
     TQ_UNROLL
     for (int i = 0; i < n_query; i++) {
         TQ_UNROLL
         for (int c = 0; c < 4; c++) {
             int32x4_t total = dot[i * limbs][c];
-            float unit = step[i];
+            float unit = q->step[i0 + i];
             if (limbs == 2) {
                 total = vaddq_s32(vshlq_n_s32(total, 7), dot[i * limbs + 1][c]);
                 unit *= 0x1p-7f;
             }
+            const float32x4_t scale = tq_load_scales(kscale + 4 * c);
             const float32x4_t v = vmulq_n_f32(vcvtq_f32_s32(total), unit);
-            vst1q_f32(s + i * TQ_PAGE_TOKENS + 4 * c,
-                      tq_clamp_scores(vmulq_f32(v, tq_load_scales(kscale + 4 * c))));
+            float32x4_t score = tq_clamp_scores(vmulq_f32(v, scale));
+            if (q->bias) {
+                const uint32x4_t any = vcgtq_f32(scale, vdupq_n_f32(0.0f));
+                const float32x4_t bias = vdupq_n_f32(q->bias[i0 + i]);
+                score = vaddq_f32(score, vreinterpretq_f32_u32(vandq_u32(
+                                             any, vreinterpretq_u32_f32(bias))));
+            }
+            vst1q_f32(s + (i0 + i) * TQ_PAGE_TOKENS + 4 * c, score);
         }
     }
 }
@@ -69,31 +76,24 @@ TQ_INLINE void tq_score_by_rows(tq_dot_rows_fn *dot_rows, int most, float *s,
                                 const struct tq_code_queries *q, int d, int n, int tile0,
                                 int tile1)
 {
-    const int8_t *hi = q->hi, *lo = q->lo;
-    const float *step = q->step;
     for (int t = tile0; t < tile1; t++) {
         const uint8_t *tile = k + t * 16 * d;
         const uint16_t *scale = kscale + 16 * t;
         float *to = s + 16 * t;
         int i = 0;
-        if (lo) {
+        if (q->lo) {
             for (; i + most / 2 <= n; i += most / 2)
-                tq_score_block(dot_rows, most, to + i * TQ_PAGE_TOKENS, tile, scale,
-                               hi + i * d, lo + i * d, step + i, d, 2);
+                tq_score_block(dot_rows, most, to, tile, scale, q, i, d, 2);
             for (; i < n; i++)
-                tq_score_block(dot_rows, 2, to + i * TQ_PAGE_TOKENS, tile, scale,
-                               hi + i * d, lo + i * d, step + i, d, 2);
+                tq_score_block(dot_rows, 2, to, tile, scale, q, i, d, 2);
             continue;
         }
         for (; i + most <= n; i += most)
-            tq_score_block(dot_rows, most, to + i * TQ_PAGE_TOKENS, tile, scale,
-                           hi + i * d, NULL, step + i, d, 1);
+            tq_score_block(dot_rows, most, to, tile, scale, q, i, d, 1);
         for (; i + 2 <= n; i += 2)
-            tq_score_block(dot_rows, 2, to + i * TQ_PAGE_TOKENS, tile, scale, hi + i * d,
-                           NULL, step + i, d, 1);
+            tq_score_block(dot_rows, 2, to, tile, scale, q, i, d, 1);
         if (i < n)
-            tq_score_block(dot_rows, 1, to + i * TQ_PAGE_TOKENS, tile, scale, hi + i * d,
-                           NULL, step + i, d, 1);
+            tq_score_block(dot_rows, 1, to, tile, scale, q, i, d, 1);
     }
 }
 

@@ -335,10 +335,13 @@ static struct set random_set(int d)
     return q;
 }
 
+/* With a bias in every other round. */
 static struct tq_code_queries code_queries(const struct set *q, int limbs)
 {
-    return (struct tq_code_queries){q->hi, limbs == 2 ? q->lo : NULL, q->step, q->sum_hi,
-                                    q->sum_lo};
+    return (struct tq_code_queries){
+        q->hi,     limbs == 2 ? q->lo : NULL,
+        q->step,   q->sum_hi,
+        q->sum_lo, placement % 2 ? random_floats((size_t)q->n) : NULL};
 }
 
 static void check_load_query(int d)
@@ -367,6 +370,60 @@ static void check_load_query(int d)
     for (int i = 0; i < n; i++)
         if (x[0][i] == x[0][i] && x[0][i] != x[1][i])
             check_failed("load_query", d, "x differs");
+}
+
+/* Halves that are finite. */
+static uint16_t *finite_columns(int d)
+{
+    uint16_t *x = random_columns(d);
+    for (int i = 0; i < d * TQ_PAGE_TOKENS; i++)
+        if ((x[i] & 0x7c00) == 0x7c00)
+            x[i] &= 0x83ff;
+    return x;
+}
+
+static void check_weighted_mean(int d)
+{
+    const uint16_t *x = finite_columns(d);
+    const float *weight = random_floats(TQ_PAGE_TOKENS);
+    float *a = guarded(4 * (size_t)d), *b = guarded(4 * (size_t)d);
+    ref->weighted_mean(a, x, weight, d);
+    new->weighted_mean(b, x, weight, d);
+    same("weighted_mean", d, a, b, 4 * (size_t)d);
+}
+
+static void check_subtract(int d)
+{
+    const size_t bytes = (size_t)d * 2 * TQ_PAGE_TOKENS;
+    uint16_t *a = finite_columns(d), *b = guarded_page(bytes);
+    memcpy(b, a, bytes);
+    float *mean = random_floats((size_t)d);
+    for (int i = 0; i < d; i++)
+        mean[i] *= i % 8 ? 1.0f : 3e4f;
+    ref->subtract(a, mean, d);
+    new->subtract(b, mean, d);
+    same("subtract", d, a, b, bytes);
+}
+
+static void check_key_means(int d)
+{
+    if (!tq_mean_bits(d))
+        return;
+    const struct set q = random_set(d);
+    const struct tq_code_queries codes = code_queries(&q, 1);
+    uint16_t *stored = random_bytes(2 * TQ_PAGE_TOKENS);
+    if (rnd() % 4) // a scale that an encoder could write
+        for (int j = 10; j < 16; j++)
+            stored[j] &= 0x7fff;
+    if (rnd() % 4 == 0)
+        q.step[0] = 1e36f;
+    const size_t n = (size_t)q.n;
+    float *a = guarded(4 * n), *b = guarded(4 * n);
+    uint16_t *sa = guarded(2 * TQ_PAGE_TOKENS), *sb = guarded(2 * TQ_PAGE_TOKENS);
+    ref->key_means(a, sa, stored, &codes, d, q.n);
+    new->key_means(b, sb, stored, &codes, d, q.n);
+    same("key_means", d, a, b, 4 * n);
+    same("key_means", d, sa, sb, 2 * TQ_PAGE_TOKENS);
 }
 
 static void check_score_codes(int d)
@@ -762,6 +819,9 @@ static void kernel_bench_init(int d)
     CALL(expand_v, d / 2.0, ((int8_t *)a.level, a.page, 4, d, 0, 4))                \
     CALL(load_query, d / 128.0,                                                     \
          (a.q.x, a.q.hi, a.q.lo, a.q.step, a.q.sum_hi, a.q.sum_lo, a.x, 0.1f, d))   \
+    CALL(weighted_mean, d / 2.0, (a.x, a.half, a.s, d))                             \
+    CALL(subtract, d / 2.0, (a.half2, a.x, d))                                      \
+    CALL(key_means, d * 2.0, (a.m, a.half2, a.scale, &a.codes, d, 4))               \
     CALL(score_codes, d * 2.0, (a.s, a.page, a.scale, &a.codes, d, 4, 0, 4))        \
     CALL(score_packed, d * 2.0, (a.s, a.page, 4, a.scale, &a.codes, d, 4, 0, 4))    \
     CALL(score_f16, d * 2.0, (a.s, a.half, a.q.x, d, 4, 0, 4))                      \

@@ -328,16 +328,48 @@ static int code_part(const uint8_t *codes, enum tq_role role, int d, int bits, i
     return part ? f >> 1 : f & 1;
 }
 
+static double slow_half(int half)
+{
+    if (half >= 0x7c00)
+        return 0;
+    return half < 0x400 ? ldexp(half, -24)
+                        : ldexp(1024 + (half & 1023), half / 1024 - 25);
+}
+
+static int word_at(const uint8_t *p, int i)
+{
+    return p[2 * i] | p[2 * i + 1] << 8;
+}
+
+/* Whether a page has a mean, which it keeps in bits 0..3 and 15 of its scales. */
+static bool has_mean(enum tq_type type, enum tq_role role, int d)
+{
+    return role == TQ_KEY && type != TQ_TURBO8 && d <= 256;
+}
+
+static void slow_mean(double *mean, int d, const uint8_t *p)
+{
+    int half = 0;
+    for (int j = 0; j < 16; j++)
+        half |= word_at(p, j) / 0x8000 << j;
+    for (int i = 0; i < d; i++) {
+        const int word = word_at(p, i % 64), block = i / 64;
+        const int level =
+            d <= 128 ? 2 * (word >> (2 * block) & 3) - 3 : 2 * (word >> block & 1) - 1;
+        mean[i] = slow_half(half) * level;
+    }
+}
+
 static void slow_decode_part(float *x, int stride, enum tq_type type, enum tq_role role,
                              int d, const uint8_t *p)
 {
     const int bits = bits_of[type];
+    double mean[256] = {0};
+    if (has_mean(type, role, d))
+        slow_mean(mean, d, p);
     for (int j = 0; j < TOKENS; j++) {
-        const int half = p[2 * j] | p[2 * j + 1] << 8;
-        const double scale = half >= 0x7c00 ? 0.0
-                             : half < 0x400
-                                 ? ldexp(half, -24)
-                                 : ldexp(1024 + (half & 1023), half / 1024 - 25);
+        const int keep = has_mean(type, role, d) ? 0x7ff0 : 0xffff;
+        const double scale = slow_half(word_at(p, j) & keep);
         const uint8_t *codes = p + 128;
         for (int i = 0; i < d; i++) {
             int level, time, at;
@@ -361,7 +393,8 @@ static void slow_decode_part(float *x, int stride, enum tq_type type, enum tq_ro
                 const int w = code_part(codes, role, d, bits, j, time, 1);
                 level = level_of(bits, 4 * w + 2 * z1 + v0);
             }
-            x[j * stride + i] = (float)(scale * level);
+            const double add = scale != 0 && has_mean(type, role, d) ? mean[i] : 0;
+            x[j * stride + i] = (float)(scale * level + add);
         }
     }
 }
@@ -520,27 +553,101 @@ static void test_parts(void **state)
 }
 
 /* The decoded row has the norm of the row (trellis types; f16 scale: half an ulp). */
-/* Keys keep the norm of their rows; values have <x, y> = |x|^2, as far as the costs of
- * the encoder, which are rounded and looked up by cells, tell the angle. */
+/* Keys less the mean of their page keep their norm, as far as a scale of seven bits goes;
+ * values have <x, y> = |x|^2, as far as the costs of the encoder, which are rounded and
+ * looked up by cells, tell the angle. */
 static void test_scales(void **state)
 {
     (void)state;
-    fill_rows(128);
     for (int t = 1; t < 4; t++)
         for (int role = 0; role < 2; role++) {
             const struct tq_codec c =
                 codec(compressed[t], (enum tq_role)role, 128, TQ_ISA_BEST);
+            fill_rows(128);
+            for (int i = 0; i < TOKENS * 128; i++)
+                rows[i] += i % 3 == 0 ? 2.0f : 0.0f;
             put_rows(exact, TQ_F16, (enum tq_role)role, 128);
             tq_encode(&c, page, exact, scratch);
             tq_decode(&c, decoded, page);
+            double mean[128] = {0};
+            if (role == TQ_KEY)
+                slow_mean(mean, 128, page);
+            for (int i = 0; i < TOKENS * 128; i++) {
+                rows[i] -= (float)mean[i % 128];
+                decoded[i] -= (float)mean[i % 128];
+            }
             for (int j = 0; j < TOKENS; j++) {
                 const struct products p = row_products(128, j);
                 if (role == TQ_KEY)
-                    assert_true(fabs(sqrt(p.yy / p.xx) - 1) < 0x1p-10);
+                    assert_true(fabs(sqrt(p.yy / p.xx) - 1) < 0x1p-7 + 0x1p-9);
                 else
-                    assert_true(fabs(p.xy / p.xx - 1) < 2e-3);
+                    assert_true(fabs(p.xy / p.xx - 1) < 3e-3);
             }
         }
+}
+
+/* Keys around a mean: their error is that of keys without one and of what the code of the
+ * mean leaves of it, .119 of its energy (.363 where it has one bit, all where it has
+ * none); that part is the same in all rows, and less Gaussian than a row. */
+static void test_page_mean(void **state)
+{
+    (void)state;
+    enum { PAGES = 16 };
+    for (int t = 1; t < 4; t++)
+        for (int k = 0; k < N_DIM; k++) {
+            const int d = dims[k];
+            const struct tq_codec c = codec(compressed[t], TQ_KEY, d, TQ_ISA_BEST);
+            double error[2];
+            double energy = 0; // of the means, for each channel
+            for (int with = 0; with < 2; with++) {
+                error[with] = 0;
+                for (int p = 0; p < PAGES; p++) {
+                    float mean[TQ_DIM_MAX];
+                    fill_rows(d);
+                    for (int i = 0; i < d; i++) {
+                        mean[i] = with ? 1.5f * gaussian() : 0.0f;
+                        energy += (double)mean[i] * (double)mean[i] / (d * PAGES);
+                    }
+                    for (int i = 0; i < TOKENS * d; i++)
+                        rows[i] += mean[i % d];
+                    put_rows(exact, TQ_F16, TQ_KEY, d);
+                    tq_encode(&c, page, exact, scratch);
+                    tq_decode(&c, decoded, page);
+                    for (int j = 0; j < TOKENS; j++) {
+                        const struct products q = row_products(d, j);
+                        error[with] += q.xx - 2 * q.xy + q.yy;
+                    }
+                }
+            }
+            const double left = energy * (d <= 128 ? .119 : d <= 256 ? .363 : 1);
+            assert_true(error[1] <= error[0] * (1 + 1.4 * left));
+            if (d <= 256) // what it would be if the mean stayed: 3.25 times
+                assert_true(error[1] <= error[0] * 2.1);
+        }
+}
+
+/* Keys that are all the same have nothing but the mean, and the least scale, 2^-20; one
+ * that is zero stays zero. */
+static void test_equal_keys(void **state)
+{
+    (void)state;
+    for (int t = 1; t < 4; t++) {
+        const struct tq_codec c = codec(compressed[t], TQ_KEY, 128, TQ_ISA_BEST);
+        float row[128];
+        for (int i = 0; i < 128; i++)
+            row[i] = i % 3 ? 1.5f : -1.5f; // exactly what the mean can be
+        for (int j = 0; j < TOKENS; j++)
+            for (int i = 0; i < 128; i++)
+                rows[j * 128 + i] = j == 5 ? 0.0f : row[i];
+        put_rows(exact, TQ_F16, TQ_KEY, 128);
+        assert_int_equal(tq_encode(&c, page, exact, scratch), 0);
+        tq_decode(&c, decoded, page);
+        for (int j = 0; j < TOKENS; j++)
+            for (int i = 0; i < 128; i++)
+                assert_true(fabsf(decoded[j * 128 + i] - rows[j * 128 + i]) <= 2e-4f);
+        for (int i = 0; i < 128; i++)
+            assert_true(decoded[5 * 128 + i] == 0.0f);
+    }
 }
 
 /* A value that no level fits: one channel has everything.  Its scale stays within 25 % of
@@ -584,6 +691,10 @@ static void test_same_bytes_on_every_isa(void **state)
             }
 }
 
+/* A distortion at the matched norm, 2 - 2 cos, as one of unbiased values, 1 / cos^2 - 1.
+ */
+#define UNBIASED(x) (1 / ((1 - (x) / 2) * (1 - (x) / 2)) - 1)
+
 /* Rows 0..6 are odd, the rest ordinary; the odd ones do not disturb them. */
 static void test_odd_rows(void **state)
 {
@@ -618,7 +729,7 @@ static void test_odd_rows(void **state)
                         e += pow((double)rows[i] - (double)decoded[i], 2);
                         x2 += pow((double)rows[i], 2);
                     }
-                    assert_true(e < 0.2 * x2);
+                    assert_true(e < (role == TQ_KEY ? 0.2 : UNBIASED(0.2)) * x2);
                 }
                 double e = 0;
                 for (int i = 6 * d; i < 7 * d; i++)
@@ -1025,6 +1136,8 @@ int main(void)
         cmocka_unit_test(test_turbo8_of_512),
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_scales),
+        cmocka_unit_test(test_page_mean),
+        cmocka_unit_test(test_equal_keys),
         cmocka_unit_test(test_scale_of_a_spike),
         cmocka_unit_test(test_same_bytes_on_every_isa),
         cmocka_unit_test(test_odd_rows),
