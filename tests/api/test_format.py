@@ -97,7 +97,10 @@ def test_encoded_page(lib, reference, kind, role, d):
     error = sum((a - b) ** 2 for s, r in zip(sent, decoded) for a, b in zip(s, r))
     power = sum(a * a for s in sent for a in s)
     # A scalar Lloyd-Max code of the same rate has .1175, .0345 and .0095.
-    assert error / power < {'turbo8': .0001, 'turbo4': .0070, 'turbo3': .0250, 'turbo2': .0920}[kind]
+    most = {'turbo8': .0001, 'turbo4': .0070, 'turbo3': .0250, 'turbo2': .0920}[kind]
+    if role == 'value':  # unbiased: 1 / c^2 - 1, where the norm of the row would give 2 - 2 c
+        most = 1 / (1 - most / 2) ** 2 - 1
+    assert error / power < most
 
 
 @pytest.mark.parametrize('kind', ROW_TYPES)
