@@ -69,16 +69,31 @@ def row_levels(codes, role, bits, d, j):
     return out
 
 
+def spare_bits(raw, d):
+    """The mean of a page of keys, and the scales without its bits."""
+    bits = 2 if d <= 128 else 1
+    unit = sum((raw[j] >> 15) << j for j in range(16))
+    unit = struct.unpack('<e', struct.pack('<H', unit))[0] if unit < 0x7c00 else 0.0
+    codes = [raw[i % 64] >> i // 64 * bits & (1 << bits) - 1 for i in range(d)]
+    return [unit * (2 * c - (1 << bits) + 1) for c in codes], [r & 0x7ff0 for r in raw]
+
+
+def f32(x):
+    return struct.unpack('<f', struct.pack('<f', x))[0]
+
+
 def decode(page, kind, role, d):
     """64 lists of d floats."""
     if d == 576:
         first = 64 * (2 + 512 * BITS[kind] // 8)
         return [a + b for a, b in zip(decode(page[:first], kind, role, 512),
                                       decode(page[first:], kind, role, 64))]
-    raw = struct.unpack('<64H', page[:128])
-    halves = struct.unpack('<64e', page[:128])
-    scales = [h if r < 0x7c00 else 0.0 for r, h in zip(raw, halves)]
-    return [[s * x for x in row_levels(page[128:], role, BITS[kind], d, j)]
+    raw, mean = struct.unpack('<64H', page[:128]), [0.0] * d
+    if role == 'key' and kind != 'turbo8' and d <= 256:
+        mean, raw = spare_bits(raw, d)
+    scales = [struct.unpack('<e', struct.pack('<H', r))[0] if r < 0x7c00 else 0.0 for r in raw]
+    return [[f32(s * x + m) if s else 0.0
+             for x, m in zip(row_levels(page[128:], role, BITS[kind], d, j), mean)]
             for j, s in enumerate(scales)]
 
 

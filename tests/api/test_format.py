@@ -64,7 +64,8 @@ def assert_equal(lib, reference, c, page, kind, role, d):
     got = c_decode(lib, c, page, d)
     want = reference.decode(bytes(page), kind, role, d)
     flat = [x for row in want for x in row]
-    # The product of a half and an int8 has at most 18 bits: exact in f32.
+    # The product of a half and an int8 has at most 18 bits: exact in f32.  With that of a
+    # mean, a double holds the sum exactly, and there is one rounding.
     assert list(got) == flat
 
 
