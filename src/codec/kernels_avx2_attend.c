@@ -1,8 +1,8 @@
 /* kernels_avx2_attend.c - scores, softmax and sums for AVX2.
  *
- * Integer dot products: vpmaddubsw would saturate at 255 * 127 + 255 * 127, so bytes are
- * split into even and odd 16-bit words and go through vpmaddwd, exact for any bytes.  A
- * 16-bit word has room for both limbs of a query or of a weight: two cost as much as one.
+ * Integer dot products: vpmaddubsw would saturate at 255 * 127 + 255 * 127, so bytes
+ * become 16-bit words and go through vpmaddwd, exact for any bytes.  A word has room for
+ * both limbs of a query or of a weight: two cost as much as one.
  *
  * Each kernel is a block of a fixed number of queries, and a loop that covers n queries
  * with the largest blocks.  What is computed for a query does not depend on its block. */
@@ -20,7 +20,7 @@
 
 CPU_TARGET_BEGIN(CPU_TARGET_AVX2)
 
-enum { TOKENS = TQ_PAGE_TOKENS, TILES = 4, VECTORS = TOKENS / 8, BLOCK = 4 };
+enum { TOKENS = TQ_PAGE_TOKENS, TILES = 4, VECTORS = TOKENS / 8, BLOCK = 4, SUMS = 8 };
 
 TQ_INLINE float highest_lane(__m256 v)
 {
@@ -98,81 +98,88 @@ void tq_load_query_avx2(float *x, int8_t *hi, int8_t *lo, float *step, int32_t *
 
 /* ---- scores ---- */
 
-/* Words w0 w1 w2 w3 -> w0 w2 w1 w3: the dword of even and the dword of odd elements. */
-TQ_INLINE __m256i even_odd(__m256i words)
+/* Four bytes of each of four keys or dimensions, as words. */
+TQ_INLINE __m256i load_words(const void *bytes, bool with_sign)
 {
-    return _mm256_shufflehi_epi16(_mm256_shufflelo_epi16(words, 0xD8), 0xD8);
+    const __m128i x = _mm_loadu_si128(bytes);
+    return with_sign ? _mm256_cvtepi8_epi16(x) : _mm256_cvtepu8_epi16(x);
 }
 
-TQ_INLINE __m256i low_bytes(__m256i x)
+TQ_INLINE __m256i four_words(const int16_t *p)
 {
-    return _mm256_and_si256(x, _mm256_set1_epi16(0x00ff));
+    int64_t v;
+    memcpy(&v, p, sizeof v);
+    return _mm256_set1_epi64x(v);
 }
 
-/* Bytes as words. */
-struct split {
-    __m256i even, odd;
-};
+/* acc + x in the register of acc.  Written out because GCC 12 moves sums through others,
+ * runs out of them, and makes chains of additions through memory. */
+TQ_INLINE __m256i add_to(__m256i acc, __m256i x)
+{
+    __asm__("vpaddd %1, %0, %0" : "+x"(acc) : "x"(x));
+    return acc;
+}
 
-/* acc [nq][nv] += sums of four products, of nv vectors and the words of nq queries. */
-TQ_INLINE void add_dots(__m256i *acc, const struct split *x, const int16_t *words,
-                        int stride, int nq, int nv)
+/* acc [nq][nv] += products of nv vectors of four times four words with four words of each
+ * of nq queries, as two sums for each four. */
+TQ_INLINE void add_dots(__m256i *acc, const __m256i *x, const int16_t *words, int stride,
+                        int nq, int nv)
 {
     TQ_UNROLL
     for (int i = 0; i < nq; i++) {
-        const __m256i even = tq_four_bytes(words + i * stride),
-                      odd = tq_four_bytes(words + i * stride + 2);
+        const __m256i by = four_words(words + i * stride);
         TQ_UNROLL
-        for (int h = 0; h < nv; h++) {
-            const __m256i dot = _mm256_add_epi32(_mm256_madd_epi16(x[h].even, even),
-                                                 _mm256_madd_epi16(x[h].odd, odd));
-            acc[i * nv + h] = _mm256_add_epi32(acc[i * nv + h], dot);
-        }
+        for (int h = 0; h < nv; h++)
+            acc[i * nv + h] = add_to(acc[i * nv + h], _mm256_madd_epi16(x[h], by));
     }
 }
 
-/* out [BLOCK][TQ_DIM_MAX] <- hi, or 128 * hi + lo, in the order of even_odd. */
+/* The eight sums of two accumulators, in order. */
+TQ_INLINE __m256i add_pairs(__m256i a, __m256i b)
+{
+    return _mm256_permute4x64_epi64(_mm256_hadd_epi32(a, b), 0xD8);
+}
+
+/* out [BLOCK][TQ_DIM_MAX] <- hi, or 128 * hi + lo. */
 TQ_INLINE void query_words(int16_t *out, const struct tq_code_queries *q, int i0, int d,
                            int nq)
 {
     for (int i = 0; i < nq; i++)
         for (int k = 0; k < d; k += 16) {
             const int at = (i0 + i) * d + k;
-            __m256i w = _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(q->hi + at)));
+            __m256i w = load_words(q->hi + at, true);
             if (q->lo)
-                w = _mm256_add_epi16(
-                    _mm256_slli_epi16(w, 7),
-                    _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(q->lo + at))));
-            _mm256_store_si256((void *)(out + i * TQ_DIM_MAX + k), even_odd(w));
+                w = _mm256_add_epi16(_mm256_slli_epi16(w, 7),
+                                     load_words(q->lo + at, true));
+            _mm256_store_si256((void *)(out + i * TQ_DIM_MAX + k), w);
         }
 }
 
-/* nq <= BLOCK queries from i0 on against a tile [d/4][16][4].  For one or two queries,
- * more tiles at once would need more accumulators than stay in registers. */
+/* nq queries from i0 on against 4 nv keys of a tile [d/4][16][4]; nq * nv is at most
+ * SUMS: with more some would live in memory, and chains of additions through memory are
+ * what would limit the loop. */
 TQ_INLINE void score_block(float *s, const uint8_t *k, const uint16_t *kscale,
                            const struct tq_code_queries *q, const int16_t *words, int i0,
-                           int d, int nq)
+                           int d, int nq, int nv)
 {
-    enum { HALVES = 2 };
-    __m256i acc[HALVES * BLOCK];
+    __m256i acc[SUMS];
     TQ_UNROLL
-    for (int i = 0; i < nq * HALVES; i++)
+    for (int i = 0; i < nq * nv; i++)
         acc[i] = _mm256_setzero_si256();
     for (int r = 0; r < d / 4; r++) {
-        struct split x[HALVES];
+        __m256i x[4];
         TQ_UNROLL
-        for (int h = 0; h < HALVES; h++) {
-            const __m256i row = _mm256_loadu_si256((const void *)(k + 64 * r + 32 * h));
-            x[h] = (struct split){low_bytes(row), _mm256_srli_epi16(row, 8)};
-        }
-        add_dots(acc, x, words + 4 * r, TQ_DIM_MAX, nq, HALVES);
+        for (int h = 0; h < nv; h++)
+            x[h] = load_words(k + 64 * r + 16 * h, false);
+        add_dots(acc, x, words + 4 * r, TQ_DIM_MAX, nq, nv);
     }
     TQ_UNROLL
     for (int i = 0; i < nq; i++) {
         TQ_UNROLL
-        for (int h = 0; h < HALVES; h++)
-            tq_store_scores(s + (i0 + i) * TOKENS + 8 * h, acc[HALVES * i + h], q, i0 + i,
-                            kscale + 8 * h);
+        for (int h = 0; h < nv; h += 2)
+            tq_store_scores(s + (i0 + i) * TOKENS + 4 * h,
+                            add_pairs(acc[nv * i + h], acc[nv * i + h + 1]), q, i0 + i,
+                            kscale + 4 * h);
     }
 }
 
@@ -182,8 +189,11 @@ TQ_INLINE void score_queries(float *s, const uint8_t *k, const uint16_t *kscale,
 {
     _Alignas(32) int16_t words[BLOCK * TQ_DIM_MAX];
     query_words(words, q, i0, d, nq);
+    const int nv = nq <= 2 ? 4 : 2;
     for (int t = tile0; t < tile1; t++)
-        score_block(s + 16 * t, k + 16 * d * t, kscale + 16 * t, q, words, i0, d, nq);
+        for (int h = 0; h < 4; h += nv)
+            score_block(s + 16 * t + 4 * h, k + 16 * d * t + 16 * h,
+                        kscale + 16 * t + 4 * h, q, words, i0, d, nq, nv);
 }
 
 void tq_score_codes_avx2(float *s, const uint8_t *k, const uint16_t *kscale,
@@ -379,60 +389,54 @@ void tq_weigh_avx2(uint8_t *w, float *g, const float *p, const uint16_t *vscale,
 
 /* ---- values ---- */
 
-/* out [nq][64] <- weights, or with two limbs weights - 32768, in the order of even_odd.
- */
+/* out [nq][64] <- weights, or with two limbs weights - 32768. */
 TQ_INLINE void weight_words(int16_t *out, const uint8_t *w, int limbs, int nq)
 {
     for (int i = 0; i < nq; i++, w += limbs * TOKENS)
         for (int j = 0; j < TOKENS; j += 16) {
-            __m256i x = _mm256_cvtepu8_epi16(_mm_loadu_si128((const void *)(w + j)));
+            __m256i x = load_words(w + j, false);
             if (limbs == 2) {
-                x = _mm256_or_si256(
-                    _mm256_slli_epi16(x, 8),
-                    _mm256_cvtepu8_epi16(_mm_loadu_si128((const void *)(w + 64 + j))));
+                x = _mm256_or_si256(_mm256_slli_epi16(x, 8),
+                                    load_words(w + TOKENS + j, false));
                 x = _mm256_xor_si256(x, _mm256_set1_epi16(INT16_MIN));
             }
-            _mm256_store_si256((void *)(out + i * TOKENS + j), even_odd(x));
+            _mm256_store_si256((void *)(out + i * TOKENS + j), x);
         }
 }
 
-/* nr vectors of 8 dimensions, from v on, of groups g0 .. g1 - 1, for nq queries.  With
- * two limbs 32768 times the sum of levels, which the weights lack, is added.  Sums wrap
- * on the way, not in the end. */
+/* 4 nv dimensions, from v on, of groups g0 .. g1 - 1, for nq queries.  With two limbs
+ * 32768 times the sum of levels, which the weights lack, is added.  Sums wrap on the way,
+ * not in the end. */
 TQ_INLINE void sum_block(float *o, const int8_t *v, const int16_t *words, const float *g,
-                         const float *c, int d, int g0, int g1, int nq, int nr, int limbs)
+                         const float *c, int d, int g0, int g1, int nq, int nv, int limbs)
 {
-    __m256i acc[2 * BLOCK], plain[BLOCK];
+    __m256i acc[SUMS], plain[4];
     const __m256i one = _mm256_set1_epi16(1);
     TQ_UNROLL
-    for (int i = 0; i < nq * nr; i++)
+    for (int i = 0; i < nq * nv; i++)
         acc[i] = _mm256_setzero_si256();
     TQ_UNROLL
-    for (int r = 0; r < nr; r++)
-        plain[r] = _mm256_setzero_si256();
+    for (int h = 0; h < nv; h++)
+        plain[h] = _mm256_setzero_si256();
     for (int group = g0; group < g1; group++) {
-        struct split x[BLOCK];
+        __m256i x[4];
         TQ_UNROLL
-        for (int r = 0; r < nr; r++) {
-            const __m256i row =
-                _mm256_loadu_si256((const void *)(v + 4 * (ptrdiff_t)d * group + 32 * r));
-            x[r] = (struct split){_mm256_srai_epi16(_mm256_slli_epi16(row, 8), 8),
-                                  _mm256_srai_epi16(row, 8)};
+        for (int h = 0; h < nv; h++) {
+            x[h] = load_words(v + 4 * (ptrdiff_t)d * group + 16 * h, true);
             if (limbs == 2)
-                plain[r] = _mm256_add_epi32(
-                    plain[r],
-                    _mm256_madd_epi16(_mm256_add_epi16(x[r].even, x[r].odd), one));
+                plain[h] = _mm256_add_epi32(plain[h], _mm256_madd_epi16(x[h], one));
         }
-        add_dots(acc, x, words + 4 * group, TOKENS, nq, nr);
+        add_dots(acc, x, words + 4 * group, TOKENS, nq, nv);
     }
     TQ_UNROLL
     for (int i = 0; i < nq; i++) {
         TQ_UNROLL
-        for (int r = 0; r < nr; r++) {
-            __m256i total = acc[i * nr + r];
+        for (int h = 0; h < nv; h += 2) {
+            __m256i total = add_pairs(acc[i * nv + h], acc[i * nv + h + 1]);
             if (limbs == 2)
-                total = _mm256_add_epi32(total, _mm256_slli_epi32(plain[r], 15));
-            tq_add_total(o + i * d + 8 * r, total, g[i], c[i]);
+                total = _mm256_add_epi32(
+                    total, _mm256_slli_epi32(add_pairs(plain[h], plain[h + 1]), 15));
+            tq_add_total(o + i * d + 4 * h, total, g[i], c[i]);
         }
     }
 }
@@ -442,8 +446,9 @@ TQ_INLINE void sum_queries(float *o, const int8_t *v, const uint8_t *w, const fl
 {
     _Alignas(32) int16_t words[BLOCK * TOKENS];
     weight_words(words, w, limbs, nq);
-    for (int r = 0; r < d / 8; r += 2)
-        sum_block(o + 8 * r, v + 32 * r, words, g, c, d, g0, g1, nq, 2, limbs);
+    const int nv = nq * limbs <= 2 ? 4 : 2;
+    for (int at = 0; at < d; at += 4 * nv)
+        sum_block(o + at, v + 4 * at, words, g, c, d, g0, g1, nq, nv, limbs);
 }
 
 TQ_INLINE void sum_limbs(float *o, const int8_t *v, const uint8_t *w, const float *g,

@@ -50,22 +50,22 @@ struct level_tables {
 
 static struct level_tables load_levels(int bits, int bias)
 {
-    uint8_t t[2][16];
     const int8_t *level = tq_level[bits - 2];
-    for (int i = 0; i < 16; i++) {
-        const int z0 = i & 1;
-        for (int z1 = 0; z1 < 2; z1++) {
-            int index = i;
-            if (bits == 4)
-                index = (i >> 1) * 4 + 2 * z1 + z0;
-            else if (bits == 2)
-                index = (i >> 1 & 1) * 4 + 2 * (i >> 2 & 1) + z0;
-            t[z1][i] = (uint8_t)(level[index] + bias);
-        }
-    }
+    const __m128i low = _mm_loadu_si128((const void *)level),
+                  high = _mm_loadu_si128((const void *)(level + 16));
     struct level_tables tables;
-    for (int z1 = 0; z1 < 2; z1++)
-        tables.t[z1] = _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)t[z1]));
+    for (int z1 = 0; z1 < 2; z1++) {
+        __m128i t = low;
+        if (bits == 4) { // 4 w + 2 z1 + v
+            const __m128i at = _mm_add_epi8(_mm_set1_epi64x(0x0D0C090805040100),
+                                            _mm_set1_epi8((char)(2 * z1)));
+            t = _mm_unpacklo_epi64(_mm_shuffle_epi8(low, at), _mm_shuffle_epi8(high, at));
+        } else if (bits == 2) {
+            t = _mm_shuffle_epi8(low, _mm_set1_epi64x(0x0706030205040100));
+        }
+        tables.t[z1] =
+            _mm256_broadcastsi128_si256(_mm_add_epi8(t, _mm_set1_epi8((char)bias)));
+    }
     return tables;
 }
 
