@@ -181,18 +181,31 @@ TQ_INLINE void score_all(float *s, const uint8_t *code, int bits, const uint16_t
         score_rows(s, code, bits, kscale, q, i, d, 1, limbs, tile0, tile1);
 }
 
+/* One function for each code: compilers take long over one of all. */
+#define SCORE(bits)                                                          \
+    static TQ_APART void score##bits(                                        \
+        float *s, const uint8_t *code, const uint16_t *kscale,               \
+        const struct tq_code_queries *q, int d, int n, int tile0, int tile1) \
+    {                                                                        \
+        score_all(s, code, bits, kscale, q, d, n, tile0, tile1);             \
+    }
+SCORE(8)
+SCORE(4)
+SCORE(3)
+SCORE(2)
+
 void tq_score_packed_avx512vnni(float *s, const uint8_t *code, int bits,
                                 const uint16_t *kscale, const struct tq_code_queries *q,
                                 int d, int n, int tile0, int tile1)
 {
     if (bits == 8)
-        score_all(s, code, 8, kscale, q, d, n, tile0, tile1);
+        score8(s, code, kscale, q, d, n, tile0, tile1);
     else if (bits == 4)
-        score_all(s, code, 4, kscale, q, d, n, tile0, tile1);
+        score4(s, code, kscale, q, d, n, tile0, tile1);
     else if (bits == 3)
-        score_all(s, code, 3, kscale, q, d, n, tile0, tile1);
+        score3(s, code, kscale, q, d, n, tile0, tile1);
     else
-        score_all(s, code, 2, kscale, q, d, n, tile0, tile1);
+        score2(s, code, kscale, q, d, n, tile0, tile1);
 }
 
 /* ---- values ---- */
@@ -344,31 +357,39 @@ TQ_INLINE void sum_queries(float *o, const uint8_t *code, int bits, const uint8_
         sum_rows(o, code, bits, w, g, c, d, n, r, 1, tile0, tile1);
 }
 
-TQ_INLINE void sum_all(float *o, const uint8_t *code, int bits, const uint8_t *w,
-                       const float *g, const float *c, int d, int n, int tile0, int tile1)
-{
-    int i = 0;
-    for (; i + 4 <= n; i += 4)
-        sum_queries(o + i * d, code, bits, w + i * TOKENS, g + i, c + i, d, 4, tile0,
-                    tile1);
-    for (; i + 2 <= n; i += 2)
-        sum_queries(o + i * d, code, bits, w + i * TOKENS, g + i, c + i, d, 2, tile0,
-                    tile1);
-    if (i < n)
-        sum_queries(o + i * d, code, bits, w + i * TOKENS, g + i, c + i, d, 1, tile0,
-                    tile1);
-}
+/* n queries of each code, apart as the scores are. */
+#define SUM(bits, n)                                                                  \
+    static TQ_APART void sum##bits##_##n(float *o, const uint8_t *code,               \
+                                         const uint8_t *w, const float *g,            \
+                                         const float *c, int d, int tile0, int tile1) \
+    {                                                                                 \
+        sum_queries(o, code, bits, w, g, c, d, n, tile0, tile1);                      \
+    }
+#define SUMS_OF(bits) \
+    SUM(bits, 4)      \
+    SUM(bits, 2)      \
+    SUM(bits, 1)
+SUMS_OF(4)
+SUMS_OF(3)
+SUMS_OF(2)
+
+typedef void sum_fn(float *o, const uint8_t *code, const uint8_t *w, const float *g,
+                    const float *c, int d, int tile0, int tile1);
 
 void tq_sum_packed_avx512vnni(float *o, const uint8_t *code, int bits, const uint8_t *w,
                               const float *g, const float *c, int d, int n, int tile0,
                               int tile1)
 {
-    if (bits == 4)
-        sum_all(o, code, 4, w, g, c, d, n, tile0, tile1);
-    else if (bits == 3)
-        sum_all(o, code, 3, w, g, c, d, n, tile0, tile1);
-    else
-        sum_all(o, code, 2, w, g, c, d, n, tile0, tile1);
+    static sum_fn *const sums[3][3] = {
+        {sum2_4, sum2_2, sum2_1}, {sum3_4, sum3_2, sum3_1}, {sum4_4, sum4_2, sum4_1}};
+    sum_fn *const *by = sums[bits - 2];
+    int i = 0;
+    for (; i + 4 <= n; i += 4)
+        by[0](o + i * d, code, w + i * TOKENS, g + i, c + i, d, tile0, tile1);
+    for (; i + 2 <= n; i += 2)
+        by[1](o + i * d, code, w + i * TOKENS, g + i, c + i, d, tile0, tile1);
+    if (i < n)
+        by[2](o + i * d, code, w + i * TOKENS, g + i, c + i, d, tile0, tile1);
 }
 
 CPU_TARGET_END

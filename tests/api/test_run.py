@@ -229,10 +229,10 @@ class Terminal:
             assert more, f'ended without {pattern!r}: {self.output[self.seen:]!r}'
             self.output += more.decode(errors='replace')
 
-    def leave(self, seconds=20):
+    def leave(self, seconds=120):
         """The exit code after Ctrl-D.  The line editor shows its prompt just before it takes
         over the terminal, which drops a Ctrl-D that comes between: so press it until it is
-        heard."""
+        heard.  With sanitizers, on a busy machine, leaving takes a while too."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             try:
