@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/pool.h"
+#include "codec/formats.h"
 #include "codec/kernels.h"
 #include "codec/layout.h"
 #include "cpu/cpu.h"
@@ -159,8 +160,7 @@ static void run_sums(void *ctx)
     static _Alignas(64) uint8_t w[2 * GROUP_MAX * TOKENS];
     static _Alignas(64) int8_t level[TOKENS * D];
     static float unit[GROUP_MAX], keep[GROUP_MAX];
-    const enum tq_type t = h->v.type;
-    const int bits = t == TQ_TURBO8 ? 8 : t == TQ_TURBO4 ? 4 : t == TQ_TURBO3 ? 3 : 2;
+    const int bits = tq_tile_bits(h->v.type);
     for (size_t p = 0; p < L2_PAGES; p++) {
         const uint8_t *codes =
             h->pages + p * h->page_bytes + h->page_bytes / 2 + TQ_SCALES_BYTES;

@@ -6,7 +6,7 @@
 
 #include "codec/layout.h"
 
-enum { LEAF_PAGES = TQ_LEAF_TOKENS / TQ_PAGE_TOKENS, FLOATS_ALIGNED = 16 };
+enum { LEAF_PAGES = TQ_LEAF_TOKENS / TQ_PAGE_TOKENS };
 
 static int least(int a, int b)
 {
@@ -26,19 +26,20 @@ static int count_nodes(int leaf0, int n_leaf)
     return least((leaf0 ? 2 * levels : levels) + 1, TQ_TREE_NODES);
 }
 
-static size_t row_floats(int n)
+/* m and l, then o, of one node. */
+static size_t floats_bytes(int n)
 {
-    return ((size_t)n + FLOATS_ALIGNED - 1) / FLOATS_ALIGNED * FLOATS_ALIGNED;
+    return tq_round_up_64((size_t)n * sizeof(float));
 }
 
-static size_t node_floats(int n, int d)
+static size_t node_bytes(int n, int d)
 {
-    return 2 * row_floats(n) + row_floats(n * d);
+    return 2 * floats_bytes(n) + floats_bytes(n * d);
 }
 
 size_t tq_tree_bytes(int n, int d, int leaf0, int n_leaf)
 {
-    return (size_t)count_nodes(leaf0, n_leaf) * node_floats(n, d) * sizeof(float);
+    return (size_t)count_nodes(leaf0, n_leaf) * node_bytes(n, d);
 }
 
 void tq_tree_init(struct tq_tree *t, void *mem, int n, int d, int leaf0, int n_leaf)
@@ -46,9 +47,10 @@ void tq_tree_init(struct tq_tree *t, void *mem, int n, int d, int leaf0, int n_l
     *t = (struct tq_tree){.n = n, .d = d, .next_leaf = leaf0};
     const int n_node = count_nodes(leaf0, n_leaf);
     for (int i = 0; i < n_node; i++) {
-        float *at = (float *)mem + (size_t)i * node_floats(n, d);
+        char *at = (char *)mem + (size_t)i * node_bytes(n, d);
         t->node[i].partial =
-            (struct tq_partial){at, at + row_floats(n), at + 2 * row_floats(n)};
+            (struct tq_partial){(void *)at, (void *)(at + floats_bytes(n)),
+                                (void *)(at + 2 * floats_bytes(n))};
     }
 }
 

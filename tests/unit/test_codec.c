@@ -565,7 +565,7 @@ static void test_scales(void **state)
                 codec(compressed[t], (enum tq_role)role, 128, TQ_ISA_BEST);
             fill_rows(128);
             for (int i = 0; i < TOKENS * 128; i++)
-                rows[i] += i % 3 == 0 ? 2.0f : 0.0f;
+                rows[i] += role == TQ_KEY && i % 3 == 0 ? 2.0f : 0.0f;
             put_rows(exact, TQ_F16, (enum tq_role)role, 128);
             tq_encode(&c, page, exact, scratch);
             tq_decode(&c, decoded, page);
@@ -581,48 +581,49 @@ static void test_scales(void **state)
                 if (role == TQ_KEY)
                     assert_true(fabs(sqrt(p.yy / p.xx) - 1) < 0x1p-7 + 0x1p-9);
                 else
-                    assert_true(fabs(p.xy / p.xx - 1) < 3e-3);
+                    assert_true(fabs(p.xy / p.xx - 1) < 2e-3);
             }
         }
 }
 
-/* Keys around a mean: their error is that of keys without one and of what the code of the
- * mean leaves of it, .119 of its energy (.363 where it has one bit, all where it has
- * none); that part is the same in all rows, and less Gaussian than a row. */
+/* Keys around a mean: what the code of the mean leaves of it is what a quantiser of four
+ * uniform levels leaves of a Gaussian, .1188, or one of two, .3634; and the rows without
+ * the decoded mean are coded as well as any, by the limits of test_distortion. */
 static void test_page_mean(void **state)
 {
     (void)state;
-    enum { PAGES = 16 };
+    enum { PAGES = 32 };
+    static const double goal[4] = {0, .00650, .0236, .0870};
     for (int t = 1; t < 4; t++)
-        for (int k = 0; k < N_DIM; k++) {
+        for (int k = 0; k < N_DIM && dims[k] <= 256; k++) {
             const int d = dims[k];
             const struct tq_codec c = codec(compressed[t], TQ_KEY, d, TQ_ISA_BEST);
-            double error[2];
-            double energy = 0; // of the means, for each channel
-            for (int with = 0; with < 2; with++) {
-                error[with] = 0;
-                for (int p = 0; p < PAGES; p++) {
-                    float mean[TQ_DIM_MAX];
-                    fill_rows(d);
-                    for (int i = 0; i < d; i++) {
-                        mean[i] = with ? 1.5f * gaussian() : 0.0f;
-                        energy += (double)mean[i] * (double)mean[i] / (d * PAGES);
-                    }
-                    for (int i = 0; i < TOKENS * d; i++)
-                        rows[i] += mean[i % d];
-                    put_rows(exact, TQ_F16, TQ_KEY, d);
-                    tq_encode(&c, page, exact, scratch);
-                    tq_decode(&c, decoded, page);
+            double energy = 0, left = 0, residual = 0, error = 0;
+            for (int p = 0; p < PAGES; p++) {
+                float mean[256];
+                double coded[256];
+                fill_rows(d);
+                for (int i = 0; i < d; i++)
+                    mean[i] = 1.5f * gaussian();
+                for (int i = 0; i < TOKENS * d; i++)
+                    rows[i] += mean[i % d];
+                put_rows(exact, TQ_F16, TQ_KEY, d);
+                tq_encode(&c, page, exact, scratch);
+                tq_decode(&c, decoded, page);
+                slow_mean(coded, d, page);
+                for (int i = 0; i < d; i++) {
+                    double m = 0;
                     for (int j = 0; j < TOKENS; j++) {
-                        const struct products q = row_products(d, j);
-                        error[with] += q.xx - 2 * q.xy + q.yy;
+                        m += (double)rows[j * d + i] / TOKENS;
+                        residual += pow((double)rows[j * d + i] - coded[i], 2);
+                        error += pow((double)(rows[j * d + i] - decoded[j * d + i]), 2);
                     }
+                    energy += m * m;
+                    left += pow(m - coded[i], 2);
                 }
             }
-            const double left = energy * (d <= 128 ? .119 : d <= 256 ? .363 : 1);
-            assert_true(error[1] <= error[0] * (1 + 1.4 * left));
-            if (d <= 256) // what it would be if the mean stayed: 3.25 times
-                assert_true(error[1] <= error[0] * 2.1);
+            assert_true(fabs(left / energy / (d <= 128 ? .1188 : .3634) - 1) <= .1);
+            assert_true(error <= goal[t] * (d == 128 ? 1.0 : 1.03) * residual);
         }
 }
 
