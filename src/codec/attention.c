@@ -26,12 +26,12 @@ static int count_nodes(int leaf0, int n_leaf)
     return least((leaf0 ? 2 * levels : levels) + 1, TQ_TREE_NODES);
 }
 
-/* m and l, then o, of one node. */
 static size_t floats_bytes(int n)
 {
     return tq_round_up_64((size_t)n * sizeof(float));
 }
 
+/* m and l, then o. */
 static size_t node_bytes(int n, int d)
 {
     return 2 * floats_bytes(n) + floats_bytes(n * d);
