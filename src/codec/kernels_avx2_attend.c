@@ -317,33 +317,43 @@ TQ_INLINE __m256 tokens_in(int t, int lo, int hi)
         _mm256_andnot_si256(tq_first_lanes(lo - 8 * t), tq_first_lanes(hi - 8 * t)));
 }
 
+/* One query; whole: lo = 0 and hi = 64, where no lane needs a mask. */
+TQ_INLINE void softmax_row(float *s, float *m, float *l, float *c, int lo, int hi,
+                           bool whole)
+{
+    const __m256 none = _mm256_set1_ps(-INFINITY);
+    __m256 v[VECTORS], highest = none;
+    TQ_UNROLL
+    for (int t = 0; t < VECTORS; t++) {
+        const __m256 x = _mm256_loadu_ps(s + 8 * t);
+        highest = _mm256_max_ps(
+            whole ? x : _mm256_blendv_ps(none, x, tokens_in(t, lo, hi)), highest);
+    }
+    float top = highest_lane(highest);
+    top = top > *m ? top : *m;
+    *c = top == *m ? 1.0f : tq_exp(*m - top);
+    TQ_UNROLL
+    for (int t = 0; t < VECTORS; t++) {
+        v[t] = exp8(_mm256_sub_ps(_mm256_loadu_ps(s + 8 * t), _mm256_set1_ps(top)));
+        if (!whole)
+            v[t] = _mm256_and_ps(v[t], tokens_in(t, lo, hi));
+        _mm256_storeu_ps(s + 8 * t, v[t]);
+    }
+    *m = top;
+    *l =
+        *l * *c +
+        tq_sum_lanes(_mm256_add_ps(_mm256_add_ps(v[0], v[2]), _mm256_add_ps(v[4], v[6])),
+                     _mm256_add_ps(_mm256_add_ps(v[1], v[3]), _mm256_add_ps(v[5], v[7])));
+}
+
 void tq_softmax_avx2(float *s, float *m, float *l, float *c, int lo, const uint8_t *hi,
                      int n)
 {
-    for (int i = 0; i < n; i++, s += TOKENS) {
-        const __m256 none = _mm256_set1_ps(-INFINITY);
-        __m256 v[VECTORS], highest = none;
-        TQ_UNROLL
-        for (int t = 0; t < VECTORS; t++)
-            highest = _mm256_max_ps(_mm256_blendv_ps(none, _mm256_loadu_ps(s + 8 * t),
-                                                     tokens_in(t, lo, hi[i])),
-                                    highest);
-        float top = highest_lane(highest);
-        top = top > m[i] ? top : m[i];
-        c[i] = top == m[i] ? 1.0f : tq_exp(m[i] - top);
-        TQ_UNROLL
-        for (int t = 0; t < VECTORS; t++) {
-            const __m256 x =
-                _mm256_sub_ps(_mm256_loadu_ps(s + 8 * t), _mm256_set1_ps(top));
-            v[t] = _mm256_and_ps(exp8(x), tokens_in(t, lo, hi[i]));
-            _mm256_storeu_ps(s + 8 * t, v[t]);
-        }
-        m[i] = top;
-        l[i] = l[i] * c[i] +
-               tq_sum_lanes(
-                   _mm256_add_ps(_mm256_add_ps(v[0], v[2]), _mm256_add_ps(v[4], v[6])),
-                   _mm256_add_ps(_mm256_add_ps(v[1], v[3]), _mm256_add_ps(v[5], v[7])));
-    }
+    for (int i = 0; i < n; i++, s += TOKENS)
+        if (lo == 0 && hi[i] == TOKENS)
+            softmax_row(s, m + i, l + i, c + i, 0, TOKENS, true);
+        else
+            softmax_row(s, m + i, l + i, c + i, lo, hi[i], false);
 }
 
 /* 32 integers below 256 to bytes, in order. */
@@ -354,37 +364,51 @@ TQ_INLINE __m256i narrow(const __m256i u[4])
     return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 }
 
+/* Weights of one query, given the scales of the page's values. */
+TQ_INLINE void weigh_row(uint8_t *w, float *g, const float *p, const float *scale,
+                         int limbs)
+{
+    const float steps = limbs == 2 ? 65535.0f : 255.0f;
+    __m256 v[VECTORS], highest = _mm256_setzero_ps();
+    TQ_UNROLL
+    for (int t = 0; t < VECTORS; t++) {
+        v[t] = _mm256_max_ps(
+            _mm256_mul_ps(_mm256_loadu_ps(p + 8 * t), _mm256_loadu_ps(scale + 8 * t)),
+            _mm256_setzero_ps());
+        highest = _mm256_max_ps(v[t], highest);
+    }
+    const float top = highest_lane(highest);
+    const bool any = top >= TQ_WEIGHT_MIN;
+    *g = any ? top / steps : 0.0f;
+    const __m256 inverse = _mm256_set1_ps(any ? steps / top : 0.0f);
+    TQ_UNROLL
+    for (int t = 0; t < VECTORS; t += 4) {
+        __m256i low[4], high[4];
+        TQ_UNROLL
+        for (int k = 0; k < 4; k++) {
+            low[k] = _mm256_cvtps_epi32(_mm256_mul_ps(v[t + k], inverse));
+            if (limbs == 2) {
+                high[k] = _mm256_srli_epi32(low[k], 8);
+                low[k] = _mm256_and_si256(low[k], _mm256_set1_epi32(255));
+            }
+        }
+        if (limbs == 2)
+            _mm256_storeu_si256((void *)(w + 8 * t), narrow(high));
+        _mm256_storeu_si256((void *)(w + (limbs - 1) * TOKENS + 8 * t), narrow(low));
+    }
+}
+
 void tq_weigh_avx2(uint8_t *w, float *g, const float *p, const uint16_t *vscale,
                    int limbs, int n)
 {
-    const float steps = limbs == 2 ? 65535.0f : 255.0f;
-    for (int i = 0; i < n; i++, p += TOKENS, w += limbs * TOKENS) {
-        __m256 v[VECTORS], highest = _mm256_setzero_ps();
-        TQ_UNROLL
-        for (int t = 0; t < VECTORS; t++) {
-            v[t] = _mm256_max_ps(
-                _mm256_mul_ps(_mm256_loadu_ps(p + 8 * t), tq_load_scales(vscale + 8 * t)),
-                _mm256_setzero_ps());
-            highest = _mm256_max_ps(v[t], highest);
-        }
-        const float top = highest_lane(highest);
-        const bool any = top >= TQ_WEIGHT_MIN;
-        g[i] = any ? top / steps : 0.0f;
-        const __m256 inverse = _mm256_set1_ps(any ? steps / top : 0.0f);
-        TQ_UNROLL
-        for (int t = 0; t < VECTORS; t += 4) {
-            __m256i low[4], high[4];
-            TQ_UNROLL
-            for (int k = 0; k < 4; k++) {
-                const __m256i u = _mm256_cvtps_epi32(_mm256_mul_ps(v[t + k], inverse));
-                low[k] = _mm256_and_si256(u, _mm256_set1_epi32(255));
-                high[k] = _mm256_srli_epi32(u, 8);
-            }
-            if (limbs == 2)
-                _mm256_storeu_si256((void *)(w + 8 * t), narrow(high));
-            _mm256_storeu_si256((void *)(w + (limbs - 1) * TOKENS + 8 * t), narrow(low));
-        }
-    }
+    float scale[TOKENS];
+    for (int t = 0; t < TOKENS; t += 8)
+        _mm256_storeu_ps(scale + t, tq_load_scales(vscale + t));
+    for (int i = 0; i < n; i++)
+        if (limbs == 2)
+            weigh_row(w + 2 * i * TOKENS, g + i, p + i * TOKENS, scale, 2);
+        else
+            weigh_row(w + i * TOKENS, g + i, p + i * TOKENS, scale, 1);
 }
 
 /* ---- values ---- */

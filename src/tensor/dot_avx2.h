@@ -214,53 +214,88 @@ INLINE __m256i add_products(const struct format f, __m256i sum, __m256i w, __m25
     return sum;
 }
 
-/* sum [token][half] += sums over columns 16i .. 16i + 15, without the offset. */
-INLINE void dot16(const int n_tok, const struct format f, __m256i sum[4][2],
-                  const struct sub s[2], const struct act_block *x, int i)
+/* sum [token][half] += sums over columns 4 v0 .. 4 v1 - 1, without the offset. */
+INLINE void dot_words(const int n_tok, const struct format f, __m256i sum[4][2],
+                      const struct sub s[2], const struct act_block *x, int v0, int v1)
 {
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; v++)
+#pragma GCC unroll 8
+    for (int v = v0; v < v1; v++)
 #pragma GCC unroll 4
         for (int t = 0; t < n_tok; t++) {
-            const __m256i four = four_columns(x[t].q + 16 * i + 4 * v);
-            sum[t][0] = add_products(f, sum[t][0], s[0].w[4 * i + v], four);
-            sum[t][1] = add_products(f, sum[t][1], s[1].w[4 * i + v], four);
+            const __m256i four = four_columns(x[t].q + 4 * v);
+            sum[t][0] = add_products(f, sum[t][0], s[0].w[v], four);
+            sum[t][1] = add_products(f, sum[t][1], s[1].w[v], four);
         }
 }
 
 #else
 
-/* Products of 4 columns added in pairs to 16 bits. */
-INLINE __m256i pairs(const struct format f, __m256i w, __m256i x)
+/* part [half] <- or += products of 4 columns, added in pairs to 16 bits.  Written out
+ * because GCC 12 adds in trees and moves loads about, for which 16 registers are too few:
+ * a third of the instructions were spills. */
+INLINE void first_pairs(__m256i part[2], __m256i w0, __m256i w1, const int8_t *q)
 {
-    if (f.signs)
-        return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
-    return _mm256_maddubs_epi16(w, x);
+    __asm__("vpbroadcastd %[q], %[p1]\n\t"
+            "vpmaddubsw %[p1], %[w0], %[p0]\n\t"
+            "vpmaddubsw %[p1], %[w1], %[p1]"
+            : [p0] "=&x"(part[0]), [p1] "=&x"(part[1])
+            : [w0] "x"(w0), [w1] "x"(w1), [q] "m"(*(const int8_t(*)[4])q));
 }
 
-/* sum [token][half] += sums over columns 16i .. 16i + 15, without the offset. */
-INLINE void dot16(const int n_tok, const struct format f, __m256i sum[4][2],
-                  const struct sub s[2], const struct act_block *x, int i)
+INLINE void add_pairs(__m256i part[2], __m256i w0, __m256i w1, const int8_t *q)
+{
+    __m256i t0, t1;
+    __asm__("vpbroadcastd %[q], %[t1]\n\t"
+            "vpmaddubsw %[t1], %[w0], %[t0]\n\t"
+            "vpmaddubsw %[t1], %[w1], %[t1]\n\t"
+            "vpaddw %[t0], %[p0], %[p0]\n\t"
+            "vpaddw %[t1], %[p1], %[p1]"
+            : [p0] "+x"(part[0]), [p1] "+x"(part[1]), [t0] "=&x"(t0), [t1] "=&x"(t1)
+            : [w0] "x"(w0), [w1] "x"(w1), [q] "m"(*(const int8_t(*)[4])q));
+}
+
+/* For signed codes w of magnitude m: the sign moves to the activation. */
+INLINE void signed_pairs(__m256i part[2], const __m256i w[2], const __m256i m[2],
+                         const int8_t *q)
+{
+    __asm__("vpbroadcastd %[q], %[p1]\n\t"
+            "vpsignb %[w0], %[p1], %[p0]\n\t"
+            "vpsignb %[w1], %[p1], %[p1]\n\t"
+            "vpmaddubsw %[p0], %[m0], %[p0]\n\t"
+            "vpmaddubsw %[p1], %[m1], %[p1]"
+            : [p0] "=&x"(part[0]), [p1] "=&x"(part[1])
+            : [w0] "x"(w[0]), [w1] "x"(w[1]), [m0] "x"(m[0]), [m1] "x"(m[1]),
+              [q] "m"(*(const int8_t(*)[4])q));
+}
+
+/* sum [token][half] += sums over columns 4 v0 .. 4 v1 - 1, without the offset. */
+INLINE void dot_words(const int n_tok, const struct format f, __m256i sum[4][2],
+                      const struct sub s[2], const struct act_block *x, int v0, int v1)
 {
     const __m256i one = _mm256_set1_epi16(1);
+#pragma GCC unroll 8
+    for (int v = v0; v < v1; v += f.n_add) {
+        __m256i part[4][2];
+#pragma GCC unroll 8
+        for (int u = v; u < v + f.n_add; u++) {
+            const __m256i w[2] = {s[0].w[u], s[1].w[u]};
+            const __m256i m[2] = {_mm256_abs_epi8(w[0]), _mm256_abs_epi8(w[1])};
 #pragma GCC unroll 4
-    for (int v = 4 * i; v < 4 * i + 4; v += f.n_add)
+            for (int t = 0; t < n_tok; t++)
+                if (f.signs)
+                    signed_pairs(part[t], w, m, x[t].q + 4 * u);
+                else if (u == v)
+                    first_pairs(part[t], w[0], w[1], x[t].q + 4 * u);
+                else
+                    add_pairs(part[t], w[0], w[1], x[t].q + 4 * u);
+        }
 #pragma GCC unroll 4
-        for (int t = 0; t < n_tok; t++) {
-            __m256i part[2];
-#pragma GCC unroll 4
-            for (int u = 0; u < f.n_add; u++) {
-                const __m256i four = four_columns(x[t].q + 4 * (v + u));
-#pragma GCC unroll 2
-                for (int h = 0; h < 2; h++) {
-                    const __m256i two = pairs(f, s[h].w[v + u], four);
-                    part[h] = u ? _mm256_add_epi16(part[h], two) : two;
-                }
-            }
+        for (int t = 0; t < n_tok; t++)
 #pragma GCC unroll 2
             for (int h = 0; h < 2; h++)
-                sum[t][h] = _mm256_add_epi32(sum[t][h], _mm256_madd_epi16(part[h], one));
-        }
+                sum[t][h] =
+                    _mm256_add_epi32(sum[t][h], _mm256_madd_epi16(part[t][h], one));
+    }
 }
 
 #endif
@@ -273,43 +308,49 @@ INLINE void clear_sums(const int n_tok, __m256i sum[4][2])
 }
 
 /* acc [token][half] += products of 32 columns. */
-INLINE void dot_sub(const int n_tok, const struct format f, __m256 acc[4][2],
+INLINE void dot_sub(const int n_tok, const struct format f, __m256 (*acc)[2],
                     const struct sub s[2], const struct act_block *x)
 {
     __m256i lo[4][2], hi[4][2];
     clear_sums(n_tok, lo);
-    dot16(n_tok, f, lo, s, x, 0);
     if (f.n_scale == 2) {
         clear_sums(n_tok, hi);
-        dot16(n_tok, f, hi, s, x, 1);
+        dot_words(n_tok, f, lo, s, x, 0, 4);
+        dot_words(n_tok, f, hi, s, x, 4, 8);
     } else {
-        dot16(n_tok, f, lo, s, x, 1);
+        dot_words(n_tok, f, lo, s, x, 0, 8);
     }
 #pragma GCC unroll 4
-    for (int t = 0; t < n_tok; t++)
+    for (int t = 0; t < n_tok; t++) {
+        const __m256 scale = _mm256_set1_ps(x[t].scale), mass = _mm256_set1_ps(x[t].mass);
+        const int first = f.n_scale == 2 ? x[t].sum[0] : x[t].sum32;
+        const __m256i offset = _mm256_set1_epi32(f.offset * first);
+        const __m256i second = _mm256_set1_epi32(f.offset * x[t].sum[1]);
 #pragma GCC unroll 2
         for (int h = 0; h < 2; h++) {
-            const int offset = f.offset * (f.n_scale == 2 ? x[t].sum[0] : x[t].sum32);
             __m256i dot = lo[t][h];
             if (f.offset)
-                dot = _mm256_sub_epi32(dot, _mm256_set1_epi32(offset));
+                dot = _mm256_sub_epi32(dot, offset);
             __m256 y = _mm256_mul_ps(_mm256_cvtepi32_ps(dot), s[h].scale[0]);
             if (f.n_scale == 2) {
-                dot =
-                    _mm256_sub_epi32(hi[t][h], _mm256_set1_epi32(f.offset * x[t].sum[1]));
+                dot = _mm256_sub_epi32(hi[t][h], second);
                 y = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), s[h].scale[1], y);
             }
-            acc[t][h] = _mm256_fmadd_ps(y, _mm256_set1_ps(x[t].scale), acc[t][h]);
-            if (f.has_min)
-                acc[t][h] =
-                    _mm256_fmadd_ps(s[h].min, _mm256_set1_ps(x[t].mass), acc[t][h]);
+            y = _mm256_fmadd_ps(y, scale, acc[t][h]);
+            acc[t][h] = f.has_min ? _mm256_fmadd_ps(s[h].min, mass, y) : y;
         }
+    }
 }
 
 /* The first n_row of 16 lanes. */
 INLINE void store_rows(float *dst, __m256 lo, __m256 hi, int n_row)
 {
     float all[TILE_ROWS];
+    if (n_row == TILE_ROWS) {
+        _mm256_storeu_ps(dst, lo);
+        _mm256_storeu_ps(dst + 8, hi);
+        return;
+    }
     _mm256_storeu_ps(all, lo);
     _mm256_storeu_ps(all + 8, hi);
     memcpy(dst, all, (size_t)n_row * sizeof *dst);
@@ -347,28 +388,63 @@ INLINE void dot_tokens(const int n_tok, const struct format f, float *dst, size_
         store_rows(dst + (size_t)t * ld, acc[t][0], acc[t][1], n_row);
 }
 
+/* dot_sub with s in memory: no load of it goes to other tokens' code. */
+INLINE void dot_decoded(const int n_tok, const struct format f, __m256 (*acc)[2],
+                        struct sub s[2], const struct act_block *x)
+{
+    __asm__ volatile("" : "+m"(*(struct sub(*)[2])s));
+    dot_sub(n_tok, f, acc, s, x);
+}
+
+/* Many tokens: a sub is decoded once for all of them.  It goes through memory, as do the
+ * sums, because 16 registers hold neither. */
+INLINE void dot_group(const struct format f, float *dst, size_t ld, int n_row,
+                      const uint8_t *tile, const struct act *a, int tok, int n_tok)
+{
+    const int n_block = a->n_in / 32;
+    const size_t step = (size_t)act_group(a, tok);
+    const struct act_block *x = act_at(a, tok, 0);
+    __m256 acc[ACT_GROUP][2];
+    for (int t = 0; t < n_tok; t++)
+        acc[t][0] = acc[t][1] = _mm256_setzero_ps();
+    for (int b = 0; b < n_block; b += f.n_sub, tile += f.tile_block_bytes)
+        for (int j = 0; j < f.n_sub; j++, x += step) {
+            struct sub s[2];
+            f.decode(&s[0], tile, j, 0);
+            f.decode(&s[1], tile, j, 1);
+            int t = 0;
+            for (; t + 4 <= n_tok; t += 4)
+                dot_decoded(4, f, acc + t, s, x + t);
+            if (n_tok & 2) {
+                dot_decoded(2, f, acc + t, s, x + t);
+                t += 2;
+            }
+            if (n_tok & 1)
+                dot_decoded(1, f, acc + t, s, x + t);
+        }
+    for (int t = 0; t < n_tok; t++)
+        store_rows(dst + (size_t)t * ld, acc[t][0], acc[t][1], n_row);
+}
+
 INLINE void dot_any(const struct format f, float *dst, size_t ld, int n_row,
                     const uint8_t *tile, const struct act *a, int tok, int n_tok)
 {
-    for (; n_tok >= 4; n_tok -= 4, tok += 4, dst += 4 * ld)
-        dot_tokens(4, f, dst, ld, n_row, tile, a, tok);
-    if (n_tok & 2) {
-        dot_tokens(2, f, dst, ld, n_row, tile, a, tok);
-        dst += 2 * ld;
-        tok += 2;
-    }
-    if (n_tok & 1)
+    if (n_tok == 1)
         dot_tokens(1, f, dst, ld, n_row, tile, a, tok);
+    else if (n_tok == 2)
+        dot_tokens(2, f, dst, ld, n_row, tile, a, tok);
+    else
+        dot_group(f, dst, ld, n_row, tile, a, tok, n_tok);
 }
 
 /* X(name, bytes of a file block, n_sub, n_scale, offset, has_min, n_add, signs) */
 #define DOT_FORMATS(X)             \
-    X(q4_0, 18, 1, 1, 8, 0, 4, 0)  \
-    X(q4_1, 20, 1, 1, 0, 1, 4, 0)  \
+    X(q4_0, 18, 1, 1, 8, 0, 8, 0)  \
+    X(q4_1, 20, 1, 1, 0, 1, 8, 0)  \
     X(q5_0, 22, 1, 1, 16, 0, 4, 0) \
     X(q5_1, 24, 1, 1, 0, 1, 4, 0)  \
     X(q8_0, 34, 1, 1, 0, 0, 1, 1)  \
-    X(q4_k, 144, 8, 1, 0, 1, 4, 0) \
+    X(q4_k, 144, 8, 1, 0, 1, 8, 0) \
     X(q5_k, 176, 8, 1, 0, 1, 4, 0) \
     X(q6_k, 210, 8, 2, 32, 0, 2, 0)
 
