@@ -46,45 +46,82 @@ INLINE __m256 column_bf16(const uint8_t *tile, size_t i, int h)
 typedef __m256 column_fn(const uint8_t *tile, size_t i, int h);
 
 /* Four partial sums, by column modulo 4. */
-INLINE void dot_columns(column_fn *column, float *dst, size_t ld, int n_row,
-                        const uint8_t *tile, const struct act *a, int tok, int n_tok)
+INLINE void dot_columns(column_fn *column, float *dst, int n_row, const uint8_t *tile,
+                        const float *x, size_t n_in)
+{
+    __m256 acc[4][2];
+    size_t i = 0;
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; c++)
+        acc[c][0] = acc[c][1] = _mm256_setzero_ps();
+    for (; i + 4 <= n_in; i += 4)
+#pragma GCC unroll 4
+        for (size_t c = 0; c < 4; c++) {
+            const __m256 by = _mm256_set1_ps(x[i + c]);
+            acc[c][0] = _mm256_fmadd_ps(column(tile, i + c, 0), by, acc[c][0]);
+            acc[c][1] = _mm256_fmadd_ps(column(tile, i + c, 1), by, acc[c][1]);
+        }
+#pragma GCC unroll 3
+    for (size_t c = 0; c < 3; c++)
+        if (i + c < n_in) {
+            const __m256 by = _mm256_set1_ps(x[i + c]);
+            acc[c][0] = _mm256_fmadd_ps(column(tile, i + c, 0), by, acc[c][0]);
+            acc[c][1] = _mm256_fmadd_ps(column(tile, i + c, 1), by, acc[c][1]);
+        }
+    store_rows(dst,
+               _mm256_add_ps(_mm256_add_ps(acc[0][0], acc[1][0]),
+                             _mm256_add_ps(acc[2][0], acc[3][0])),
+               _mm256_add_ps(_mm256_add_ps(acc[0][1], acc[1][1]),
+                             _mm256_add_ps(acc[2][1], acc[3][1])),
+               n_row);
+}
+
+/* The same sums for four tokens, one after the other: there are registers for one. */
+INLINE void dot_columns4(column_fn *column, float *dst, size_t ld, int n_row,
+                         const uint8_t *tile, const float *x, size_t n_in)
+{
+    __m256 sum[4][4][2]; // [column modulo 4][token][half]
+    for (size_t c = 0; c < 4; c++) {
+        __m256 acc[4][2];
+#pragma GCC unroll 4
+        for (int t = 0; t < 4; t++)
+            acc[t][0] = acc[t][1] = _mm256_setzero_ps();
+        for (size_t i = c; i < n_in; i += 4) {
+            const __m256 lo = column(tile, i, 0), hi = column(tile, i, 1);
+#pragma GCC unroll 4
+            for (size_t t = 0; t < 4; t++) {
+                const __m256 by = _mm256_set1_ps(x[t * n_in + i]);
+                acc[t][0] = _mm256_fmadd_ps(lo, by, acc[t][0]);
+                acc[t][1] = _mm256_fmadd_ps(hi, by, acc[t][1]);
+            }
+        }
+        memcpy(sum[c], acc, sizeof acc);
+    }
+    for (size_t t = 0; t < 4; t++) {
+        __m256 all[2];
+        for (int h = 0; h < 2; h++)
+            all[h] = _mm256_add_ps(_mm256_add_ps(sum[0][t][h], sum[1][t][h]),
+                                   _mm256_add_ps(sum[2][t][h], sum[3][t][h]));
+        store_rows(dst + t * ld, all[0], all[1], n_row);
+    }
+}
+
+INLINE void dot_columns_any(column_fn *column, float *dst, size_t ld, int n_row,
+                            const uint8_t *tile, const struct act *a, int tok, int n_tok)
 {
     const size_t n_in = (size_t)a->n_in;
-    for (int t = 0; t < n_tok; t++) {
-        const float *x = a->x + (size_t)(tok + t) * n_in;
-        __m256 acc[4][2];
-        size_t i = 0;
-#pragma GCC unroll 4
-        for (int c = 0; c < 4; c++)
-            acc[c][0] = acc[c][1] = _mm256_setzero_ps();
-        for (; i + 4 <= n_in; i += 4)
-#pragma GCC unroll 4
-            for (size_t c = 0; c < 4; c++) {
-                const __m256 by = _mm256_set1_ps(x[i + c]);
-                acc[c][0] = _mm256_fmadd_ps(column(tile, i + c, 0), by, acc[c][0]);
-                acc[c][1] = _mm256_fmadd_ps(column(tile, i + c, 1), by, acc[c][1]);
-            }
-#pragma GCC unroll 3
-        for (size_t c = 0; c < 3; c++)
-            if (i + c < n_in) {
-                const __m256 by = _mm256_set1_ps(x[i + c]);
-                acc[c][0] = _mm256_fmadd_ps(column(tile, i + c, 0), by, acc[c][0]);
-                acc[c][1] = _mm256_fmadd_ps(column(tile, i + c, 1), by, acc[c][1]);
-            }
-        store_rows(dst + (size_t)t * ld,
-                   _mm256_add_ps(_mm256_add_ps(acc[0][0], acc[1][0]),
-                                 _mm256_add_ps(acc[2][0], acc[3][0])),
-                   _mm256_add_ps(_mm256_add_ps(acc[0][1], acc[1][1]),
-                                 _mm256_add_ps(acc[2][1], acc[3][1])),
-                   n_row);
-    }
+    const float *x = a->x + (size_t)tok * n_in;
+    for (; n_tok >= 4; n_tok -= 4, x += 4 * n_in, dst += 4 * ld)
+        dot_columns4(column, dst, ld, n_row, tile, x, n_in);
+    for (; n_tok > 0; n_tok--, x += n_in, dst += ld)
+        dot_columns(column, dst, n_row, tile, x, n_in);
 }
 
 #define DOT(name)                                                                        \
     static void dot_##name##_avx2(float *dst, size_t ld, int n_row, const uint8_t *tile, \
                                   const struct act *a, int tok, int n_tok)               \
     {                                                                                    \
-        dot_columns(column_##name, dst, ld, n_row, tile, a, tok, n_tok);                 \
+        dot_columns_any(column_##name, dst, ld, n_row, tile, a, tok, n_tok);             \
     }
 DOT(f32)
 DOT(f16)
