@@ -191,6 +191,7 @@ TQ_API void tq_decode(const struct tq_codec *c, float *x, const void *page);
  * the group, in prefill those of a block of tokens.  Memory is the caller's. */
 struct tq_query {
     int n, n_cap, d;
+    int most;        // the largest |hi| of a row that is not zero
     float *x;        // [n][d], scaled
     int8_t *hi, *lo; // [n][d], limbs: x = step * (hi + lo / 128)
     float *step;     // [n]

@@ -75,12 +75,14 @@ void tq_query_load(const struct tq_codec *k, struct tq_query *q, const float *x,
                    size_t stride, int n, float scale)
 {
     q->n = n;
+    q->most = k->kernels->query_most;
     for (int part = 0; part < tq_parts(q->d); part++) {
         const int at = tq_part_at(part);
         for (int i = 0; i < n; i++) {
             const struct query_part to = query_part(q, part, i);
             k->kernels->load_query(q->x + i * q->d + at, to.hi, to.lo, to.step, to.sum_hi,
-                                   to.sum_lo, x + (size_t)i * stride + at, scale, to.d);
+                                   to.sum_lo, x + (size_t)i * stride + at, scale, to.d,
+                                   k->kernels->query_most);
         }
         if (tq_type_prod(k->type)) {
             const struct tq_codec c = tq_part_codec(k, part);
@@ -176,6 +178,7 @@ static void score_part(const struct attend_job *job, float *s, int part, int i0,
         .step = q.step,
         .sum_hi = q.sum_hi,
         .sum_lo = q.sum_lo,
+        .most = job->q->most,
     };
     if (tq_has_mean(&key)) {
         kernels->key_means(job->a.bias, job->a.kscale, scales, &codes, q.d, n);
@@ -263,7 +266,7 @@ static void attend_value_part(const struct attend_job *job, int part, int i0, in
     const uint8_t *codes = part_codes(job->vpage, t, part);
     const int8_t *levels = bits == 8 ? (const int8_t *)codes : a->v + at * TOKENS;
     kernels->weigh(a->w, a->unit, a->s, (const void *)page_part(job->vpage, t, part),
-                   limbs, n);
+                   limbs, n, kernels->weight_most);
     for (int i = 0; i < n; i += run) {
         float *o = job->p->o + (size_t)(i0 + i) * (size_t)job->v->d + at;
         const uint8_t *w = a->w + i * limbs * TOKENS;

@@ -5,6 +5,8 @@
 #include "cpu/target.h"
 
 static const struct tq_kernels table_c = {
+    .query_most = 127,
+    .weight_most = 255,
 #define K(name, ret, args) .name = tq_##name##_c,
 #include "codec/kernels.def"
 #undef K
@@ -12,6 +14,8 @@ static const struct tq_kernels table_c = {
 
 #if defined(__x86_64__)
 static const struct tq_kernels table_avx2 = {
+    .query_most = 64,
+    .weight_most = 128,
 #define PACKED(name, ret, args) .name = NULL,
 #define K(name, ret, args) .name = tq_##name##_avx2,
 #include "codec/kernels.def"
@@ -19,6 +23,8 @@ static const struct tq_kernels table_avx2 = {
 };
 
 static const struct tq_kernels table_avxvnni = {
+    .query_most = 127,
+    .weight_most = 255,
 #define PACKED(name, ret, args) .name = NULL,
 #define K(name, ret, args) .name = tq_##name##_avx2,
 #define DOT(name, ret, args) .name = tq_##name##_avxvnni,
@@ -29,6 +35,8 @@ static const struct tq_kernels table_avxvnni = {
 /* Half of the integer products of AVX-512 without VNNI would go into splitting bytes: no
  * faster than those of AVX2, which are used. */
 static const struct tq_kernels table_avx512 = {
+    .query_most = 64,
+    .weight_most = 128,
 #define PACKED(name, ret, args) .name = NULL,
 #define LUT(name, ret, args) .name = tq_##name##_avx2,
 #define DOT LUT
@@ -38,6 +46,8 @@ static const struct tq_kernels table_avx512 = {
 };
 
 static const struct tq_kernels table_avx512vnni = {
+    .query_most = 127,
+    .weight_most = 255,
 #define LUT(name, ret, args) .name = tq_##name##_avx512vnni,
 #define DOT LUT
 #define PACKED LUT
@@ -51,6 +61,8 @@ _Static_assert((int)TQ_ISA_AVX512VNNI == (int)CPU_ISA_AVX512VNNI,
 
 #elif defined(__aarch64__)
 static const struct tq_kernels table_neon = {
+    .query_most = 127,
+    .weight_most = 255,
 #define PACKED(name, ret, args) .name = NULL,
 #define K(name, ret, args) .name = tq_##name##_neon,
 #include "codec/kernels.def"
@@ -59,6 +71,8 @@ static const struct tq_kernels table_neon = {
 
 #if defined(CPU_BUILD_DOTPROD)
 static const struct tq_kernels table_dotprod = {
+    .query_most = 127,
+    .weight_most = 255,
 #define PACKED(name, ret, args) .name = NULL,
 #define K(name, ret, args) .name = tq_##name##_neon,
 #define DOT(name, ret, args) .name = tq_##name##_dotprod,

@@ -35,6 +35,7 @@ struct tq_code_queries {
     const float *step;
     const int32_t *sum_hi, *sum_lo;
     const float *bias; // added to scores, or NULL
+    int most;          // no |hi| is larger
 };
 
 /* rotate, unrotate  x [n][d] in place, compressed d.
@@ -68,8 +69,8 @@ struct tq_code_queries {
  *            bits is 2, 3, 4 or 8.  Only these tiles of code are read, except that
  *            3-bit values read the 32-key group that a tile is in.
  *
- * load_query x[d] <- in * scale, its limbs and their sums; any d.  A row with NaN or
- *            infinity gives NaN for x and step.
+ * load_query x[d] <- in * scale, its limbs and their sums; any d.  The largest |hi| is
+ *            most, up to 127.  A row with NaN or infinity gives NaN for x and step.
  *
  * key_means  scale[64] <- the scales of a key page without the bits of its mean;
  *            bias[n] <- clamped scores of the queries, which have no lo, against the
@@ -85,13 +86,18 @@ struct tq_code_queries {
  * gives the factor c[n] for what was summed before.  hi[i] > lo.
  *
  * weigh      w [n][limbs][64] <- p [n][64] * vscale[64] over the page maximum, the high
- *            limb first; g[n] <- the value of one unit of the last limb.
+ *            limb first; g[n] <- the value of one unit of the last limb.  The maximum
+ *            becomes most, up to 255, in one limb and 65535 in two.
  *
- * sum_codes  o [n][d] <- o * c + g * sum of w * v over the tiles; v of expand_v.
+ * sum_codes  o [n][d] <- o * c + g * sum of w * v over the tiles; v of expand_v.  In one
+ *            limb no w is above weight_most.
  * sum_packed expand_v and sum_codes of one limb in one, for few queries; bits is 2, 3
  * or 4. sum_f16, sum_f32  o [n][d] <- o * c + sum of p [n][64] * v [64][d] over lo <= j <
  * hi in that order; any d. */
 struct tq_kernels {
+    /* Largest magnitudes of a limb hi and of a weight in one limb.  127 and 255 are what
+     * the bytes hold; where pairs of products are added in 16 bits it is half of that. */
+    int query_most, weight_most;
 #define K(name, ret, args) ret(*name) args;
 #include "codec/kernels.def"
 #undef K

@@ -1,8 +1,10 @@
 /* kernels_avx2_attend.c - scores, softmax and sums for AVX2.
  *
- * Integer dot products: vpmaddubsw would saturate at 255 * 127 + 255 * 127, so bytes
- * become 16-bit words and go through vpmaddwd, exact for any bytes.  A word has room for
- * both limbs of a query or of a weight: two cost as much as one.
+ * Integer dot products: vpmaddubsw adds two products of bytes in 16 bits, where
+ * 255 * 64 + 255 * 64 and 128 * 127 + 128 * 127 fit; the table's query_most and
+ * weight_most are for it.  Two limbs, and queries that another table loaded, become
+ * 16-bit words and go through vpmaddwd, exact for any bytes.  A word has room for both
+ * limbs: two cost as much as one.
  *
  * Each kernel is a block of a fixed number of queries, and a loop that covers n queries
  * with the largest blocks.  What is computed for a query does not depend on its block. */
@@ -53,7 +55,7 @@ TQ_INLINE void store_bytes(int8_t *out, __m256i v, int n)
 }
 
 void tq_load_query_avx2(float *x, int8_t *hi, int8_t *lo, float *step, int32_t *sum_hi,
-                        int32_t *sum_lo, const float *in, float scale, int d)
+                        int32_t *sum_lo, const float *in, float scale, int d, int most)
 {
     __m256i top = _mm256_setzero_si256();
     for (int i = 0; i < d; i += 8) {
@@ -74,8 +76,8 @@ void tq_load_query_avx2(float *x, int8_t *hi, int8_t *lo, float *step, int32_t *
         for (int i = 0; i < d; i++)
             x[i] = *step;
     } else if (absmax >= 0x1p-100f) {
-        *step = absmax / 127.0f;
-        inverse = 127.0f / absmax;
+        *step = absmax / (float)most;
+        inverse = (float)most / absmax;
     }
     const __m256i any = _mm256_set1_epi32(inverse != 0.0f ? -1 : 0);
     __m256i total_hi = _mm256_setzero_si256(), total_lo = total_hi;
@@ -132,6 +134,12 @@ TQ_INLINE void add_dots(__m256i *acc, const __m256i *x, const int16_t *words, in
         for (int h = 0; h < nv; h++)
             acc[i * nv + h] = add_to(acc[i * nv + h], _mm256_madd_epi16(x[h], by));
     }
+}
+
+/* acc + sums of four products of unsigned and signed bytes; one is all 16-bit ones. */
+TQ_INLINE __m256i add_bytes(__m256i acc, __m256i u, __m256i s, __m256i one)
+{
+    return add_to(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(u, s), one));
 }
 
 /* The eight sums of two accumulators, in order. */
@@ -196,10 +204,72 @@ TQ_INLINE void score_queries(float *s, const uint8_t *k, const uint16_t *kscale,
                         kscale + 16 * t + 4 * h, q, words, i0, d, nq, nv);
 }
 
+/* nq queries of one limb from i0 on against nv halves of tiles. */
+TQ_INLINE void score_bytes_block(float *s, const uint8_t *k, const uint16_t *kscale,
+                                 const struct tq_code_queries *q, int i0, int d, int nq,
+                                 int nv)
+{
+    const __m256i one = _mm256_set1_epi16(1);
+    const int8_t *by = q->hi + i0 * d;
+    __m256i acc[SUMS];
+    TQ_UNROLL
+    for (int i = 0; i < nq * nv; i++)
+        acc[i] = _mm256_setzero_si256();
+    for (int r = 0; r < d / 4; r++) {
+        __m256i x[4];
+        TQ_UNROLL
+        for (int h = 0; h < nv; h++)
+            x[h] = _mm256_loadu_si256(
+                (const void *)(k + h / 2 * 16 * d + 64 * r + 32 * (h % 2)));
+        TQ_UNROLL
+        for (int i = 0; i < nq; i++) {
+            const __m256i four = tq_four_bytes(by + i * d + 4 * r);
+            TQ_UNROLL
+            for (int h = 0; h < nv; h++)
+                acc[i * nv + h] = add_bytes(acc[i * nv + h], x[h], four, one);
+        }
+    }
+    TQ_UNROLL
+    for (int i = 0; i < nq; i++) {
+        TQ_UNROLL
+        for (int h = 0; h < nv; h++)
+            tq_store_scores(s + (i0 + i) * TOKENS + 8 * h, acc[nv * i + h], q, i0 + i,
+                            kscale + 8 * h);
+    }
+}
+
+TQ_INLINE void score_bytes_queries(float *s, const uint8_t *k, const uint16_t *kscale,
+                                   const struct tq_code_queries *q, int i0, int d, int nq,
+                                   int tile0, int tile1)
+{
+    int t = tile0;
+    for (; nq <= 2 && t + 2 <= tile1; t += 2)
+        score_bytes_block(s + 16 * t, k + 16 * d * t, kscale + 16 * t, q, i0, d, nq, 4);
+    for (; t < tile1; t++)
+        score_bytes_block(s + 16 * t, k + 16 * d * t, kscale + 16 * t, q, i0, d, nq, 2);
+}
+
+TQ_INLINE void score_bytes(float *s, const uint8_t *k, const uint16_t *kscale,
+                           const struct tq_code_queries *q, int d, int n, int tile0,
+                           int tile1)
+{
+    int i = 0;
+    for (; i + 4 <= n; i += 4)
+        score_bytes_queries(s, k, kscale, q, i, d, 4, tile0, tile1);
+    for (; i + 2 <= n; i += 2)
+        score_bytes_queries(s, k, kscale, q, i, d, 2, tile0, tile1);
+    if (i < n)
+        score_bytes_queries(s, k, kscale, q, i, d, 1, tile0, tile1);
+}
+
 void tq_score_codes_avx2(float *s, const uint8_t *k, const uint16_t *kscale,
                          const struct tq_code_queries *q, int d, int n, int tile0,
                          int tile1)
 {
+    if (!q->lo && q->most <= 64) {
+        score_bytes(s, k, kscale, q, d, n, tile0, tile1);
+        return;
+    }
     int i = 0;
     for (; i + 4 <= n; i += 4)
         score_queries(s, k, kscale, q, i, d, 4, tile0, tile1);
@@ -366,9 +436,8 @@ TQ_INLINE __m256i narrow(const __m256i u[4])
 
 /* Weights of one query, given the scales of the page's values. */
 TQ_INLINE void weigh_row(uint8_t *w, float *g, const float *p, const float *scale,
-                         int limbs)
+                         int limbs, float steps)
 {
-    const float steps = limbs == 2 ? 65535.0f : 255.0f;
     __m256 v[VECTORS], highest = _mm256_setzero_ps();
     TQ_UNROLL
     for (int t = 0; t < VECTORS; t++) {
@@ -399,40 +468,39 @@ TQ_INLINE void weigh_row(uint8_t *w, float *g, const float *p, const float *scal
 }
 
 void tq_weigh_avx2(uint8_t *w, float *g, const float *p, const uint16_t *vscale,
-                   int limbs, int n)
+                   int limbs, int n, int most)
 {
     float scale[TOKENS];
     for (int t = 0; t < TOKENS; t += 8)
         _mm256_storeu_ps(scale + t, tq_load_scales(vscale + t));
     for (int i = 0; i < n; i++)
         if (limbs == 2)
-            weigh_row(w + 2 * i * TOKENS, g + i, p + i * TOKENS, scale, 2);
+            weigh_row(w + 2 * i * TOKENS, g + i, p + i * TOKENS, scale, 2, 65535.0f);
         else
-            weigh_row(w + i * TOKENS, g + i, p + i * TOKENS, scale, 1);
+            weigh_row(w + i * TOKENS, g + i, p + i * TOKENS, scale, 1, (float)most);
 }
 
 /* ---- values ---- */
 
-/* out [nq][64] <- weights, or with two limbs weights - 32768. */
-TQ_INLINE void weight_words(int16_t *out, const uint8_t *w, int limbs, int nq)
+/* out [nq][64] <- weights of two limbs - 32768. */
+TQ_INLINE void weight_words(int16_t *out, const uint8_t *w, int nq)
 {
-    for (int i = 0; i < nq; i++, w += limbs * TOKENS)
+    for (int i = 0; i < nq; i++, w += 2 * TOKENS)
         for (int j = 0; j < TOKENS; j += 16) {
-            __m256i x = load_words(w + j, false);
-            if (limbs == 2) {
-                x = _mm256_or_si256(_mm256_slli_epi16(x, 8),
-                                    load_words(w + TOKENS + j, false));
-                x = _mm256_xor_si256(x, _mm256_set1_epi16(INT16_MIN));
-            }
-            _mm256_store_si256((void *)(out + i * TOKENS + j), x);
+            const __m256i x =
+                _mm256_or_si256(_mm256_slli_epi16(load_words(w + j, false), 8),
+                                load_words(w + TOKENS + j, false));
+            _mm256_store_si256((void *)(out + i * TOKENS + j),
+                               _mm256_xor_si256(x, _mm256_set1_epi16(INT16_MIN)));
         }
 }
 
-/* 4 nv dimensions, from v on, of groups g0 .. g1 - 1, for nq queries.  With two limbs
- * 32768 times the sum of levels, which the weights lack, is added.  Sums wrap on the way,
- * not in the end. */
-TQ_INLINE void sum_block(float *o, const int8_t *v, const int16_t *words, const float *g,
-                         const float *c, int d, int g0, int g1, int nq, int nv, int limbs)
+/* 4 nv dimensions, from v on, of groups g0 .. g1 - 1, for nq queries of two limbs.  32768
+ * times the sum of levels, which the weights lack, is added.  Sums wrap on the way, not
+ * in the end. */
+TQ_INLINE void sum_words_block(float *o, const int8_t *v, const int16_t *words,
+                               const float *g, const float *c, int d, int g0, int g1,
+                               int nq, int nv)
 {
     __m256i acc[SUMS], plain[4];
     const __m256i one = _mm256_set1_epi16(1);
@@ -447,8 +515,7 @@ TQ_INLINE void sum_block(float *o, const int8_t *v, const int16_t *words, const 
         TQ_UNROLL
         for (int h = 0; h < nv; h++) {
             x[h] = load_words(v + 4 * (ptrdiff_t)d * group + 16 * h, true);
-            if (limbs == 2)
-                plain[h] = _mm256_add_epi32(plain[h], _mm256_madd_epi16(x[h], one));
+            plain[h] = _mm256_add_epi32(plain[h], _mm256_madd_epi16(x[h], one));
         }
         add_dots(acc, x, words + 4 * group, TOKENS, nq, nv);
     }
@@ -456,47 +523,89 @@ TQ_INLINE void sum_block(float *o, const int8_t *v, const int16_t *words, const 
     for (int i = 0; i < nq; i++) {
         TQ_UNROLL
         for (int h = 0; h < nv; h += 2) {
-            __m256i total = add_pairs(acc[i * nv + h], acc[i * nv + h + 1]);
-            if (limbs == 2)
-                total = _mm256_add_epi32(
-                    total, _mm256_slli_epi32(add_pairs(plain[h], plain[h + 1]), 15));
-            tq_add_total(o + i * d + 4 * h, total, g[i], c[i]);
+            const __m256i all = _mm256_slli_epi32(add_pairs(plain[h], plain[h + 1]), 15);
+            const __m256i total = add_pairs(acc[i * nv + h], acc[i * nv + h + 1]);
+            tq_add_total(o + i * d + 4 * h, _mm256_add_epi32(total, all), g[i], c[i]);
         }
     }
 }
 
-TQ_INLINE void sum_queries(float *o, const int8_t *v, const uint8_t *w, const float *g,
-                           const float *c, int d, int g0, int g1, int nq, int limbs)
+TQ_INLINE void sum_words(float *o, const int8_t *v, const uint8_t *w, const float *g,
+                         const float *c, int d, int g0, int g1, int nq)
 {
     _Alignas(32) int16_t words[BLOCK * TOKENS];
-    weight_words(words, w, limbs, nq);
-    const int nv = nq * limbs <= 2 ? 4 : 2;
+    weight_words(words, w, nq);
+    const int nv = nq == 1 ? 4 : 2;
     for (int at = 0; at < d; at += 4 * nv)
-        sum_block(o + at, v + 4 * at, words, g, c, d, g0, g1, nq, nv, limbs);
+        sum_words_block(o + at, v + 4 * at, words, g, c, d, g0, g1, nq, nv);
 }
 
-TQ_INLINE void sum_limbs(float *o, const int8_t *v, const uint8_t *w, const float *g,
-                         const float *c, int limbs, int d, int n, int g0, int g1)
+/* 8 nv dimensions, from v on, of groups g0 .. g1 - 1, for nq queries of one limb. */
+TQ_INLINE void sum_bytes_block(float *o, const int8_t *v, const uint8_t *w,
+                               const float *g, const float *c, int d, int g0, int g1,
+                               int nq, int nv)
 {
-    int i = 0;
-    for (; i + 4 <= n; i += 4)
-        sum_queries(o + i * d, v, w + limbs * i * TOKENS, g + i, c + i, d, g0, g1, 4,
-                    limbs);
-    for (; i + 2 <= n; i += 2)
-        sum_queries(o + i * d, v, w + limbs * i * TOKENS, g + i, c + i, d, g0, g1, 2,
-                    limbs);
-    if (i < n)
-        sum_queries(o + i * d, v, w + limbs * i * TOKENS, g + i, c + i, d, g0, g1, 1,
-                    limbs);
+    const __m256i one = _mm256_set1_epi16(1);
+    __m256i acc[SUMS];
+    TQ_UNROLL
+    for (int i = 0; i < nq * nv; i++)
+        acc[i] = _mm256_setzero_si256();
+    for (int group = g0; group < g1; group++) {
+        __m256i x[4];
+        TQ_UNROLL
+        for (int h = 0; h < nv; h++)
+            x[h] =
+                _mm256_loadu_si256((const void *)(v + 4 * (ptrdiff_t)d * group + 32 * h));
+        TQ_UNROLL
+        for (int i = 0; i < nq; i++) {
+            const __m256i four =
+                tq_four_bytes(w + i * TOKENS + 4 * group);
+            TQ_UNROLL
+            for (int h = 0; h < nv; h++)
+                acc[i * nv + h] = add_bytes(acc[i * nv + h], four, x[h], one);
+        }
+    }
+    TQ_UNROLL
+    for (int i = 0; i < nq; i++) {
+        TQ_UNROLL
+        for (int h = 0; h < nv; h++)
+            tq_add_total(o + i * d + 8 * h, acc[i * nv + h], g[i], c[i]);
+    }
+}
+
+TQ_INLINE void sum_bytes(float *o, const int8_t *v, const uint8_t *w, const float *g,
+                         const float *c, int d, int g0, int g1, int nq)
+{
+    int at = 0;
+    for (; nq <= 2 && at + 32 <= d; at += 32)
+        sum_bytes_block(o + at, v + 4 * at, w, g, c, d, g0, g1, nq, 4);
+    for (; at < d; at += 16)
+        sum_bytes_block(o + at, v + 4 * at, w, g, c, d, g0, g1, nq, 2);
+}
+
+TQ_INLINE void sum_queries(float *o, const int8_t *v, const uint8_t *w, const float *g,
+                           const float *c, int limbs, int d, int g0, int g1, int nq)
+{
+    if (limbs == 2)
+        sum_words(o, v, w, g, c, d, g0, g1, nq);
+    else
+        sum_bytes(o, v, w, g, c, d, g0, g1, nq);
 }
 
 void tq_sum_codes_avx2(float *o, const int8_t *v, const uint8_t *w, const float *g,
                        const float *c, int limbs, int d, int n, int tile0, int tile1)
 {
-    if (limbs == 2)
-        sum_limbs(o, v, w, g, c, 2, d, n, 4 * tile0, 4 * tile1);
-    else
-        sum_limbs(o, v, w, g, c, 1, d, n, 4 * tile0, 4 * tile1);
+    const int g0 = 4 * tile0, g1 = 4 * tile1;
+    int i = 0;
+    for (; i + 4 <= n; i += 4)
+        sum_queries(o + i * d, v, w + limbs * i * TOKENS, g + i, c + i, limbs, d, g0, g1,
+                    4);
+    for (; i + 2 <= n; i += 2)
+        sum_queries(o + i * d, v, w + limbs * i * TOKENS, g + i, c + i, limbs, d, g0, g1,
+                    2);
+    if (i < n)
+        sum_queries(o + i * d, v, w + limbs * i * TOKENS, g + i, c + i, limbs, d, g0, g1,
+                    1);
 }
 
 /* nr vectors of 8 dimensions from index `at` of a row on; the last has `n` if n < 8. */

@@ -35,7 +35,7 @@ TQ_INLINE float sum_lanes(__m512 v)
 /* ---- queries ---- */
 
 void tq_load_query_avx512(float *x, int8_t *hi, int8_t *lo, float *step, int32_t *sum_hi,
-                          int32_t *sum_lo, const float *in, float scale, int d)
+                          int32_t *sum_lo, const float *in, float scale, int d, int most)
 {
     __m512i top = _mm512_setzero_si512();
     for (int i = 0; i < d; i += 16) {
@@ -56,8 +56,8 @@ void tq_load_query_avx512(float *x, int8_t *hi, int8_t *lo, float *step, int32_t
         for (int i = 0; i < d; i++)
             x[i] = *step;
     } else if (absmax >= 0x1p-100f) {
-        *step = absmax / 127.0f;
-        inverse = 127.0f / absmax;
+        *step = absmax / (float)most;
+        inverse = (float)most / absmax;
     }
     const __mmask16 any = inverse != 0.0f ? 0xffff : 0;
     __m512i total_hi = _mm512_setzero_si512(), total_lo = total_hi;
@@ -202,9 +202,9 @@ void tq_softmax_avx512(float *s, float *m, float *l, float *c, int lo, const uin
 }
 
 void tq_weigh_avx512(uint8_t *w, float *g, const float *p, const uint16_t *vscale,
-                     int limbs, int n)
+                     int limbs, int n, int most)
 {
-    const float steps = limbs == 2 ? 65535.0f : 255.0f;
+    const float steps = limbs == 2 ? 65535.0f : (float)most;
     __m512 scale[TILES];
     TQ_UNROLL
     for (int t = 0; t < TILES; t++)

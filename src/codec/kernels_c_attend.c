@@ -10,7 +10,7 @@
 enum { TOKENS = TQ_PAGE_TOKENS };
 
 void tq_load_query_c(float *x, int8_t *hi, int8_t *lo, float *step, int32_t *sum_hi,
-                     int32_t *sum_lo, const float *in, float scale, int d)
+                     int32_t *sum_lo, const float *in, float scale, int d, int most)
 {
     uint32_t top = 0; // of the magnitudes, as bits: NaN is larger than every number
     for (int i = 0; i < d; i++) {
@@ -27,8 +27,8 @@ void tq_load_query_c(float *x, int8_t *hi, int8_t *lo, float *step, int32_t *sum
     } else if (absmax < 0x1p-100f)
         *step = 0.0f;
     else {
-        *step = absmax / 127.0f;
-        inverse = 127.0f / absmax;
+        *step = absmax / (float)most;
+        inverse = (float)most / absmax;
     }
     *sum_hi = *sum_lo = 0;
     for (int i = 0; i < d; i++) {
@@ -140,9 +140,9 @@ void tq_softmax_c(float *s, float *m, float *l, float *c, int lo, const uint8_t 
 }
 
 void tq_weigh_c(uint8_t *w, float *g, const float *p, const uint16_t *vscale, int limbs,
-                int n)
+                int n, int most)
 {
-    const float steps = limbs == 2 ? 65535.0f : 255.0f;
+    const float steps = limbs == 2 ? 65535.0f : (float)most;
     for (int i = 0; i < n; i++, p += TOKENS, w += limbs * TOKENS) {
         float v[TOKENS], top = 0.0f;
         for (int j = 0; j < TOKENS; j++) {

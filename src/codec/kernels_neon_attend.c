@@ -39,7 +39,7 @@ TQ_INLINE void store_bytes(int8_t *out, int32x4_t v, int n)
 }
 
 void tq_load_query_neon(float *x, int8_t *hi, int8_t *lo, float *step, int32_t *sum_hi,
-                        int32_t *sum_lo, const float *in, float scale, int d)
+                        int32_t *sum_lo, const float *in, float scale, int d, int most)
 {
     uint32x4_t top = vdupq_n_u32(0);
     for (int i = 0; i < d; i += 4) {
@@ -56,8 +56,8 @@ void tq_load_query_neon(float *x, int8_t *hi, int8_t *lo, float *step, int32_t *
         for (int i = 0; i < d; i++)
             x[i] = *step;
     } else if (absmax >= 0x1p-100f) {
-        *step = absmax / 127.0f;
-        inverse = 127.0f / absmax;
+        *step = absmax / (float)most;
+        inverse = (float)most / absmax;
     }
     int32x4_t total_hi = vdupq_n_s32(0), total_lo = total_hi;
     for (int i = 0; i < d; i += 4) {
@@ -302,9 +302,9 @@ TQ_INLINE void store_weights(uint8_t *w, const uint32x4_t u[4])
 }
 
 void tq_weigh_neon(uint8_t *w, float *g, const float *p, const uint16_t *vscale,
-                   int limbs, int n)
+                   int limbs, int n, int most)
 {
-    const float steps = limbs == 2 ? 65535.0f : 255.0f;
+    const float steps = limbs == 2 ? 65535.0f : (float)most;
     for (int i = 0; i < n; i++, p += TQ_PAGE_TOKENS, w += limbs * TQ_PAGE_TOKENS) {
         float32x4_t v[16], highest = vdupq_n_f32(0.0f);
         TQ_UNROLL

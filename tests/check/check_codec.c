@@ -311,7 +311,7 @@ static void check_expand_v(int d)
 
 /* A query set for the score kernels; n <= 7. */
 struct set {
-    int n;
+    int n, most; // of hi
     float *x, *step;
     int8_t *hi, *lo;
     int32_t *sum_hi, *sum_lo;
@@ -319,9 +319,11 @@ struct set {
 
 static struct set random_set(int d)
 {
+    const int most = rnd() % 2 ? new->query_most : 127;
     const int n = 1 + (int)(rnd() % 7);
     const size_t m = (size_t)n, row = (size_t)d;
     struct set q = {n,
+                    most,
                     guarded(4 * m * row),
                     guarded(4 * m),
                     guarded(m * row),
@@ -331,7 +333,7 @@ static struct set random_set(int d)
     float *in = random_floats(m * row);
     for (int i = 0; i < n; i++)
         ref->load_query(q.x + i * d, q.hi + i * d, q.lo + i * d, q.step + i, q.sum_hi + i,
-                        q.sum_lo + i, in + i * d, 0.3f, d);
+                        q.sum_lo + i, in + i * d, 0.3f, d, most);
     return q;
 }
 
@@ -341,12 +343,13 @@ static struct tq_code_queries code_queries(const struct set *q, int limbs)
     return (struct tq_code_queries){
         q->hi,     limbs == 2 ? q->lo : NULL,
         q->step,   q->sum_hi,
-        q->sum_lo, placement % 2 ? random_floats((size_t)q->n) : NULL};
+        q->sum_lo, placement % 2 ? random_floats((size_t)q->n) : NULL,
+        q->most};
 }
 
 static void check_load_query(int d)
 {
-    const int n = d - (int)(rnd() % 16);
+    const int n = d - (int)(rnd() % 16), most = rnd() % 2 ? 127 : 64;
     const size_t m = (size_t)n;
     float *in = random_floats(m);
     if (rnd() % 4 == 0)
@@ -360,7 +363,7 @@ static void check_load_query(int d)
         sum_hi[i] = guarded(4), sum_lo[i] = guarded(4);
         (i ? new : ref)
             ->load_query(x[i], hi[i], lo[i], step[i], sum_hi[i], sum_lo[i], in, 0.088388f,
-                         n);
+                         n, most);
     }
     same("load_query", d, step[0], step[1], 4);
     same("load_query", d, hi[0], hi[1], m);
@@ -540,6 +543,7 @@ static void check_softmax(int d)
 
 static void check_weigh(int d)
 {
+    const int most = rnd() % 2 ? 255 : 128;
     const int n = 1 + (int)(rnd() % 4);
     float *p = guarded(4 * (size_t)n * TQ_PAGE_TOKENS);
     const float size = rnd() % 4 ? 1.0f : rnd() % 2 ? 1e-32f : 0.0f;
@@ -552,8 +556,8 @@ static void check_weigh(int d)
         const size_t bytes = (size_t)(n * limbs * TQ_PAGE_TOKENS);
         uint8_t *a = guarded(bytes), *b = guarded(bytes);
         float *ga = guarded(4 * (size_t)n), *gb = guarded(4 * (size_t)n);
-        ref->weigh(a, ga, p, scale, limbs, n);
-        new->weigh(b, gb, p, scale, limbs, n);
+        ref->weigh(a, ga, p, scale, limbs, n, most);
+        new->weigh(b, gb, p, scale, limbs, n, most);
         same("weigh", d, a, b, bytes);
         same("weigh", d, ga, gb, 4 * (size_t)n);
     }
@@ -565,9 +569,11 @@ static void check_sum_codes(int d)
               t1 = rnd() % 2 ? 4 : t0 + 1;
     const size_t m = (size_t)n;
     const int8_t *v = random_bytes((size_t)d * TQ_PAGE_TOKENS);
-    const uint8_t *w = random_bytes(2 * m * TQ_PAGE_TOKENS);
+    uint8_t *w = random_bytes(2 * m * TQ_PAGE_TOKENS);
     const float *g = random_floats(m), *c = random_floats(m);
-    for (int limbs = 1; limbs <= 2; limbs++) {
+    for (int limbs = 2; limbs >= 1; limbs--) {
+        for (size_t i = 0; limbs == 1 && i < 2 * m * TQ_PAGE_TOKENS; i++)
+            w[i] = (uint8_t)(w[i] <= new->weight_most ? w[i] : new->weight_most);
         float *a = random_floats(m * (size_t)d), *b = copy_of(a, 4 * m * (size_t)d);
         ref->sum_codes(a, v, w, g, c, limbs, d, n, t0, t1);
         new->sum_codes(b, v, w, g, c, limbs, d, n, t0, t1);
@@ -804,33 +810,33 @@ static void kernel_bench_init(int d)
 }
 
 /* CALL(kernel, 128-value units of work, arguments) */
-#define CALLS(d)                                                                    \
-    CALL(rotate, d / 128.0, (a.x, d, 1))                                            \
-    CALL(unrotate, d / 128.0, (a.x, d, 1))                                          \
-    CALL(to_f16, d / 128.0, (a.half2, a.x, d))                                      \
-    CALL(transpose, d / 2.0, (a.half2, a.half, d))                                  \
-    CALL(normalise, d / 4.0, (a.fixed, a.energy, a.half, d, 8192.0f))               \
-    CALL(viterbi, d / 4.0,                                                          \
-         (a.code, a.chosen, a.chosen + TQ_LANES, a.fixed, a.order, 4, d, a.path))   \
-    CALL(quantise8, d / 2.0, ((int8_t *)a.level, a.half2, a.energy, a.half, d))     \
-    CALL(pack_k, d / 2.0, (a.level, a.code, 4, d))                                  \
-    CALL(pack_v, d / 2.0, (a.level, a.code, 4, d))                                  \
-    CALL(expand_k, d / 2.0, (a.level, a.page, 4, d, 0, 4))                          \
-    CALL(expand_v, d / 2.0, ((int8_t *)a.level, a.page, 4, d, 0, 4))                \
-    CALL(load_query, d / 128.0,                                                     \
-         (a.q.x, a.q.hi, a.q.lo, a.q.step, a.q.sum_hi, a.q.sum_lo, a.x, 0.1f, d))   \
-    CALL(weighted_mean, d / 2.0, (a.x, a.half, a.s, d))                             \
-    CALL(subtract, d / 2.0, (a.half2, a.x, d))                                      \
-    CALL(key_means, d * 2.0, (a.m, a.half2, a.scale, &a.codes, d, 4))               \
-    CALL(score_codes, d * 2.0, (a.s, a.page, a.scale, &a.codes, d, 4, 0, 4))        \
-    CALL(score_packed, d * 2.0, (a.s, a.page, 4, a.scale, &a.codes, d, 4, 0, 4))    \
-    CALL(score_f16, d * 2.0, (a.s, a.half, a.q.x, d, 4, 0, 4))                      \
-    CALL(score_f32, d * 2.0, (a.s, a.x, a.q.x, d, 4, 0, 4))                         \
-    CALL(softmax, d * 2.0, (a.s, a.m, a.l, a.c, 0, a.hi, 4))                        \
-    CALL(weigh, d * 2.0, (a.w, a.m, a.s, a.scale, 1, 4))                            \
-    CALL(sum_codes, d * 2.0, (a.o, (int8_t *)a.page, a.w, a.m, a.l, 1, d, 4, 0, 4)) \
-    CALL(sum_packed, d * 2.0, (a.o, a.page, 4, a.w, a.m, a.l, d, 4, 0, 4))          \
-    CALL(sum_f16, d * 2.0, (a.o, a.half, a.s, a.c, d, 4, 0, 64))                    \
+#define CALLS(d)                                                                      \
+    CALL(rotate, d / 128.0, (a.x, d, 1))                                              \
+    CALL(unrotate, d / 128.0, (a.x, d, 1))                                            \
+    CALL(to_f16, d / 128.0, (a.half2, a.x, d))                                        \
+    CALL(transpose, d / 2.0, (a.half2, a.half, d))                                    \
+    CALL(normalise, d / 4.0, (a.fixed, a.energy, a.half, d, 8192.0f))                 \
+    CALL(viterbi, d / 4.0,                                                            \
+         (a.code, a.chosen, a.chosen + TQ_LANES, a.fixed, a.order, 4, d, a.path))     \
+    CALL(quantise8, d / 2.0, ((int8_t *)a.level, a.half2, a.energy, a.half, d))       \
+    CALL(pack_k, d / 2.0, (a.level, a.code, 4, d))                                    \
+    CALL(pack_v, d / 2.0, (a.level, a.code, 4, d))                                    \
+    CALL(expand_k, d / 2.0, (a.level, a.page, 4, d, 0, 4))                            \
+    CALL(expand_v, d / 2.0, ((int8_t *)a.level, a.page, 4, d, 0, 4))                  \
+    CALL(load_query, d / 128.0,                                                       \
+         (a.q.x, a.q.hi, a.q.lo, a.q.step, a.q.sum_hi, a.q.sum_lo, a.x, 0.1f, d, 64)) \
+    CALL(weighted_mean, d / 2.0, (a.x, a.half, a.s, d))                               \
+    CALL(subtract, d / 2.0, (a.half2, a.x, d))                                        \
+    CALL(key_means, d * 2.0, (a.m, a.half2, a.scale, &a.codes, d, 4))                 \
+    CALL(score_codes, d * 2.0, (a.s, a.page, a.scale, &a.codes, d, 4, 0, 4))          \
+    CALL(score_packed, d * 2.0, (a.s, a.page, 4, a.scale, &a.codes, d, 4, 0, 4))      \
+    CALL(score_f16, d * 2.0, (a.s, a.half, a.q.x, d, 4, 0, 4))                        \
+    CALL(score_f32, d * 2.0, (a.s, a.x, a.q.x, d, 4, 0, 4))                           \
+    CALL(softmax, d * 2.0, (a.s, a.m, a.l, a.c, 0, a.hi, 4))                          \
+    CALL(weigh, d * 2.0, (a.w, a.m, a.s, a.scale, 1, 4, 128))                         \
+    CALL(sum_codes, d * 2.0, (a.o, (int8_t *)a.page, a.w, a.m, a.l, 1, d, 4, 0, 4))   \
+    CALL(sum_packed, d * 2.0, (a.o, a.page, 4, a.w, a.m, a.l, d, 4, 0, 4))            \
+    CALL(sum_f16, d * 2.0, (a.o, a.half, a.s, a.c, d, 4, 0, 64))                      \
     CALL(sum_f32, d * 2.0, (a.o, a.x, a.s, a.c, d, 4, 0, 64))
 
 #define CALL(kernel, work, args)              \

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "codec/f16.h"
+#include "codec/kernels.h"
 #include "codec/tables.h"
 #include "turboquant.h"
 
@@ -791,6 +792,9 @@ static void make_page(uint8_t *to, enum tq_type t, enum tq_role role, int d)
     tq_encode(&c, to, exact, scratch);
 }
 
+/* The kernels of the last call. */
+static const struct tq_kernels *used_k, *used_v;
+
 /* Two pages, attended by queries i0 .. i0 + n - 1 of tc; results to o, l, m of rows i0...
  */
 static void attend_two_pages(int i0, int n, enum tq_isa isa)
@@ -798,6 +802,8 @@ static void attend_two_pages(int i0, int n, enum tq_isa isa)
     const struct tq_codec k = codec(tc.kt, TQ_KEY, tc.kd, isa);
     const struct tq_codec v = codec(tc.vt, TQ_VALUE, tc.vd, isa);
     struct tq_query q;
+    used_k = k.kernels;
+    used_v = v.kernels;
     assert_true(tq_query_bytes(tc.kd, n) <= sizeof query_mem);
     assert_true(tq_attend_scratch_bytes(TQ_DIM_MAX, n) <= sizeof attend_scratch);
     tq_query_init(&q, query_mem, tc.kd, n);
@@ -869,9 +875,10 @@ static void oracle(double *out, int i, struct sizes *sizes)
 
 /* Bounds of docs/numerics.md.  A query limb rounds by at most step / 2 (two limbs:
  * step / 256), so a score is off by at most e = that times sum |k|, a weight by a factor
- * exp(2 e).  Weights of compressed pages are rounded by 1 / 510 (two limbs: 1 / 131070)
- * of the largest of a page; 128 tokens share a sum of weights of at least 1.  In the mean
- * square roundings are uniform and independent: step / sqrt(12), and ||k|| for sum |k|.
+ * exp(2 e).  Weights of compressed pages are rounded by half a unit, of which the
+ * largest of a page has weight_most (two limbs: 65535); 128 tokens share a sum of weights
+ * of at least 1.  In the mean square roundings are uniform and independent: step /
+ * sqrt(12), and ||k|| for sum |k|.
  */
 static double attention_bound(int i, const struct sizes *sizes, double *mean)
 {
@@ -881,12 +888,12 @@ static double attention_bound(int i, const struct sizes *sizes, double *mean)
     double e = 2e-6 * absmax * sizes->k1, w = 1e-6;
     *mean = 1e-5;
     if (tq_type_compressed(tc.kt)) {
-        const double step = absmax / 127 / (tc.kt == TQ_TURBO8 ? 128 : 1);
+        const double step = absmax / used_k->query_most / (tc.kt == TQ_TURBO8 ? 128 : 1);
         e += step / 2 * sizes->k1;
         *mean += 2 * step / sqrt(12) * sizes->k2;
     }
     if (tq_type_compressed(tc.vt)) {
-        const double unit = 1.0 / (tc.vt == TQ_TURBO8 ? 65535 : 255);
+        const double unit = 1.0 / (tc.vt == TQ_TURBO8 ? 65535 : used_v->weight_most);
         w += 128.0 * unit / 2 * 3; // the scales of a page differ less than threefold
         *mean += sqrt(128) * unit / sqrt(12);
     }

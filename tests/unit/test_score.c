@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "codec/formats.h"
+#include "codec/kernels.h"
 #include "turboquant.h"
 
 enum { TOKENS = TQ_PAGE_TOKENS, N_DIM = 8, MAX_N = 67 };
@@ -105,7 +106,7 @@ static void check_scores(const struct tq_codec *c, int n)
         for (int k = 0; k < d; k++)
             top = fmax(top, (double)fabsf(SCALE * x[k]));
         if (takes_limbs(c->type))
-            step = top / 127 / (c->type == TQ_TURBO8 ? 128 : 1);
+            step = top / c->kernels->query_most / (c->type == TQ_TURBO8 ? 128 : 1);
         for (int j = 0; j < TOKENS; j++) {
             double want = 0, k1 = 0, k2 = 0, sum = 0;
             for (int k = 0; k < d; k++) {
