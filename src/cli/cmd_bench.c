@@ -34,7 +34,7 @@ static const struct cli_option bench_options[] = {
     {"--prefill", CLI_INT, &bench_args.prefill, 0, 1 << 20, "N  tokens, default 512"},
     {"--decode", CLI_INT, &bench_args.decode, 0, 1 << 20, "N  tokens, default 64"},
     {"--repeat", CLI_INT, &bench_args.repeat, 0, REPEAT_MAX, "N  runs, default 3"},
-    {"--threads", CLI_INT, &bench_args.threads, 1, 256, "N  default: all CPUs"},
+    {"--threads", CLI_INT, &bench_args.threads, 1, 256, "N  default: physical cores"},
     {"--cpu", CLI_CPU, &bench_args.isa, 0, 0,
      "LEVEL  at most c, avx2, avxvnni, avx512, avx512vnni"},
     {"--synthetic", CLI_STRING, &bench_args.synthetic, 0, 0,
@@ -293,7 +293,7 @@ static enum status open_synthetic(struct bench *b, struct error *err)
              (long)getpid());
     const char *path = bench_args.write ? bench_args.write : temp;
     enum status s =
-        pool_open(&pool, bench_args.threads ? bench_args.threads : pool_cpus(), err);
+        pool_open(&pool, bench_args.threads ? bench_args.threads : pool_cores(), err);
     if (s)
         return s;
     s = synthetic_write(bench_args.synthetic, path, pool, err);
