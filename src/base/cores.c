@@ -11,8 +11,8 @@
 enum { PATH_BYTES_MAX = 4096, LINE_BYTES = 512 };
 
 /* The first line with this start in a file below root; false if there is none. */
-static bool read_line(char line[LINE_BYTES], const char *root, const char *path,
-                      const char *start)
+static bool line_of_file(char line[LINE_BYTES], const char *root, const char *path,
+                         const char *start)
 {
     char name[PATH_BYTES_MAX];
     if (snprintf(name, sizeof name, "%s%s", root, path) >= (int)sizeof name)
@@ -56,10 +56,10 @@ int cores_count(const char *root, const int *cpus, int n)
                                   "/sys/devices/system/cpu/cpu%d/topology/", cpus[i]);
         /* The newer name first. */
         snprintf(path + used, sizeof path - (size_t)used, "core_cpus_list");
-        bool known = read_line(line, root, path, "");
+        bool known = line_of_file(line, root, path, "");
         if (!known) {
             snprintf(path + used, sizeof path - (size_t)used, "thread_siblings_list");
-            known = read_line(line, root, path, "");
+            known = line_of_file(line, root, path, "");
         }
         n_core += !known || !sibling_before(line, cpus, i);
     }
@@ -81,14 +81,14 @@ int cores_quota(const char *root)
     char line[LINE_BYTES], path[LINE_BYTES + 64];
     int least = 0;
     /* "0::/group/inner"; lines of version 1 have other numbers in front. */
-    if (!read_line(line, root, "/proc/self/cgroup", "0::/"))
+    if (!line_of_file(line, root, "/proc/self/cgroup", "0::/"))
         return 0;
     char *group = line + 3;
     group[strcspn(group, "\n")] = 0;
     for (;;) {
         char text[LINE_BYTES];
         snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", group);
-        const int n = read_line(text, root, path, "") ? parse_quota(text) : 0;
+        const int n = line_of_file(text, root, path, "") ? parse_quota(text) : 0;
         if (n && (!least || n < least))
             least = n;
         char *end = strrchr(group, '/');

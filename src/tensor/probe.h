@@ -12,8 +12,8 @@
 #include "base/pool.h"
 #include "cpu/cpu.h"
 
-/* Rounds that can be kept; probes run PROBE_ROUNDS of them. */
-enum { PROBE_ROUNDS = 7, PROBE_ROUNDS_MAX = 4 * PROBE_ROUNDS };
+/* Rounds of a probe, and how many are kept. */
+enum { PROBE_ROUNDS = 5, PROBE_ROUNDS_MAX = 4 * PROBE_ROUNDS };
 
 /* Rates of the rounds so far, a second; starts zeroed. */
 struct probe {
