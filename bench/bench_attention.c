@@ -325,7 +325,7 @@ static void bench_memory(int n_thread, size_t mb)
 int main(int argc, char **argv)
 {
     enum cpu_isa limit = CPU_ISA_COUNT - 1;
-    int n_thread = pool_cpus();
+    int n_thread = pool_cores();
     long mb = 512;
     for (int i = 1; i < argc; i++) {
         if (!strncmp(argv[i], "--threads=", 10))

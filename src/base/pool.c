@@ -1,14 +1,13 @@
-#define _GNU_SOURCE
 #include "base/pool.h"
 
 #include <assert.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/cores.h"
 #include "base/mem.h"
 
 /* Some 100 us of pauses on a 3 GHz core: longer than the gap between two operators of
@@ -204,11 +203,8 @@ int pool_threads(const struct pool *p)
     return p->n_thread;
 }
 
-int pool_cpus(void)
+int pool_cores(void)
 {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set))
-        return 1;
-    const int n = CPU_COUNT(&set);
+    const int n = cores_available();
     return n < THREAD_MAX ? n : THREAD_MAX;
 }

@@ -22,7 +22,7 @@ void pool_close(struct pool *p);
 int pool_threads(const struct pool *p);
 void pool_run(struct pool *p, int n_item, pool_fn *fn, void *ctx);
 
-/* CPUs that this process may use, at most what pool_open takes. */
-int pool_cpus(void);
+/* The default of n_thread: cores_available, at most what pool_open takes. */
+int pool_cores(void);
 
 #endif

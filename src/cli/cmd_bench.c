@@ -8,20 +8,20 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <jansson.h>
-
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "cli/bench.h"
 #include "cli/calibrate.h"
 #include "cli/cli.h"
 #include "cli/measure.h"
+#include "cli/svg.h"
 #include "cli/synthetic.h"
 
-enum { TYPES_MAX = 16, DEPTHS_MAX = 16, REPEAT_MAX = 100 };
+enum { REPEAT_MAX = 100 };
 
 static struct {
-    const char *depth, *kv, *synthetic, *write;
+    const char *depth, *kv, *synthetic, *write, *plot;
     int prefill, decode, repeat, threads;
     enum cpu_isa isa;
     bool json;
@@ -34,40 +34,20 @@ static const struct cli_option bench_options[] = {
     {"--prefill", CLI_INT, &bench_args.prefill, 0, 1 << 20, "N  tokens, default 512"},
     {"--decode", CLI_INT, &bench_args.decode, 0, 1 << 20, "N  tokens, default 64"},
     {"--repeat", CLI_INT, &bench_args.repeat, 0, REPEAT_MAX, "N  runs, default 3"},
-    {"--threads", CLI_INT, &bench_args.threads, 1, 256, "N  default: all CPUs"},
+    {"--threads", CLI_INT, &bench_args.threads, 1, 256, "N  default: physical cores"},
     {"--cpu", CLI_CPU, &bench_args.isa, 0, 0,
      "LEVEL  at most c, avx2, avxvnni, avx512, avx512vnni"},
     {"--synthetic", CLI_STRING, &bench_args.synthetic, 0, 0,
      "SHAPE:TYPE  random weights instead of MODEL, as llama-3.2-1b:Q4_K_M"},
     {"--write", CLI_STRING, &bench_args.write, 0, 0, "FILE  keep the synthetic model"},
+    {"--plot", CLI_STRING, &bench_args.plot, 0, 0,
+     "FILE.svg  draw speed against depth for each KV type"},
     {"--json", CLI_FLAG, &bench_args.json, 0, 0, "one JSON object"},
     {NULL, CLI_FLAG, NULL, 0, 0, NULL},
 };
 static const struct cli_command bench_command = {
     "bench",       "MODEL", "prefill and decode speed, by depth and KV type",
     bench_options, 0,       1,
-};
-
-struct timing {
-    double best, median, worst; // seconds
-};
-
-struct bench_row {
-    struct kv_types type;
-    int depth;
-    size_t cache_bytes; // of the context, all depths and runs
-    struct timing prefill, decode;
-};
-
-struct bench {
-    const char *path; // as the person named it
-    struct engine engine;
-    int n_type, n_depth, n_row;
-    struct kv_types types[TYPES_MAX];
-    int depths[DEPTHS_MAX]; // ascending
-    int32_t *ids;           // [n_ctx]
-    int n_ctx;
-    struct bench_row *rows; // [n_type * n_depth]
 };
 
 static int order_ints(const void *a, const void *b)
@@ -91,8 +71,8 @@ static enum status parse_depths(struct bench *b, struct error *err)
                         "--depth takes numbers from 0 to %d with commas between, not "
                         "'%.40s'",
                         1 << 24, bench_args.depth);
-        if (b->n_depth == DEPTHS_MAX)
-            return fail(err, STATUS_BAD_ARG, "more than %d depths", DEPTHS_MAX);
+        if (b->n_depth == BENCH_DEPTHS_MAX)
+            return fail(err, STATUS_BAD_ARG, "more than %d depths", BENCH_DEPTHS_MAX);
         b->depths[b->n_depth++] = (int)v;
         at = end;
         if (!*at)
@@ -102,10 +82,10 @@ static enum status parse_depths(struct bench *b, struct error *err)
     return STATUS_OK;
 }
 
-static struct timing summarise_times(double *t, int n)
+static struct bench_timing summarise_times(double *t, int n)
 {
     qsort(t, (size_t)n, sizeof *t, order_seconds);
-    return (struct timing){t[0], (t[(n - 1) / 2] + t[n / 2]) / 2, t[n - 1]};
+    return (struct bench_timing){t[0], (t[(n - 1) / 2] + t[n / 2]) / 2, t[n - 1]};
 }
 
 /* Time n tokens behind the depth, in one call or one by one. */
@@ -147,23 +127,23 @@ static enum status bench_depth(const struct bench *b, struct context *c,
     enum status s;
     kv_types_name(kv, &row->type);
     context_mark(c);
-    for (int i = 0; i < bench_args.repeat; i++) {
+    for (int i = 0; i < b->repeat; i++) {
         show_bench(kv, row->depth, "prefill", i);
-        if (bench_args.prefill &&
-            ((s = time_tokens(b, c, bench_args.prefill, false, &prefill[i], err)) ||
+        if (b->n_prefill &&
+            ((s = time_tokens(b, c, b->n_prefill, false, &prefill[i], err)) ||
              (s = go_back(c, row->depth, err))))
             return s;
         show_bench(kv, row->depth, "decode", i);
-        if (bench_args.decode &&
-            ((s = time_tokens(b, c, bench_args.decode, true, &decode[i], err)) ||
-             (s = go_back(c, row->depth, err))))
+        if (b->n_decode && ((s = time_tokens(b, c, b->n_decode, true, &decode[i], err)) ||
+                            (s = go_back(c, row->depth, err))))
             return s;
     }
-    if (bench_args.prefill)
-        row->prefill = summarise_times(prefill, bench_args.repeat);
-    if (bench_args.decode)
-        row->decode = summarise_times(decode, bench_args.repeat);
+    if (b->n_prefill)
+        row->prefill = summarise_times(prefill, b->repeat);
+    if (b->n_decode)
+        row->decode = summarise_times(decode, b->repeat);
     row->cache_bytes = measure_cache_bytes(c);
+    row->n_batch = context_n_batch(c);
     return STATUS_OK;
 }
 
@@ -191,8 +171,7 @@ static enum status bench_type(struct bench *b, const struct kv_types *type,
 
 static enum status bench_run(struct bench *b, struct error *err)
 {
-    const int most =
-        bench_args.prefill > bench_args.decode ? bench_args.prefill : bench_args.decode;
+    const int most = b->n_prefill > b->n_decode ? b->n_prefill : b->n_decode;
     b->n_ctx = b->depths[b->n_depth - 1] + (most ? most : 1);
     b->ids = mem_array((size_t)b->n_ctx, sizeof *b->ids);
     b->rows = mem_array((size_t)b->n_type * (size_t)b->n_depth, sizeof *b->rows);
@@ -202,83 +181,18 @@ static enum status bench_run(struct bench *b, struct error *err)
     for (int i = 0; i < b->n_ctx; i++)
         b->ids[i] = (int32_t)(rng_at(1, (uint64_t)i) % n_vocab);
     enum status s = cli_calibrate(&b->engine, "bench", b->types, b->n_type, err);
+    if (s)
+        return s;
+    bench_probe(b);
     for (int i = 0; !s && i < b->n_type; i++)
         s = bench_type(b, &b->types[i], err);
+    if (!s) {
+        bench_probe(b);
+        bench_limits(b);
+    }
     if (isatty(STDERR_FILENO))
         fprintf(stderr, "\r%60s\r", "");
     return s;
-}
-
-/* ---- output ---- */
-
-static double per_second(int n, double seconds)
-{
-    return seconds > 0 ? n / seconds : 0;
-}
-
-static double spread(const struct timing *t)
-{
-    return t->best > 0 ? 100 * (t->worst / t->best - 1) : 0;
-}
-
-static void print_rows(const struct bench *b)
-{
-    char cpu[128];
-    printf("%s: %s, %.1f MiB of weights\n%s, %d threads, %s\n"
-           "prefill %d, decode %d tokens, best of %d; tokens/s\n",
-           b->path, model_arch(b->engine.model),
-           (double)model_bytes(b->engine.model) / 0x1p20,
-           measure_cpu_name(cpu, sizeof cpu), pool_threads(b->engine.pool),
-           cpu_isa_name(bench_args.isa), bench_args.prefill, bench_args.decode,
-           bench_args.repeat);
-    printf("%-14s %7s %10s  %9s %9s %7s  %9s %9s %7s\n", "kv", "depth", "cache MiB",
-           "prefill", "median", "spread", "decode", "median", "spread");
-    for (int i = 0; i < b->n_row; i++) {
-        const struct bench_row *r = &b->rows[i];
-        char kv[KV_NAME_BYTES];
-        printf("%-14s %7d %10.2f  %9.2f %9.2f %5.1f %%  %9.2f %9.2f %5.1f %%\n",
-               kv_types_name(kv, &r->type), r->depth, (double)r->cache_bytes / 0x1p20,
-               per_second(bench_args.prefill, r->prefill.best),
-               per_second(bench_args.prefill, r->prefill.median), spread(&r->prefill),
-               per_second(bench_args.decode, r->decode.best),
-               per_second(bench_args.decode, r->decode.median), spread(&r->decode));
-    }
-}
-
-static json_t *json_timing(int n, const struct timing *t)
-{
-    return n ? json_pack("{s:f, s:f, s:f}", "best", per_second(n, t->best), "median",
-                         per_second(n, t->median), "spread_percent", spread(t))
-             : json_null();
-}
-
-static enum status print_bench_json(const struct bench *b, struct error *err)
-{
-    char cpu[128];
-    json_t *rows = json_array();
-    for (int i = 0; i < b->n_row; i++) {
-        const struct bench_row *r = &b->rows[i];
-        char kv[KV_NAME_BYTES];
-        json_array_append_new(
-            rows,
-            json_pack("{s:s, s:i, s:I, s:o, s:o}", "kv", kv_types_name(kv, &r->type),
-                      "depth", r->depth, "cache_bytes", (json_int_t)r->cache_bytes,
-                      "prefill", json_timing(bench_args.prefill, &r->prefill), "decode",
-                      json_timing(bench_args.decode, &r->decode)));
-    }
-    json_t *o = json_pack(
-        "{s:s, s:s, s:I, s:s, s:i, s:s, s:i, s:i, s:i, s:o}", "model", b->path, "arch",
-        model_arch(b->engine.model), "weight_bytes",
-        (json_int_t)model_bytes(b->engine.model), "cpu",
-        measure_cpu_name(cpu, sizeof cpu), "threads", pool_threads(b->engine.pool), "isa",
-        cpu_isa_name(bench_args.isa), "n_prefill", bench_args.prefill, "n_decode",
-        bench_args.decode, "repeat", bench_args.repeat, "results", rows);
-    const int rc = o ? json_dumpf(o, stdout, JSON_INDENT(1)) : -1;
-    json_decref(o);
-    if (rc)
-        return fail(err, STATUS_NO_MEMORY, "cannot print JSON");
-    putchar('\n');
-    return STATUS_OK;
 }
 
 /* ---- the command ---- */
@@ -293,7 +207,7 @@ static enum status open_synthetic(struct bench *b, struct error *err)
              (long)getpid());
     const char *path = bench_args.write ? bench_args.write : temp;
     enum status s =
-        pool_open(&pool, bench_args.threads ? bench_args.threads : pool_cpus(), err);
+        pool_open(&pool, bench_args.threads ? bench_args.threads : pool_cores(), err);
     if (s)
         return s;
     s = synthetic_write(bench_args.synthetic, path, pool, err);
@@ -310,19 +224,28 @@ static enum status open_synthetic(struct bench *b, struct error *err)
 
 static enum status run_bench(const char *path, struct error *err)
 {
-    struct bench b = {.path = path ? path : bench_args.synthetic};
+    struct bench b = {.path = path ? path : bench_args.synthetic,
+                      .n_prefill = bench_args.prefill,
+                      .n_decode = bench_args.decode,
+                      .repeat = bench_args.repeat};
     enum status s;
-    if ((s = measure_kv_list(b.types, &b.n_type, TYPES_MAX, bench_args.kv, err)) ||
+    if (bench_args.plot && (s = svg_check(bench_args.plot, err)))
+        return s;
+    if ((s = measure_kv_list(b.types, &b.n_type, BENCH_TYPES_MAX, bench_args.kv, err)) ||
         (s = parse_depths(&b, err)))
         return s;
     s = path ? engine_open(&b.engine, path, ENGINE_ANY, bench_args.threads,
                            bench_args.isa, err)
              : open_synthetic(&b, err);
-    if (!s && bench_args.repeat && !(s = bench_run(&b, err))) {
-        if (bench_args.json)
-            s = print_bench_json(&b, err);
-        else
-            print_rows(&b);
+    if (!s && b.repeat) {
+        b.isa = model_isa(b.engine.model);
+        s = bench_run(&b, err);
+        if (!s && bench_args.json)
+            s = bench_print_json(&b, err);
+        else if (!s)
+            bench_print(&b);
+        if (!s && bench_args.plot)
+            s = bench_plot(&b, bench_args.plot, err);
     }
     mem_free(b.ids);
     mem_free(b.rows);
@@ -348,6 +271,8 @@ int cmd_bench(int argc, char **argv)
         return measure_usage(&bench_command, "give one of MODEL and --synthetic");
     if (bench_args.write && !bench_args.synthetic)
         return measure_usage(&bench_command, "--write goes with --synthetic");
+    if (bench_args.plot && !bench_args.repeat)
+        return measure_usage(&bench_command, "--plot needs at least one run: --repeat");
     struct error err;
     return run_bench(path, &err) ? cli_fail(&bench_command, &err) : CLI_OK;
 }

@@ -34,7 +34,7 @@ static const struct cli_option eval_options[] = {
      "LIST  of KV types, keys[/values]; default f16,turbo8,turbo4,turbo3,turbo2"},
     {"--ctx", CLI_INT, &eval_args.n_ctx, 4, 1 << 24, "N  tokens a window, default 2048"},
     {"--windows", CLI_INT, &eval_args.n_window, 1, 1 << 20, "N  at most, default 8"},
-    {"--threads", CLI_INT, &eval_args.threads, 1, 256, "N  default: all CPUs"},
+    {"--threads", CLI_INT, &eval_args.threads, 1, 256, "N  default: physical cores"},
     {"--cpu", CLI_CPU, &eval_args.isa, 0, 0,
      "LEVEL  at most c, avx2, avxvnni, avx512, avx512vnni"},
     {"--json", CLI_FLAG, &eval_args.json, 0, 0, "one JSON object"},

@@ -15,7 +15,7 @@ static const struct cli_option logits_options[] = {
     {"--tokens", CLI_STRING, &logits_args.tokens, 0, 0, "FILE  token ids"},
     {"--kv", CLI_STRING, &logits_args.kv, 0, 0, "TYPE  of keys[/values], default f16"},
     {"--batch", CLI_INT, &logits_args.batch, 1, 4096, "N  tokens a step, default 64"},
-    {"--threads", CLI_INT, &logits_args.threads, 1, 256, "N  default: all CPUs"},
+    {"--threads", CLI_INT, &logits_args.threads, 1, 256, "N  default: physical cores"},
     {"--cpu", CLI_CPU, &logits_args.isa, 0, 0,
      "LEVEL  at most c, avx2, avxvnni, avx512, avx512vnni"},
     {NULL, CLI_FLAG, NULL, 0, 0, NULL},

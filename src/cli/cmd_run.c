@@ -118,7 +118,7 @@ int cmd_run(int argc, char **argv)
         {"--ctx", CLI_INT, &o.ctx, 1, 1 << 24,
          "N  tokens of context (default: the model's, at most 8192)"},
         {"--threads", CLI_INT, &o.threads, 1, 256,
-         "N  compute threads (default: one for each CPU)"},
+         "N  compute threads (default: physical cores)"},
         {"--seed", CLI_INT, &o.seed, 0, 2147483647,
          "N  makes sampling repeatable (default: the clock)"},
         {"--temp", CLI_FLOAT, &o.temp, 0, 100,

@@ -1,14 +1,14 @@
 /* codec_plot.c - distortion against rate, and the distance to the Shannon bound, as SVG.
  * The formats of 8 bits and more are left out: they would halve the scale of the rest. */
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "cli/codec_table.h"
+#include "cli/svg.h"
 
-enum { WIDTH = 960, HEIGHT = 984, LEFT = 84, RIGHT = 930, SVG_MAX = 1 << 20 };
+enum { WIDTH = 960, HEIGHT = 984, LEFT = 84, RIGHT = 930 };
 
 static const double rate_low = 1.9, rate_high = 5.0;
 
@@ -68,12 +68,6 @@ static double y_of(const struct panel *p, double v)
 static double height_of(const struct panel *p, const struct codec_row *r)
 {
     return p->index == 0 ? log10(r->nmse) : r->gap_db;
-}
-
-static void svg_text(struct buf *b, double x, double y, const char *style,
-                     const char *text)
-{
-    buf_printf(b, "<text x='%.1f' y='%.1f' %s>%s</text>\n", x, y, style, text);
 }
 
 static void put_axes(struct buf *b, const struct panel *p, double step)
@@ -205,15 +199,7 @@ static void put_svg(struct buf *b, const struct codec_table *t)
     static const struct panel distortion = {96, 520, 0, -3, 0};
     static const struct panel gap = {634, 920, 1, 0, 15};
     char text[96];
-    buf_printf(b,
-               "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 %d %d' width='%d' "
-               "height='%d' font-family='DejaVu Sans, Verdana, Helvetica, sans-serif'>\n"
-               "<style>.grid{stroke:#e2e8f0;fill:none}.axis{font-size:14px;fill:#334155}"
-               ".name{font-size:14px;font-weight:bold;stroke:#fff;stroke-width:4px;"
-               "paint-order:stroke}.key{font-size:14px}.title{font-size:20px;"
-               "font-weight:bold;fill:#0f172a}.sub{font-size:14px;fill:#334155}</style>\n"
-               "<rect width='100%%' height='100%%' fill='#fff'/>\n",
-               WIDTH, HEIGHT, WIDTH, HEIGHT);
+    svg_begin(b, WIDTH, HEIGHT);
     snprintf(text, sizeof text, "Distortion of compressed cache formats, %d dimensions",
              t->d);
     svg_text(b, LEFT, 36, "class='title'", text);
@@ -237,7 +223,7 @@ static void put_svg(struct buf *b, const struct codec_table *t)
              "class='sub' text-anchor='end' font-weight='bold'", "Shannon bound");
     svg_text(b, (LEFT + RIGHT) / 2, HEIGHT - 14, "class='axis' text-anchor='middle'",
              "bits for each value; 6.02 dB are one bit");
-    buf_puts(b, "</svg>\n");
+    svg_end(b);
 }
 
 enum status codec_plot(const struct codec_table *t, const char *path, struct error *err)
@@ -245,15 +231,7 @@ enum status codec_plot(const struct codec_table *t, const char *path, struct err
     struct buf b;
     buf_init(&b, SVG_MAX);
     put_svg(&b, t);
-    enum status s = STATUS_OK;
-    if (b.failed) {
-        s = fail(err, STATUS_NO_MEMORY, "no memory to draw %s", path);
-    } else {
-        FILE *f = fopen(path, "wb");
-        const bool wrote = f && fwrite(b.data, 1, b.len, f) == b.len;
-        if (!f || fclose(f) || !wrote)
-            s = fail(err, STATUS_IO, "cannot write %s: %s", path, strerror(errno));
-    }
+    const enum status s = svg_write(&b, path, err);
     buf_release(&b);
     return s;
 }

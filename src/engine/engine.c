@@ -38,7 +38,7 @@ enum status engine_open(struct engine *e, const char *path, enum engine_parts pa
         return s;
     struct open_job job = {e, g};
     e->file_bytes = gguf_file_bytes(g);
-    s = pool_open(&e->pool, n_thread ? n_thread : pool_cpus(), err);
+    s = pool_open(&e->pool, n_thread ? n_thread : pool_cores(), err);
     if (!s && parts != ENGINE_WEIGHTS)
         s = gguf_guard(g, open_text, &job, err);
     if (s && parts == ENGINE_ANY && e->pool)

@@ -27,7 +27,7 @@ enum engine_parts {
     ENGINE_ANY,     // with what of ENGINE_TEXT the file has and this build can use
 };
 
-/* n_thread 0: one for each CPU that the process may use.  A chat template that does not
+/* n_thread 0: one for each core (pool_cores).  A chat template that does not
  * compile is an error of chat_open only: plain text does not need it. */
 enum status engine_open(struct engine *e, const char *path, enum engine_parts parts,
                         int n_thread, enum cpu_isa isa, struct error *err);

@@ -261,10 +261,10 @@ const struct gguf_tensor *gguf_tensor_find(const struct gguf *g, const char *nam
     return NULL;
 }
 
-void gguf_tensor_drop(const struct gguf *g, const struct gguf_tensor *t)
+void gguf_drop(const struct gguf *g, const uint8_t *p, size_t n)
 {
     for (int i = 0; i < g->n_files; i++)
-        gguf_file_drop(&g->file[i], t->data, t->bytes);
+        gguf_file_drop(&g->file[i], p, n);
 }
 
 static enum status guard_check(const struct gguf *g, struct error *err)

@@ -71,8 +71,9 @@ const struct gguf_tensor *gguf_tensor_find(const struct gguf *g,
                                            const char *name);             // or NULL
 int gguf_tensor_index(const struct gguf *g, const struct gguf_tensor *t); // its position
 
-/* Tell the kernel that the pages of a tensor are not needed any more. */
-void gguf_tensor_drop(const struct gguf *g, const struct gguf_tensor *t);
+/* Tell the kernel that the pages inside n bytes of tensor data at p are not needed any
+ * more.  They can still be read: from the file, again. */
+void gguf_drop(const struct gguf *g, const uint8_t *p, size_t n);
 
 /* ---- metadata, by position ---- */
 int gguf_n_kv(const struct gguf *g);

@@ -51,6 +51,27 @@ enum status attn_cache_init(struct attn_cache *a, const struct model *m,
     return STATUS_OK;
 }
 
+/* The first page that a query in page `own` reads exactly. */
+static int first_exact_page(const struct attn_cache *a, int own)
+{
+    return own > a->tail_pages ? own - a->tail_pages : 0;
+}
+
+uint64_t attn_cache_read_bytes(const struct attn_cache *a, int pos)
+{
+    const uint64_t n_token = (uint64_t)pos + 1, page = a->k_bytes + a->v_bytes;
+    if (!a->compressed)
+        return n_token * page / KV_PAGE_TOKENS;
+    const uint64_t stored =
+        (uint64_t)first_exact_page(a, pos / KV_PAGE_TOKENS) * KV_PAGE_TOKENS;
+    const uint64_t sinks = stored < ATTN_SINKS ? stored : ATTN_SINKS;
+    /* A role that is stored exactly has no copies: its pages are read for all tokens. */
+    const uint64_t exact = (a->kx_bytes ? a->kx_bytes : a->k_bytes) +
+                           (a->vx_bytes ? a->vx_bytes : a->v_bytes);
+    return ((stored - sinks) * page + (n_token - stored + sinks) * exact) /
+           KV_PAGE_TOKENS;
+}
+
 static int fresh_pages(int n_tok)
 {
     return (n_tok + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
@@ -141,7 +162,7 @@ void attn_cache_view(struct tq_cache *out, const struct attn_cache *a,
     };
     if (!a->compressed)
         return;
-    out->exact_page = own > a->tail_pages ? own - a->tail_pages : 0;
+    out->exact_page = first_exact_page(a, own);
     out->exact_kpages = exact_k;
     out->exact_vpages = exact_v;
     for (int page = out->exact_page; page <= own; page++) {

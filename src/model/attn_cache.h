@@ -32,6 +32,9 @@ enum status attn_cache_init(struct attn_cache *a, const struct model *m,
 /* Scratch of one head for the exact pages of a step of n_tok tokens. */
 size_t attn_cache_fresh_bytes(const struct attn_cache *a, int n_tok);
 
+/* Bytes of one head that the query at pos reads: stored rows, exact tail and sinks. */
+uint64_t attn_cache_read_bytes(const struct attn_cache *a, int pos);
+
 /* The pages of a run in one layer. */
 struct attn_place {
     const struct kv_seq *seq;

@@ -32,6 +32,14 @@ static size_t swiglu_scratch_bytes(const struct model *m, const struct context *
     return 2 * sizeof(float) * (size_t)c->n_batch * (size_t)m->hp.n_ff;
 }
 
+static void swiglu_work(struct token_work *sum, const struct model *m, int layer)
+{
+    const struct swiglu_weights *f = m->layers[layer].ffn_weights;
+    work_add_matrix(sum, &f->gate);
+    work_add_matrix(sum, &f->up);
+    work_add_matrix(sum, &f->down);
+}
+
 struct swiglu_job {
     const struct model *m;
     float *gate;
@@ -66,5 +74,6 @@ const struct ffn ffn_swiglu = {
     .name = "swiglu",
     .bind = swiglu_bind,
     .scratch_bytes = swiglu_scratch_bytes,
+    .work = swiglu_work,
     .forward = swiglu_forward,
 };

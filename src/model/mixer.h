@@ -29,6 +29,12 @@ struct state_need {
     size_t token_bytes, seq_bytes;
 };
 
+/* The least that one token costs: bytes read from memory, each once, and
+ * multiply-accumulates of matrices and attention. */
+struct token_work {
+    uint64_t weight_bytes, cache_bytes, macs;
+};
+
 struct mixer {
     const char *name;
     enum status (*bind)(struct model *m, int layer, struct weights *w, struct error *err);
@@ -37,6 +43,10 @@ struct mixer {
                         const struct kv_types *types, struct error *err);
     /* Bytes of scratch that one step needs: shared by the layers of a step. */
     size_t (*scratch_bytes)(const struct model *m, const struct context *c);
+    /* Add the work of the token at position pos, that is with pos others before it;
+     * `need` has accepted the types. */
+    void (*work)(struct token_work *sum, const struct model *m, int layer,
+                 const struct kv_types *types, int pos);
     /* out [n_tok][n_embd] <- mixed tokens; the normed input is in s->act. */
     void (*forward)(struct context *c, struct step *s, int layer, float *out);
 };

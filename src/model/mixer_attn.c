@@ -80,6 +80,23 @@ static enum status attn_need(struct state_need *out, const struct model *m, int 
     return STATUS_OK;
 }
 
+static void attn_work(struct token_work *sum, const struct model *m, int layer,
+                      const struct kv_types *types, int pos)
+{
+    const struct hparams *hp = &m->hp;
+    const struct attn_weights *a = m->layers[layer].mixer_weights;
+    struct attn_cache cache;
+    work_add_matrix(sum, &a->q);
+    work_add_matrix(sum, &a->k);
+    work_add_matrix(sum, &a->v);
+    work_add_matrix(sum, &a->o);
+    /* Each query head meets the key and the value of every token up to its own. */
+    sum->macs += ((uint64_t)pos + 1) * (uint64_t)hp->n_head *
+                 (uint64_t)(hp->head_dim + hp->head_dim_v);
+    if (!attn_cache_init(&cache, m, types, NULL))
+        sum->cache_bytes += (uint64_t)hp->n_head_kv * attn_cache_read_bytes(&cache, pos);
+}
+
 /* Most query rows in one call of the codec: bounds the scratch of a thread, while a page
  * is still expanded for many rows at once. */
 enum { QUERY_ROWS = 128 };
@@ -443,5 +460,6 @@ const struct mixer mixer_attn = {
     .bind = attn_bind,
     .need = attn_need,
     .scratch_bytes = attn_scratch_bytes,
+    .work = attn_work,
     .forward = attn_forward,
 };

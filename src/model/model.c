@@ -142,3 +142,27 @@ enum cpu_isa model_isa(const struct model *m)
 {
     return m->isa;
 }
+
+void work_add_matrix(struct token_work *sum, const struct matrix *m)
+{
+    sum->weight_bytes += matrix_bytes(m->dtype, m->n_out, m->n_in);
+    sum->macs += (uint64_t)m->n_out * (uint64_t)m->n_in;
+}
+
+struct token_work model_token_work(const struct model *m, const struct kv_types *types,
+                                   int pos)
+{
+    struct token_work sum = {0};
+    for (int i = 0; i < m->hp.n_layer; i++) {
+        m->layers[i].mixer->work(&sum, m, i, types, pos);
+        m->layers[i].ffn->work(&sum, m, i);
+    }
+    return sum;
+}
+
+struct token_work model_logits_work(const struct model *m)
+{
+    struct token_work sum = {0};
+    work_add_matrix(&sum, &m->output);
+    return sum;
+}

@@ -32,6 +32,14 @@ size_t model_bytes(const struct model *m); // resident weights
 uint64_t model_digest(const struct model *m);
 enum cpu_isa model_isa(const struct model *m); // that is used
 
+/* What the token at position pos costs, its row of logits not included: the weights of
+ * all layers, and the cache that it reads when that has these types (which context_open
+ * would take). */
+struct token_work model_token_work(const struct model *m, const struct kv_types *types,
+                                   int pos);
+/* What a row of logits costs: the output head, tied to the embedding or not. */
+struct token_work model_logits_work(const struct model *m);
+
 /* "turbo4", "turbo8/turbo4" (keys/values) or a preset: near-lossless, balanced, small,
  * tiny.  Behind a name with a compressed type, ":plain" says that means are not to be
  * removed. */

@@ -74,6 +74,9 @@ struct context {
     uint8_t *mark_state; // [state_bytes]
 };
 
+/* Add the weights of a matrix, as stored, and the products of one token with it. */
+void work_add_matrix(struct token_work *sum, const struct matrix *m);
+
 /* A bump allocator that first measures (base NULL) and then hands out. */
 struct carve {
     uint8_t *base;

@@ -65,6 +65,7 @@ void weights_release(struct weights *w)
     mem_pages_free(w->mem, w->cap);
     mem_free(w->bound);
     mem_free(w->hash);
+    pack_release(&w->pack);
     *w = (struct weights){0};
 }
 
@@ -89,7 +90,9 @@ enum status weights_finish(struct weights *w, const char *arch, struct error *er
                 err, STATUS_UNSUPPORTED,
                 "tensor %s is not part of architecture '%s' as this build knows it",
                 gguf_tensor_at(w->g, i)->name, arch);
+    pack_run(&w->pack, w->hash, w->g, w->pool);
     w->digest = combine_hashes(w);
+    pack_release(&w->pack);
     mem_free(w->bound);
     mem_free(w->hash);
     w->bound = NULL;
@@ -105,12 +108,8 @@ bool weights_has(const struct weights *w, const char *name)
 static const struct gguf_tensor *find_tensor(struct weights *w, const char *name)
 {
     const struct gguf_tensor *t = gguf_tensor_find(w->g, name);
-    if (!t)
-        return NULL;
-    const int i = gguf_tensor_index(w->g, t);
-    if (!w->bound[i])
-        w->hash[i] = XXH3_64bits(t->data, t->bytes); // its pages are dropped once packed
-    w->bound[i] = true;
+    if (t)
+        w->bound[gguf_tensor_index(w->g, t)] = true;
     return t;
 }
 
@@ -145,9 +144,9 @@ enum status weights_rows(struct matrix *m, struct weights *w, const char *name,
                     "%s: more weights than the file's tensors hold", name);
     const size_t row_bytes =
         (size_t)(n_in / traits->block_elems) * (size_t)traits->block_bytes;
-    matrix_pack(m, t->data + (size_t)row * row_bytes, w->pool);
-    if (row + n_out == n_rows)
-        gguf_tensor_drop(w->g, t);
+    if (!pack_add(&w->pack, m, t->data + (size_t)row * row_bytes,
+                  gguf_tensor_index(w->g, t), row))
+        return fail(err, STATUS_NO_MEMORY, "%s: no memory to bind it", name);
     return STATUS_OK;
 }
 
@@ -177,6 +176,7 @@ enum status weights_vector(float **out, struct weights *w, const char *name, int
     if (!v)
         return fail(err, STATUS_NO_MEMORY,
                     "%s: more weights than the file's tensors hold", name);
+    w->hash[gguf_tensor_index(w->g, t)] = XXH3_64bits(t->data, t->bytes);
     traits->dequant(v, t->data, n);
     for (int i = 0; i < n; i++)
         if (!isfinite(v[i]))

@@ -1,7 +1,8 @@
 /* weights.h - binds tensors of a GGUF to the matrices and vectors of a model.
  *
- * All weights live in one reservation.  Matrices are repacked into it and the file's
- * pages dropped, so that the model is resident once.  Every tensor of the file must be
+ * All weights live in one reservation.  Matrices are repacked into it by weights_finish
+ * (before that their tiles are zero) and the file's pages dropped, so that the model is
+ * resident once.  Every tensor of the file must be
  * bound: one that nothing uses means that the mathematics would be wrong. */
 #ifndef MODEL_WEIGHTS_H
 #define MODEL_WEIGHTS_H
@@ -12,6 +13,7 @@
 #include "base/pool.h"
 #include "base/status.h"
 #include "gguf/gguf.h"
+#include "model/weights_pack.h"
 #include "tensor/matrix.h"
 
 struct weights {
@@ -19,14 +21,16 @@ struct weights {
     struct pool *pool;
     uint8_t *mem; // [cap]
     size_t used, cap;
-    bool *bound;     // [gguf_n_tensors]
-    uint64_t *hash;  // [gguf_n_tensors], of the data of bound tensors
+    bool *bound;    // [gguf_n_tensors]
+    uint64_t *hash; // [gguf_n_tensors], of the data of bound tensors
+    struct pack_list pack;
     uint64_t digest; // of the metadata and all tensors, after weights_finish
 };
 
 enum status weights_open(struct weights *w, const struct gguf *g, struct pool *pool,
                          struct error *err);
-/* Fails if a tensor was not bound; releases what only loading needs, not mem. */
+/* Fails if a tensor was not bound; fills the matrices; releases what only loading needs,
+ * not mem. */
 enum status weights_finish(struct weights *w, const char *arch, struct error *err);
 void weights_release(struct weights *w);
 

@@ -29,33 +29,49 @@ size_t matrix_bytes(enum dtype t, int n_out, int n_in)
     return n_tile * TILE_ROWS * row_bytes(t, n_in);
 }
 
+int matrix_tiles(const struct matrix *m)
+{
+    return n_tile_of(m);
+}
+
+size_t matrix_tile_bytes(const struct matrix *m)
+{
+    return TILE_ROWS * row_bytes(m->dtype, m->n_in);
+}
+
+void matrix_pack_tile(const struct matrix *m, const uint8_t *src, int tile)
+{
+    const size_t bytes = row_bytes(m->dtype, m->n_in);
+    const size_t block_bytes = (size_t)dtype_find(m->dtype)->block_bytes;
+    const int row0 = tile * TILE_ROWS, n_row = m->n_out - row0;
+    uint8_t *dst = m->tiles + (size_t)row0 * bytes;
+    src += (size_t)row0 * bytes;
+    if (n_row >= TILE_ROWS) {
+        tile_pack(m->dtype, dst, src, bytes);
+        return;
+    }
+    memset(dst, 0, TILE_ROWS * bytes);
+    for (size_t at = 0; at < bytes; at += block_bytes)
+        for (int r = 0; r < n_row; r++)
+            tile_put(m->dtype, dst + at * TILE_ROWS, src + (size_t)r * bytes + at, r);
+}
+
 struct pack_job {
-    struct matrix *m;
+    const struct matrix *m;
     const uint8_t *src;
 };
 
-static void pack_tile(void *ctx, int tile, int thread)
+static void pack_item(void *ctx, int tile, int thread)
 {
     const struct pack_job *job = ctx;
-    const struct matrix *m = job->m;
-    const size_t bytes = row_bytes(m->dtype, m->n_in);
-    const size_t block_bytes = (size_t)dtype_find(m->dtype)->block_bytes;
-    uint8_t *dst = m->tiles + (size_t)tile * TILE_ROWS * bytes;
-    const int row0 = tile * TILE_ROWS;
-    const int n_row = m->n_out - row0 < TILE_ROWS ? m->n_out - row0 : TILE_ROWS;
     (void)thread;
-    if (n_row < TILE_ROWS)
-        memset(dst, 0, TILE_ROWS * bytes);
-    for (size_t at = 0; at < bytes; at += block_bytes)
-        for (int r = 0; r < n_row; r++)
-            tile_put(m->dtype, dst + at * TILE_ROWS,
-                     job->src + (size_t)(row0 + r) * bytes + at, r);
+    matrix_pack_tile(job->m, job->src, tile);
 }
 
-void matrix_pack(struct matrix *m, const uint8_t *src, struct pool *pool)
+void matrix_pack(const struct matrix *m, const uint8_t *src, struct pool *pool)
 {
     struct pack_job job = {m, src};
-    pool_run(pool, n_tile_of(m), pack_tile, &job);
+    pool_run(pool, n_tile_of(m), pack_item, &job);
 }
 
 void matrix_row(const struct matrix *m, float *dst, int row)

@@ -34,7 +34,14 @@ size_t matrix_bytes(enum dtype t, int n_out, int n_in);
 
 /* Repack rows [n_out][n_in] of GGUF blocks at src into m->tiles (set by the caller, as
  * are dtype, n_out and n_in), in parallel. */
-void matrix_pack(struct matrix *m, const uint8_t *src, struct pool *pool);
+void matrix_pack(const struct matrix *m, const uint8_t *src, struct pool *pool);
+
+/* The same in pieces, one tile a call: tiles [0, matrix_tiles), each matrix_tile_bytes of
+ * m->tiles and MATRIX_TILE_ROWS rows of src (the last may have fewer). */
+enum { MATRIX_TILE_ROWS = 16 };
+int matrix_tiles(const struct matrix *m);
+size_t matrix_tile_bytes(const struct matrix *m);
+void matrix_pack_tile(const struct matrix *m, const uint8_t *src, int tile);
 
 /* dst [n_in] <- dequantised row. */
 void matrix_row(const struct matrix *m, float *dst, int row);

@@ -21,6 +21,10 @@ enum {
     TILE_WORD = 4 * TILE_ROWS  // bytes of a word of all rows
 };
 
+/* A whole tile from 16 rows of row_bytes, a multiple of the type's block, that follow
+ * each other at src. */
+void tile_pack(enum dtype t, uint8_t *tile, const uint8_t *src, size_t row_bytes);
+
 /* Put a file block of row r into a tile block, and take it out again. */
 void tile_put(enum dtype t, uint8_t *tile_block, const uint8_t *block, int r);
 void tile_get(enum dtype t, uint8_t *block, const uint8_t *tile_block, int r);

@@ -151,7 +151,8 @@ static void test_digest_sees_every_part(void **state)
         model_close(m);
         pool_close(p);
     }
-    /* One bit of the last tensor, and one of the metadata. */
+    /* One bit of the last tensor (a vector), of the ends of the first one (a matrix), and
+     * of the metadata. */
     FILE *f = fopen("tests/golden/llama.gguf", "rb");
     struct stat st;
     assert_non_null(f);
@@ -165,6 +166,9 @@ static void test_digest_sees_every_part(void **state)
     assert_int_equal(gguf_open_memory(&g, bytes, n, &err), STATUS_OK);
     const struct gguf_tensor *t = gguf_tensor_at(g, gguf_n_tensors(g) - 1);
     const size_t last = (size_t)(t->data - bytes);
+    const struct gguf_tensor *matrix = gguf_tensor_at(g, 0);
+    assert_int_equal(matrix->n_dims, 2);
+    const size_t first = (size_t)(matrix->data - bytes), end = first + matrix->bytes;
     size_t n_head;
     const uint8_t *head = gguf_head(g, 0, &n_head);
     assert_true(head == bytes && n_head > 100 && n_head < last);
@@ -173,8 +177,8 @@ static void test_digest_sees_every_part(void **state)
     while (memcmp(bytes + at, key, sizeof key - 1))
         at++;
     gguf_close(g);
-    const size_t flip[] = {n, last, at + sizeof key - 1 + 4}; // none, data, its number
-    for (int i = 0; i < 3; i++) {
+    const size_t flip[] = {n, last, first, end - 1, at + sizeof key - 1 + 4}; // n: none
+    for (size_t i = 0; i < sizeof flip / sizeof *flip; i++) {
         struct model *m = NULL;
         if (flip[i] < n)
             bytes[flip[i]] ^= 1;

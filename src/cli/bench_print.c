@@ -1,0 +1,127 @@
+/* bench_print.c - the table and the JSON of `turbine bench`. */
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include "cli/bench.h"
+#include "cli/measure.h"
+
+static double spread(const struct bench_timing *t)
+{
+    return t->best > 0 ? 100 * (t->worst / t->best - 1) : 0;
+}
+
+static const char *bound_name(const struct bench_limit *l)
+{
+    return l->int8 ? "int8" : "memory";
+}
+
+static double share_percent(int n, const struct bench_timing *t,
+                            const struct bench_limit *l)
+{
+    return 100 * bench_rate(n, t->best) / l->rate;
+}
+
+/* ---- the table ---- */
+
+static void print_speed(int n, const struct bench_timing *t, const struct bench_limit *l)
+{
+    if (!n) {
+        printf("  %9s %9s %9s %9s %6s %-6s", "-", "-", "-", "-", "-", "");
+        return;
+    }
+    printf("  %9.2f %9.2f %7.1f %%", bench_rate(n, t->best), bench_rate(n, t->median),
+           spread(t));
+    if (l->rate > 0)
+        printf(" %9.2f %4.0f %% %-6s", l->rate, share_percent(n, t, l), bound_name(l));
+    else
+        printf(" %9s %6s %-6s", "-", "-", "");
+}
+
+static void print_machine(const struct bench *b)
+{
+    if (b->read.n)
+        printf("machine: reads %.1f GB/s (median %.1f), multiplies %.1f G int8/s (median "
+               "%.1f)\n",
+               probe_best(&b->read) * 1e-9, probe_median(&b->read) * 1e-9,
+               probe_best(&b->int8) * 1e-9, probe_median(&b->int8) * 1e-9);
+    else
+        printf("machine: not measured, there are no %d MiB to read\n",
+               PROBE_READ_BYTES >> 20);
+}
+
+void bench_print(const struct bench *b)
+{
+    char cpu[128];
+    printf("%s: %s, %.1f MiB of weights, ready in %.2f s\n%s, %d threads, %s\n", b->path,
+           model_arch(b->engine.model), (double)model_bytes(b->engine.model) / 0x1p20,
+           (double)b->engine.load_us * 1e-6, measure_cpu_name(cpu, sizeof cpu),
+           pool_threads(b->engine.pool), cpu_isa_name(b->isa));
+    print_machine(b);
+    printf("prefill %d, decode %d tokens, best of %d; tokens/s\n", b->n_prefill,
+           b->n_decode, b->repeat);
+    printf("%-14s %7s %10s  %9s %9s %9s %9s %6s %-6s  %9s %9s %9s %9s %6s %s\n", "kv",
+           "depth", "cache MiB", "prefill", "median", "spread", "limit", "share", "of",
+           "decode", "median", "spread", "limit", "share", "of");
+    for (int i = 0; i < b->n_row; i++) {
+        const struct bench_row *r = &b->rows[i];
+        char kv[KV_NAME_BYTES];
+        printf("%-14s %7d %10.2f", kv_types_name(kv, &r->type), r->depth,
+               (double)r->cache_bytes / 0x1p20);
+        print_speed(b->n_prefill, &r->prefill, &r->prefill_limit);
+        print_speed(b->n_decode, &r->decode, &r->decode_limit);
+        putchar('\n');
+    }
+}
+
+/* ---- JSON ---- */
+
+static json_t *real_or_null(double v)
+{
+    return v > 0 ? json_real(v) : json_null();
+}
+
+static json_t *json_speed(int n, const struct bench_timing *t,
+                          const struct bench_limit *l)
+{
+    if (!n)
+        return json_null();
+    return json_pack("{s:f, s:f, s:f, s:o, s:o, s:o}", "best", bench_rate(n, t->best),
+                     "median", bench_rate(n, t->median), "spread_percent", spread(t),
+                     "limit", real_or_null(l->rate), "share_percent",
+                     l->rate > 0 ? json_real(share_percent(n, t, l)) : json_null(),
+                     "bound", l->rate > 0 ? json_string(bound_name(l)) : json_null());
+}
+
+enum status bench_print_json(const struct bench *b, struct error *err)
+{
+    char cpu[128];
+    json_t *rows = json_array();
+    for (int i = 0; i < b->n_row; i++) {
+        const struct bench_row *r = &b->rows[i];
+        char kv[KV_NAME_BYTES];
+        json_array_append_new(
+            rows,
+            json_pack("{s:s, s:i, s:I, s:o, s:o}", "kv", kv_types_name(kv, &r->type),
+                      "depth", r->depth, "cache_bytes", (json_int_t)r->cache_bytes,
+                      "prefill", json_speed(b->n_prefill, &r->prefill, &r->prefill_limit),
+                      "decode", json_speed(b->n_decode, &r->decode, &r->decode_limit)));
+    }
+    json_t *o = json_pack(
+        "{s:s, s:s, s:I, s:f, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:i, s:i, s:i, s:o}",
+        "model", b->path, "arch", model_arch(b->engine.model), "weight_bytes",
+        (json_int_t)model_bytes(b->engine.model), "load_seconds",
+        (double)b->engine.load_us * 1e-6, "cpu", measure_cpu_name(cpu, sizeof cpu),
+        "threads", pool_threads(b->engine.pool), "isa", cpu_isa_name(b->isa), "read_gb_s",
+        real_or_null(probe_best(&b->read) * 1e-9), "read_gb_s_median",
+        real_or_null(probe_median(&b->read) * 1e-9), "int8_gmac_s",
+        real_or_null(probe_best(&b->int8) * 1e-9), "int8_gmac_s_median",
+        real_or_null(probe_median(&b->int8) * 1e-9), "n_prefill", b->n_prefill,
+        "n_decode", b->n_decode, "repeat", b->repeat, "results", rows);
+    const int rc = o ? json_dumpf(o, stdout, JSON_INDENT(1)) : -1;
+    json_decref(o);
+    if (rc)
+        return fail(err, STATUS_NO_MEMORY, "cannot print JSON");
+    putchar('\n');
+    return STATUS_OK;
+}

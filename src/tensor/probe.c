@@ -1,0 +1,134 @@
+#include "tensor/probe.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/rng.h"
+
+/* The most recent rounds replace the oldest. */
+static void add_rate(struct probe *p, double work, uint64_t us)
+{
+    if (p->n == PROBE_ROUNDS_MAX)
+        memmove(p->rate, p->rate + 1, (size_t)--p->n * sizeof *p->rate);
+    p->rate[p->n++] = work / ((double)(us ? us : 1) * 1e-6);
+}
+
+static int order_rates(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double probe_best(const struct probe *p)
+{
+    double best = 0;
+    for (int i = 0; i < p->n; i++)
+        best = p->rate[i] > best ? p->rate[i] : best;
+    return best;
+}
+
+double probe_median(const struct probe *p)
+{
+    double sorted[PROBE_ROUNDS_MAX];
+    if (p->n == 0)
+        return 0;
+    memcpy(sorted, p->rate, (size_t)p->n * sizeof *sorted);
+    qsort(sorted, (size_t)p->n, sizeof *sorted, order_rates);
+    return (sorted[(p->n - 1) / 2] + sorted[p->n / 2]) / 2;
+}
+
+/* What is computed must be used, or the compiler leaves it out. */
+static uint64_t keep(uint64_t x)
+{
+    __asm__ volatile("" : "+r"(x));
+    return x;
+}
+
+/* ---- memory ---- */
+
+enum { READ_ITEM_BYTES = 8 << 20, READ_ITEMS = PROBE_READ_BYTES / READ_ITEM_BYTES };
+
+static void touch_item(void *ctx, int item, int thread)
+{
+    (void)thread;
+    memset((uint8_t *)ctx + (size_t)item * READ_ITEM_BYTES, item + 1, READ_ITEM_BYTES);
+}
+
+/* Vectors of 16 bytes, eight in flight: more than memory delivers. */
+static void read_item(void *ctx, int item, int thread)
+{
+    typedef uint64_t vec __attribute__((vector_size(16)));
+    const uint8_t *from = (const uint8_t *)ctx + (size_t)item * READ_ITEM_BYTES;
+    const vec *p = (const vec *)(const void *)from;
+    vec a = {0}, b = a, c = a, d = a;
+    (void)thread;
+    for (size_t i = 0; i < READ_ITEM_BYTES / sizeof *p; i += 8) {
+        a += p[i] ^ p[i + 4];
+        b += p[i + 1] ^ p[i + 5];
+        c += p[i + 2] ^ p[i + 6];
+        d += p[i + 3] ^ p[i + 7];
+    }
+    a += b + c + d;
+    keep(a[0] + a[1]);
+}
+
+enum status probe_read(struct probe *p, struct pool *pool, struct error *err)
+{
+    const size_t available = mem_available();
+    uint8_t *mem = !available || available > 2 * (size_t)PROBE_READ_BYTES
+                       ? mem_pages(PROBE_READ_BYTES)
+                       : NULL;
+    if (!mem)
+        return fail(err, STATUS_NO_MEMORY, "no %d MiB to measure memory with",
+                    PROBE_READ_BYTES >> 20);
+    pool_run(pool, READ_ITEMS, touch_item, mem);
+    for (int i = 0; i < PROBE_ROUNDS; i++) {
+        const uint64_t start = clock_us();
+        pool_run(pool, READ_ITEMS, read_item, mem);
+        add_rate(p, PROBE_READ_BYTES, clock_us() - start);
+    }
+    mem_pages_free(mem, PROBE_READ_BYTES);
+    return STATUS_OK;
+}
+
+/* ---- integers ---- */
+
+struct int8_job {
+    probe_fn *fn;
+    uint8_t w[PROBE_WEIGHTS];
+    int8_t a[PROBE_TOKENS * PROBE_PERIOD];
+    int n; // rounds of the kernel an item
+};
+
+static void int8_item(void *ctx, int item, int thread)
+{
+    struct int8_job *j = ctx;
+    (void)item, (void)thread;
+    keep(j->fn(j->w, j->a, j->n));
+}
+
+static uint64_t time_int8(struct int8_job *j, struct pool *pool, int n_item)
+{
+    const uint64_t start = clock_us();
+    pool_run(pool, n_item, int8_item, j);
+    return clock_us() - start;
+}
+
+void probe_int8(struct probe *p, struct pool *pool, enum cpu_isa limit)
+{
+    /* Long against starting a run, short against what else the machine may do. */
+    enum { ITEM_US = 1000, ITEMS_PER_THREAD = 8, N_MAX = 1 << 24 };
+    struct int8_job j = {.fn = probe_kernel(limit), .n = 64};
+    for (int i = 0; i < PROBE_WEIGHTS; i++)
+        j.w[i] = rng_at(1, (uint64_t)i) & 15;
+    for (int i = 0; i < PROBE_TOKENS * PROBE_PERIOD; i++)
+        j.a[i] = (int8_t)(rng_at(2, (uint64_t)i) & 255);
+    while (j.n < N_MAX && time_int8(&j, pool, 1) < ITEM_US)
+        j.n *= 2;
+    const int n_item = ITEMS_PER_THREAD * pool_threads(pool);
+    const double work = (double)n_item * j.n * PROBE_WEIGHTS * PROBE_TOKENS;
+    for (int i = 0; i < PROBE_ROUNDS; i++)
+        add_rate(p, work, time_int8(&j, pool, n_item));
+}

@@ -1,0 +1,94 @@
+/* test_probe.c - the kernels that measure the machine compute what they claim to. */
+#include <string.h>
+
+#include "base/pool.h"
+#include "base/rng.h"
+#include "tensor/probe.h"
+
+/* Last: it defines a macro fail(). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+/* The sum of the header, term by term. */
+static uint32_t expected(const uint8_t *w, const int8_t a[PROBE_TOKENS * PROBE_PERIOD],
+                         int n)
+{
+    int64_t sum = 0;
+    for (int t = 0; t < PROBE_TOKENS; t++)
+        for (int i = 0; i < PROBE_WEIGHTS; i++)
+            sum += w[i] * a[t * PROBE_PERIOD + i % PROBE_PERIOD];
+    return (uint32_t)(uint64_t)(n * sum);
+}
+
+static void check_all(const uint8_t *w, const int8_t a[PROBE_TOKENS * PROBE_PERIOD])
+{
+    for (int isa = 0; isa <= (int)cpu_detect(); isa++)
+        for (int n = 0; n <= 1000; n = 3 * n + 1)
+            assert_int_equal(probe_kernel((enum cpu_isa)isa)(w, a, n), expected(w, a, n));
+}
+
+static void test_every_level(void **state)
+{
+    (void)state;
+    uint8_t w[PROBE_WEIGHTS];
+    int8_t a[PROBE_TOKENS * PROBE_PERIOD];
+    for (int i = 0; i < PROBE_WEIGHTS; i++)
+        w[i] = rng_at(3, (uint64_t)i) & 15;
+    for (int i = 0; i < PROBE_TOKENS * PROBE_PERIOD; i++)
+        a[i] = (int8_t)(rng_at(4, (uint64_t)i) & 255);
+    check_all(w, a);
+}
+
+static void test_largest_values(void **state)
+{
+    (void)state;
+    static const int8_t ends[] = {-128, 127};
+    uint8_t w[PROBE_WEIGHTS];
+    int8_t a[PROBE_TOKENS * PROBE_PERIOD];
+    memset(w, 15, sizeof w);
+    for (int i = 0; i < 2; i++) {
+        memset(a, ends[i], sizeof a);
+        check_all(w, a);
+    }
+}
+
+static void test_best_and_median(void **state)
+{
+    (void)state;
+    struct probe p = {0};
+    assert_true(probe_best(&p) == 0 && probe_median(&p) == 0);
+    p = (struct probe){.n = 4, .rate = {3, 1, 8, 4}};
+    assert_true(probe_best(&p) == 8 && probe_median(&p) == 3.5);
+    p.n = 3;
+    assert_true(probe_best(&p) == 8 && probe_median(&p) == 3);
+}
+
+/* A round of integers takes more than a clock for 1,024 products, and less than one for
+ * each; rounds beyond the most that are kept push the oldest out. */
+static void test_rates(void **state)
+{
+    (void)state;
+    struct pool *pool;
+    struct probe p = {0};
+    assert_int_equal(pool_open(&pool, 2, NULL), STATUS_OK);
+    for (int i = 0; i < 6; i++)
+        probe_int8(&p, pool, cpu_detect());
+    pool_close(pool);
+    assert_int_equal(p.n, PROBE_ROUNDS_MAX);
+    assert_true(probe_best(&p) > 1e8 && probe_best(&p) < 2 * 1024 * 6e9);
+    assert_true(probe_median(&p) > 0 && probe_median(&p) <= probe_best(&p));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_level),
+        cmocka_unit_test(test_largest_values),
+        cmocka_unit_test(test_best_and_median),
+        cmocka_unit_test(test_rates),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
