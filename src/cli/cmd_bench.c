@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "cli/bench_batch.h"
 #include "cli/calibrate.h"
 #include "cli/cli.h"
 #include "cli/measure.h"
@@ -21,7 +22,7 @@
 enum { TYPES_MAX = 16, DEPTHS_MAX = 16, REPEAT_MAX = 100 };
 
 static struct {
-    const char *depth, *kv, *synthetic, *write;
+    const char *depth, *kv, *sequences, *synthetic, *write;
     int prefill, decode, repeat, threads;
     enum cpu_isa isa;
     bool json;
@@ -33,6 +34,8 @@ static const struct cli_option bench_options[] = {
      "LIST  of KV types, keys[/values]; default f16,turbo4"},
     {"--prefill", CLI_INT, &bench_args.prefill, 0, 1 << 20, "N  tokens, default 512"},
     {"--decode", CLI_INT, &bench_args.decode, 0, 1 << 20, "N  tokens, default 64"},
+    {"--sequences", CLI_STRING, &bench_args.sequences, 0, 0,
+     "LIST  also decode in so many sequences at a time, as 1,2,4,8"},
     {"--repeat", CLI_INT, &bench_args.repeat, 0, REPEAT_MAX, "N  runs, default 3"},
     {"--threads", CLI_INT, &bench_args.threads, 1, 256, "N  default: all CPUs"},
     {"--cpu", CLI_CPU, &bench_args.isa, 0, 0,
@@ -57,6 +60,7 @@ struct bench_row {
     int depth;
     size_t cache_bytes; // of the context, all depths and runs
     struct timing prefill, decode;
+    struct timing batch[BENCH_BATCH_MAX]; // decode of several sequences
 };
 
 struct bench {
@@ -65,7 +69,8 @@ struct bench {
     int n_type, n_depth, n_row;
     struct kv_types types[TYPES_MAX];
     int depths[DEPTHS_MAX]; // ascending
-    int32_t *ids;           // [n_ctx]
+    struct bench_batch batch;
+    int32_t *ids; // [n_ctx]
     int n_ctx;
     struct bench_row *rows; // [n_type * n_depth]
 };
@@ -167,6 +172,28 @@ static enum status bench_depth(const struct bench *b, struct context *c,
     return STATUS_OK;
 }
 
+/* The speeds of several sequences go to the last rows, those of one type. */
+static enum status bench_sequences(struct bench *b, const struct context_options *o,
+                                   struct error *err)
+{
+    const int n = b->batch.n, repeat = bench_args.repeat;
+    struct bench_row *rows = b->rows + (b->n_row - b->n_depth);
+    if (!n || !bench_args.decode)
+        return STATUS_OK;
+    double *seconds =
+        mem_array((size_t)b->n_depth * (size_t)n * (size_t)repeat, sizeof *seconds);
+    if (!seconds)
+        return fail(err, STATUS_NO_MEMORY, "no memory for %d times", n * repeat);
+    const enum status s =
+        bench_batch_measure(seconds, &b->batch, b->engine.model, o, b->ids, b->depths,
+                            b->n_depth, bench_args.decode, repeat, err);
+    for (int i = 0; !s && i < b->n_depth * n; i++)
+        rows[i / n].batch[i % n] =
+            summarise_times(seconds + (size_t)i * (size_t)repeat, repeat);
+    mem_free(seconds);
+    return s;
+}
+
 static enum status bench_type(struct bench *b, const struct kv_types *type,
                               struct error *err)
 {
@@ -186,7 +213,7 @@ static enum status bench_type(struct bench *b, const struct kv_types *type,
         s = bench_depth(b, c, row, err);
     }
     context_close(c);
-    return s;
+    return s ? s : bench_sequences(b, &o, err);
 }
 
 static enum status bench_run(struct bench *b, struct error *err)
@@ -231,17 +258,25 @@ static void print_rows(const struct bench *b)
            measure_cpu_name(cpu, sizeof cpu), pool_threads(b->engine.pool),
            cpu_isa_name(bench_args.isa), bench_args.prefill, bench_args.decode,
            bench_args.repeat);
-    printf("%-14s %7s %10s  %9s %9s %7s  %9s %9s %7s\n", "kv", "depth", "cache MiB",
+    printf("%-14s %7s %10s  %9s %9s %7s  %9s %9s %7s", "kv", "depth", "cache MiB",
            "prefill", "median", "spread", "decode", "median", "spread");
+    for (int i = 0; i < b->batch.n; i++)
+        printf("  %5d seq %7s", b->batch.n_seq[i], "spread");
+    putchar('\n');
     for (int i = 0; i < b->n_row; i++) {
         const struct bench_row *r = &b->rows[i];
         char kv[KV_NAME_BYTES];
-        printf("%-14s %7d %10.2f  %9.2f %9.2f %5.1f %%  %9.2f %9.2f %5.1f %%\n",
+        printf("%-14s %7d %10.2f  %9.2f %9.2f %5.1f %%  %9.2f %9.2f %5.1f %%",
                kv_types_name(kv, &r->type), r->depth, (double)r->cache_bytes / 0x1p20,
                per_second(bench_args.prefill, r->prefill.best),
                per_second(bench_args.prefill, r->prefill.median), spread(&r->prefill),
                per_second(bench_args.decode, r->decode.best),
                per_second(bench_args.decode, r->decode.median), spread(&r->decode));
+        for (int k = 0; k < b->batch.n; k++)
+            printf("  %9.2f %5.1f %%",
+                   per_second(b->batch.n_seq[k] * bench_args.decode, r->batch[k].best),
+                   spread(&r->batch[k]));
+        putchar('\n');
     }
 }
 
@@ -252,6 +287,18 @@ static json_t *json_timing(int n, const struct timing *t)
              : json_null();
 }
 
+static json_t *json_sequences(const struct bench *b, const struct bench_row *r)
+{
+    json_t *all = json_array();
+    for (int i = 0; i < b->batch.n; i++) {
+        const int n = b->batch.n_seq[i];
+        json_array_append_new(
+            all, json_pack("{s:i, s:o}", "n", n, "decode",
+                           json_timing(n * bench_args.decode, &r->batch[i])));
+    }
+    return all;
+}
+
 static enum status print_bench_json(const struct bench *b, struct error *err)
 {
     char cpu[128];
@@ -259,12 +306,14 @@ static enum status print_bench_json(const struct bench *b, struct error *err)
     for (int i = 0; i < b->n_row; i++) {
         const struct bench_row *r = &b->rows[i];
         char kv[KV_NAME_BYTES];
-        json_array_append_new(
-            rows,
+        json_t *row =
             json_pack("{s:s, s:i, s:I, s:o, s:o}", "kv", kv_types_name(kv, &r->type),
                       "depth", r->depth, "cache_bytes", (json_int_t)r->cache_bytes,
                       "prefill", json_timing(bench_args.prefill, &r->prefill), "decode",
-                      json_timing(bench_args.decode, &r->decode)));
+                      json_timing(bench_args.decode, &r->decode));
+        if (b->batch.n)
+            json_object_set_new(row, "sequences", json_sequences(b, r));
+        json_array_append_new(rows, row);
     }
     json_t *o = json_pack(
         "{s:s, s:s, s:I, s:s, s:i, s:s, s:i, s:i, s:i, s:o}", "model", b->path, "arch",
@@ -313,7 +362,9 @@ static enum status run_bench(const char *path, struct error *err)
     struct bench b = {.path = path ? path : bench_args.synthetic};
     enum status s;
     if ((s = measure_kv_list(b.types, &b.n_type, TYPES_MAX, bench_args.kv, err)) ||
-        (s = parse_depths(&b, err)))
+        (s = parse_depths(&b, err)) ||
+        (bench_args.sequences &&
+         (s = bench_batch_parse(&b.batch, bench_args.sequences, err))))
         return s;
     s = path ? engine_open(&b.engine, path, ENGINE_ANY, bench_args.threads,
                            bench_args.isa, err)

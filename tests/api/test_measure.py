@@ -127,6 +127,21 @@ def test_bench_leaves_out_what_is_zero():
     assert r['results'][0]['prefill'] is None and r['results'][0]['decode']['best'] > 0
 
 
+def test_bench_sequences():
+    args = ['bench', LLAMA, '--kv', 'f16,turbo4', '--depth', '0,70', '--prefill', 0, '--decode', 3, '--repeat', 2]
+    r = json.loads(turbine(*args, '--sequences', '1,4', '--json').stdout)
+    assert len(r['results']) == 4
+    for x in r['results']:
+        assert [s['n'] for s in x['sequences']] == [1, 4]
+        assert all(0 < s['decode']['median'] <= s['decode']['best'] for s in x['sequences'])
+    head, *rows = turbine(*args, '--sequences', '1,4').stdout.decode().splitlines()[3:]
+    assert head.split()[-6:] == ['1', 'seq', 'spread', '4', 'seq', 'spread']
+    plain_head, *plain_rows = turbine(*args).stdout.decode().splitlines()[3:]
+    assert head.startswith(plain_head) and len(rows) == len(plain_rows) == 4
+    assert all(len(row) == len(head) for row in rows)
+    assert all('sequences' not in x for x in json.loads(turbine(*args, '--json').stdout)['results'])
+
+
 def test_synthetic_model(tmp_path):
     """Types of the Q4_K_M mixture: rows of 576 do not divide by 256 and fall back."""
     path = tmp_path / 'model.gguf'
@@ -176,6 +191,8 @@ def test_wrong_input_is_one_line(tmp_path, ids_file):
     assert_fails(['16777728 tokens', 'MiB'], 'bench', LLAMA, '--kv', 'f32', '--depth', 1 << 24)
     assert_fails(['head'], 'logits', STORIES, '--tokens', good, '--kv', 'turbo4')
     assert_fails(['--depth'], 'bench', LLAMA, '--depth', '1,x')
+    assert_fails(['--sequences', "'4,0'"], 'bench', LLAMA, '--sequences', '4,0')
+    assert_fails(['--sequences', '256'], 'bench', LLAMA, '--sequences', '257')
     assert_fails(["'gpt-5:Q4_0'", 'qwen3-0.6b'], 'bench', '--synthetic', 'gpt-5:Q4_0')
     assert_fails(["'Q9_9'"], 'bench', '--synthetic', 'llama-3.2-1b:Q9_9')
 
