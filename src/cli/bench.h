@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "cli/bench_batch.h"
 #include "engine/engine.h"
 #include "tensor/probe.h"
 
@@ -27,6 +28,7 @@ struct bench_row {
     size_t cache_bytes; // of the context, all depths and runs
     struct bench_timing prefill, decode;
     struct bench_limit prefill_limit, decode_limit;
+    struct bench_timing batch[BENCH_BATCH_MAX]; // decode of several sequences
 };
 
 struct bench {
@@ -38,7 +40,8 @@ struct bench {
     int n_type, n_depth, n_row;
     struct kv_types types[BENCH_TYPES_MAX];
     int depths[BENCH_DEPTHS_MAX]; // ascending
-    int32_t *ids;                 // [n_ctx]
+    struct bench_batch batch;
+    int32_t *ids; // [n_ctx]
     int n_ctx;
     struct bench_row *rows; // [n_type * n_depth], by type, then by depth
 };

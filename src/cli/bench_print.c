@@ -60,9 +60,12 @@ void bench_print(const struct bench *b)
     print_machine(b);
     printf("prefill %d, decode %d tokens, best of %d; tokens/s\n", b->n_prefill,
            b->n_decode, b->repeat);
-    printf("%-14s %7s %10s  %9s %9s %9s %9s %6s %-6s  %9s %9s %9s %9s %6s %s\n", "kv",
+    printf("%-14s %7s %10s  %9s %9s %9s %9s %6s %-6s  %9s %9s %9s %9s %6s %-6s", "kv",
            "depth", "cache MiB", "prefill", "median", "spread", "limit", "share", "of",
            "decode", "median", "spread", "limit", "share", "of");
+    for (int i = 0; i < b->batch.n; i++)
+        printf("  %5d seq %7s", b->batch.n_seq[i], "spread");
+    putchar('\n');
     for (int i = 0; i < b->n_row; i++) {
         const struct bench_row *r = &b->rows[i];
         char kv[KV_NAME_BYTES];
@@ -70,6 +73,10 @@ void bench_print(const struct bench *b)
                (double)r->cache_bytes / 0x1p20);
         print_speed(b->n_prefill, &r->prefill, &r->prefill_limit);
         print_speed(b->n_decode, &r->decode, &r->decode_limit);
+        for (int k = 0; k < b->batch.n; k++)
+            printf("  %9.2f %5.1f %%",
+                   bench_rate(b->batch.n_seq[k] * b->n_decode, r->batch[k].best),
+                   spread(&r->batch[k]));
         putchar('\n');
     }
 }
@@ -93,6 +100,20 @@ static json_t *json_speed(int n, const struct bench_timing *t,
                      "bound", l->rate > 0 ? json_string(bound_name(l)) : json_null());
 }
 
+static json_t *json_sequences(const struct bench *b, const struct bench_row *r)
+{
+    json_t *all = json_array();
+    for (int i = 0; i < b->batch.n; i++) {
+        const int n = b->batch.n_seq[i];
+        json_array_append_new(
+            all, json_pack("{s:i, s:{s:f, s:f, s:f}}", "n", n, "decode", "best",
+                           bench_rate(n * b->n_decode, r->batch[i].best), "median",
+                           bench_rate(n * b->n_decode, r->batch[i].median),
+                           "spread_percent", spread(&r->batch[i])));
+    }
+    return all;
+}
+
 enum status bench_print_json(const struct bench *b, struct error *err)
 {
     char cpu[128];
@@ -100,12 +121,14 @@ enum status bench_print_json(const struct bench *b, struct error *err)
     for (int i = 0; i < b->n_row; i++) {
         const struct bench_row *r = &b->rows[i];
         char kv[KV_NAME_BYTES];
-        json_array_append_new(
-            rows,
+        json_t *row =
             json_pack("{s:s, s:i, s:I, s:o, s:o}", "kv", kv_types_name(kv, &r->type),
                       "depth", r->depth, "cache_bytes", (json_int_t)r->cache_bytes,
                       "prefill", json_speed(b->n_prefill, &r->prefill, &r->prefill_limit),
-                      "decode", json_speed(b->n_decode, &r->decode, &r->decode_limit)));
+                      "decode", json_speed(b->n_decode, &r->decode, &r->decode_limit));
+        if (b->batch.n)
+            json_object_set_new(row, "sequences", json_sequences(b, r));
+        json_array_append_new(rows, row);
     }
     json_t *o = json_pack(
         "{s:s, s:s, s:I, s:f, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:i, s:i, s:i, s:o}",

@@ -21,7 +21,7 @@
 enum { REPEAT_MAX = 100 };
 
 static struct {
-    const char *depth, *kv, *synthetic, *write, *plot;
+    const char *depth, *kv, *sequences, *synthetic, *write, *plot;
     int prefill, decode, repeat, threads;
     enum cpu_isa isa;
     bool json;
@@ -33,6 +33,8 @@ static const struct cli_option bench_options[] = {
      "LIST  of KV types, keys[/values]; default f16,turbo4"},
     {"--prefill", CLI_INT, &bench_args.prefill, 0, 1 << 20, "N  tokens, default 512"},
     {"--decode", CLI_INT, &bench_args.decode, 0, 1 << 20, "N  tokens, default 64"},
+    {"--sequences", CLI_STRING, &bench_args.sequences, 0, 0,
+     "LIST  also decode in so many sequences at a time, as 1,2,4,8"},
     {"--repeat", CLI_INT, &bench_args.repeat, 0, REPEAT_MAX, "N  runs, default 3"},
     {"--threads", CLI_INT, &bench_args.threads, 1, 256, "N  default: physical cores"},
     {"--cpu", CLI_CPU, &bench_args.isa, 0, 0,
@@ -147,6 +149,28 @@ static enum status bench_depth(const struct bench *b, struct context *c,
     return STATUS_OK;
 }
 
+/* The speeds of several sequences go to the last rows, those of one type. */
+static enum status bench_sequences(struct bench *b, const struct context_options *o,
+                                   struct error *err)
+{
+    const int n = b->batch.n, repeat = b->repeat;
+    struct bench_row *rows = b->rows + (b->n_row - b->n_depth);
+    if (!n || !b->n_decode)
+        return STATUS_OK;
+    double *seconds =
+        mem_array((size_t)b->n_depth * (size_t)n * (size_t)repeat, sizeof *seconds);
+    if (!seconds)
+        return fail(err, STATUS_NO_MEMORY, "no memory for %d times", n * repeat);
+    const enum status s =
+        bench_batch_measure(seconds, &b->batch, b->engine.model, o, b->ids, b->depths,
+                            b->n_depth, b->n_decode, repeat, err);
+    for (int i = 0; !s && i < b->n_depth * n; i++)
+        rows[i / n].batch[i % n] =
+            summarise_times(seconds + (size_t)i * (size_t)repeat, repeat);
+    mem_free(seconds);
+    return s;
+}
+
 static enum status bench_type(struct bench *b, const struct kv_types *type,
                               struct error *err)
 {
@@ -166,7 +190,7 @@ static enum status bench_type(struct bench *b, const struct kv_types *type,
         s = bench_depth(b, c, row, err);
     }
     context_close(c);
-    return s;
+    return s ? s : bench_sequences(b, &o, err);
 }
 
 static enum status bench_run(struct bench *b, struct error *err)
@@ -232,7 +256,9 @@ static enum status run_bench(const char *path, struct error *err)
     if (bench_args.plot && (s = svg_check(bench_args.plot, err)))
         return s;
     if ((s = measure_kv_list(b.types, &b.n_type, BENCH_TYPES_MAX, bench_args.kv, err)) ||
-        (s = parse_depths(&b, err)))
+        (s = parse_depths(&b, err)) ||
+        (bench_args.sequences &&
+         (s = bench_batch_parse(&b.batch, bench_args.sequences, err))))
         return s;
     s = path ? engine_open(&b.engine, path, ENGINE_ANY, bench_args.threads,
                            bench_args.isa, err)

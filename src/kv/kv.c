@@ -109,11 +109,12 @@ void kv_seq_close(struct kv_seq *s)
 {
     if (!s)
         return;
-    kv_seq_truncate(s, 0);
+    while (s->n_page)
+        s->pool->free_page[s->pool->n_free++] = s->page[--s->n_page];
     s->pool = NULL;
 }
 
-static int pages_for(int n_token)
+int kv_pages_for(int n_token)
 {
     return n_token / KV_PAGE_TOKENS + (n_token % KV_PAGE_TOKENS != 0);
 }
@@ -121,7 +122,7 @@ static int pages_for(int n_token)
 enum status kv_seq_reserve(struct kv_seq *s, int n_token, struct error *err)
 {
     struct kv_pool *p = s->pool;
-    const int want = pages_for(n_token) - s->n_page;
+    const int want = kv_pages_for(n_token) - s->n_page;
     if (want > p->n_free)
         return fail(err, STATUS_FULL,
                     "the KV cache is full: %d tokens need %d pages, %d are free", n_token,
@@ -129,12 +130,6 @@ enum status kv_seq_reserve(struct kv_seq *s, int n_token, struct error *err)
     for (int i = 0; i < want; i++)
         s->page[s->n_page++] = p->free_page[--p->n_free];
     return STATUS_OK;
-}
-
-void kv_seq_truncate(struct kv_seq *s, int n_token)
-{
-    while (s->n_page > pages_for(n_token))
-        s->pool->free_page[s->pool->n_free++] = s->page[--s->n_page];
 }
 
 uint8_t *kv_seq_page(const struct kv_seq *s, int page)

@@ -16,6 +16,9 @@ enum { KV_PAGE_TOKENS = 64 };
 
 struct kv_pool;
 
+/* Pages that n_token tokens of a sequence take. */
+int kv_pages_for(int n_token);
+
 /* page_bytes and state_bytes are rounded up to 64. */
 enum status kv_pool_open(struct kv_pool **out, size_t page_bytes, int n_page,
                          size_t state_bytes, int n_seq, struct error *err);
@@ -26,12 +29,10 @@ size_t kv_pool_bytes(const struct kv_pool *p); // all that was reserved
 struct kv_seq;
 
 enum status kv_seq_open(struct kv_seq **out, struct kv_pool *p, struct error *err);
-void kv_seq_close(struct kv_seq *s);
+void kv_seq_close(struct kv_seq *s); // gives its pages back
 /* Take pages so that n_token tokens fit; STATUS_FULL (and nothing taken) if they do not.
  */
 enum status kv_seq_reserve(struct kv_seq *s, int n_token, struct error *err);
-/* Give back the pages behind the first n_token tokens. */
-void kv_seq_truncate(struct kv_seq *s, int n_token);
 uint8_t *kv_seq_page(const struct kv_seq *s, int page);
 
 /* The same for readers that look pages up themselves: page i is at

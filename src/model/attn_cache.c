@@ -72,27 +72,28 @@ uint64_t attn_cache_read_bytes(const struct attn_cache *a, int pos)
            KV_PAGE_TOKENS;
 }
 
-static int fresh_pages(int n_tok)
+size_t attn_cache_fresh_bytes(const struct attn_cache *a, int n_tok, int n_run)
 {
-    return (n_tok + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
+    /* A run of n tokens begins at most (n + 62) / 64 pages: its second token may. */
+    const size_t most =
+        ((size_t)n_tok + (size_t)n_run * (KV_PAGE_TOKENS - 2)) / KV_PAGE_TOKENS;
+    return most * (a->kx_bytes + a->vx_bytes);
 }
 
-size_t attn_cache_fresh_bytes(const struct attn_cache *a, int n_tok)
+struct attn_place attn_cache_place(const struct attn_cache *a, const struct context *c,
+                                   const struct run *r, int layer, uint8_t **fresh)
 {
-    return (size_t)fresh_pages(n_tok) * (a->kx_bytes + a->vx_bytes);
-}
-
-struct attn_place attn_cache_place(const struct context *c, const struct step *s,
-                                   int layer, uint8_t *fresh)
-{
-    return (struct attn_place){
-        .seq = s->run.seq,
+    const struct attn_place p = {
+        .seq = r->seq->kv,
         .page_offset = c->page_offset[layer],
-        .state = kv_seq_state(s->run.seq) + c->state_offset[layer],
-        .fresh = fresh,
-        .n_fresh = fresh_pages(s->n_tok),
-        .first_page = s->run.pos / KV_PAGE_TOKENS,
+        .state = kv_seq_state(r->seq->kv) + c->state_offset[layer],
+        .fresh = *fresh,
+        .n_fresh = (r->pos + r->n - 1) / KV_PAGE_TOKENS - r->pos / KV_PAGE_TOKENS,
+        .first_page = r->pos / KV_PAGE_TOKENS,
     };
+    *fresh +=
+        (size_t)p.n_fresh * (size_t)c->m->hp.n_head_kv * (a->kx_bytes + a->vx_bytes);
+    return p;
 }
 
 /* Exact copies of a page of one head: keys, then values. */
@@ -194,9 +195,9 @@ void attn_cache_put(const struct attn_cache *a, const struct attn_place *p, int 
         tq_put(sinks.v, sinks.v_page, slot, v);
 }
 
-int attn_cache_full_pages(const struct attn_place *p, const struct step *s)
+int attn_cache_full_pages(const struct attn_place *p, const struct run *r)
 {
-    return (s->run.pos + s->n_tok) / KV_PAGE_TOKENS - p->first_page;
+    return (r->pos + r->n) / KV_PAGE_TOKENS - p->first_page;
 }
 
 void attn_cache_encode(const struct attn_cache *a, const struct attn_place *p, int head,
@@ -211,10 +212,10 @@ void attn_cache_encode(const struct attn_cache *a, const struct attn_place *p, i
 }
 
 void attn_cache_keep_tail(const struct attn_cache *a, const struct attn_place *p,
-                          const struct step *s, int n_head)
+                          const struct run *r, int n_head)
 {
     const size_t copy = a->kx_bytes + a->vx_bytes;
-    const int last = (s->run.pos + s->n_tok - 1) / KV_PAGE_TOKENS;
+    const int last = (r->pos + r->n - 1) / KV_PAGE_TOKENS;
     int page = last - a->tail_pages;
     page = page > p->first_page ? page : p->first_page + 1;
     for (; a->compressed && page <= last; page++)

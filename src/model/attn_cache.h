@@ -3,8 +3,8 @@
  * Inside a page of the pool a layer has, for each kv head, a key page and a value page of
  * the stored types.  A compressed role also has exact copies in the sequence state, for
  * each head: a ring of pages (the tail and the open page) and the sinks.  During a step
- * the exact pages behind the first one are in scratch (`fresh`); the last of them go to
- * the ring when the layer is done. */
+ * the exact pages of a run behind its first one are in scratch (`fresh`); the last of
+ * them go to the ring when the layer is done. */
 #ifndef MODEL_ATTN_CACHE_H
 #define MODEL_ATTN_CACHE_H
 
@@ -29,8 +29,8 @@ struct attn_cache {
 enum status attn_cache_init(struct attn_cache *a, const struct model *m,
                             const struct kv_types *types, struct error *err);
 
-/* Scratch of one head for the exact pages of a step of n_tok tokens. */
-size_t attn_cache_fresh_bytes(const struct attn_cache *a, int n_tok);
+/* Scratch of one head for the exact pages of n_run runs of n_tok tokens in all. */
+size_t attn_cache_fresh_bytes(const struct attn_cache *a, int n_tok, int n_run);
 
 /* Bytes of one head that the query at pos reads: stored rows, exact tail and sinks. */
 uint64_t attn_cache_read_bytes(const struct attn_cache *a, int pos);
@@ -44,8 +44,9 @@ struct attn_place {
     int first_page; // page of the run's first token
 };
 
-struct attn_place attn_cache_place(const struct context *c, const struct step *s,
-                                   int layer, uint8_t *fresh);
+/* Takes what the run needs from *fresh, which moves behind it. */
+struct attn_place attn_cache_place(const struct attn_cache *a, const struct context *c,
+                                   const struct run *r, int layer, uint8_t **fresh);
 
 /* Keys and values of one page of one head, with the codecs that read them. */
 struct attn_part {
@@ -69,12 +70,12 @@ void attn_cache_put(const struct attn_cache *a, const struct attn_place *p, int 
                     int pos, const float *k, const float *v);
 
 /* Pages that the run completes, from first_page on. */
-int attn_cache_full_pages(const struct attn_place *p, const struct step *s);
+int attn_cache_full_pages(const struct attn_place *p, const struct run *r);
 void attn_cache_encode(const struct attn_cache *a, const struct attn_place *p, int head,
                        int page, void *scratch);
 
 /* Move the exact pages that the next step may need from `fresh` to the ring. */
 void attn_cache_keep_tail(const struct attn_cache *a, const struct attn_place *p,
-                          const struct step *s, int n_head);
+                          const struct run *r, int n_head);
 
 #endif

@@ -59,8 +59,8 @@ struct measurement {
 static void measure_head(struct measurement *m, float *mean, int layer, int head,
                          enum tq_role role)
 {
-    const int n = m->c->pos;
-    const struct attn_place place = {.seq = m->c->seq,
+    const int n = m->c->own->pos;
+    const struct attn_place place = {.seq = m->c->own->kv,
                                      .page_offset = m->c->page_offset[layer]};
     const int d = role == TQ_KEY ? m->cache.k.d : m->cache.v.d;
     memset(m->sum, 0, sizeof m->sum);

@@ -1,4 +1,5 @@
-/* context.c - memory of a context, and its sequence. */
+/* context.c - memory of a context. */
+#include <limits.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -32,6 +33,10 @@ static size_t carve_scratch(struct context *c, uint8_t *base)
     c->norm = carve_take(&v, n_tok * n_embd, sizeof(float));
     c->out = carve_take(&v, n_tok * n_embd, sizeof(float));
     c->logits = carve_take(&v, (size_t)c->n_logits * (size_t)hp->n_vocab, sizeof(float));
+    c->step.runs = carve_take(&v, (size_t)c->n_run, sizeof *c->step.runs);
+    c->step.tokens = carve_take(&v, n_tok, sizeof *c->step.tokens);
+    c->step.pos = carve_take(&v, n_tok, sizeof *c->step.pos);
+    c->step.out_row = carve_take(&v, n_tok, sizeof *c->step.out_row);
     c->step.rope = carve_take(&v, n_tok * (size_t)hp->rope.n_rot, sizeof(float));
     void *act = carve_take(&v, act_bytes(c->n_batch, widest), 1);
     if (base)
@@ -67,27 +72,34 @@ static enum status layout_cache(struct context *c, struct error *err)
     return STATUS_OK;
 }
 
-static int count_pages(const struct context *c)
+/* Everything of *c that follows from the options. */
+static enum status context_setup(struct context *c, const struct model *m,
+                                 const struct context_options *o, struct error *err)
 {
-    return c->n_ctx / KV_PAGE_TOKENS + (c->n_ctx % KV_PAGE_TOKENS != 0);
-}
-
-static void context_setup(struct context *c, const struct model *m,
-                          const struct context_options *o)
-{
-    *c = (struct context){.m = m, .kv = o->kv, .n_ctx = o->n_ctx, .mark = -1};
+    *c = (struct context){.m = m, .kv = o->kv, .n_ctx = o->n_ctx};
+    c->n_seq = o->n_seq ? o->n_seq : 1;
+    if (c->n_seq < 1 || c->n_seq > CONTEXT_SEQUENCES_MAX)
+        return fail(err, STATUS_BAD_ARG, "%d sequences: a context holds 1 to %d",
+                    c->n_seq, CONTEXT_SEQUENCES_MAX);
+    const int64_t n_page = (int64_t)c->n_seq * kv_pages_for(o->n_ctx);
+    if (!o->n_page && n_page > INT_MAX)
+        return fail(err, STATUS_NO_MEMORY, "%d sequences of %d tokens do not fit",
+                    c->n_seq, o->n_ctx);
+    c->n_page = o->n_page ? o->n_page : (int)n_page;
     c->n_batch = o->n_batch ? o->n_batch : BATCH_DEFAULT;
-    if (c->n_batch > o->n_ctx)
-        c->n_batch = o->n_ctx;
-    c->n_logits = o->n_logits ? o->n_logits : 1;
+    if (c->n_batch > (int64_t)c->n_seq * o->n_ctx)
+        c->n_batch = c->n_seq * o->n_ctx;
+    c->n_logits = o->n_logits ? o->n_logits : c->n_seq;
+    c->n_run = c->n_seq < c->n_batch ? c->n_seq : c->n_batch;
+    return STATUS_OK;
 }
 
 struct context_memory context_memory(const struct context *c)
 {
     return (struct context_memory){
-        .pages = c->page_bytes * (size_t)count_pages(c),
-        .exact = c->state_bytes,
-        .mark = c->state_bytes,
+        .pages = c->page_bytes * (size_t)c->n_page,
+        .exact = c->state_bytes * (size_t)c->n_seq,
+        .mark = c->state_bytes * (size_t)c->n_seq,
         .scratch = c->scratch_bytes,
         .page_bytes = c->page_bytes,
     };
@@ -97,9 +109,8 @@ enum status context_plan(struct context_memory *out, const struct model *m,
                          const struct context_options *o, struct error *err)
 {
     struct context c;
-    context_setup(&c, m, o);
-    const enum status s = layout_cache(&c, err);
-    if (s)
+    enum status s;
+    if ((s = context_setup(&c, m, o, err)) || (s = layout_cache(&c, err)))
         return s;
     c.scratch_bytes = carve_scratch(&c, NULL);
     *out = context_memory(&c);
@@ -115,11 +126,15 @@ static enum status check_memory(const struct context *c, struct error *err)
     const double available = (double)mem_available();
     if (available <= 0 || need <= available)
         return STATUS_OK;
-    return fail(err, STATUS_NO_MEMORY,
-                "a context of %d tokens needs %.0f MiB (KV cache %.0f, scratch %.0f) but "
-                "%.0f MiB are available: use a smaller --ctx or a smaller --kv type",
-                c->n_ctx, need / 0x1p20, (need - (double)m.scratch) / 0x1p20,
-                (double)m.scratch / 0x1p20, available / 0x1p20);
+    const double paged = (double)c->n_page * KV_PAGE_TOKENS;
+    const double usable = (double)c->n_seq * c->n_ctx;
+    return fail(
+        err, STATUS_NO_MEMORY,
+        "a context of %.0f tokens needs %.0f MiB (KV cache %.0f, scratch %.0f) but "
+        "%.0f MiB are available: use a smaller --ctx or a smaller --kv type",
+        paged < usable ? paged : usable, need / 0x1p20,
+        (need - (double)m.scratch) / 0x1p20, (double)m.scratch / 0x1p20,
+        available / 0x1p20);
 }
 
 enum status context_open(struct context **out, const struct model *m,
@@ -129,12 +144,14 @@ enum status context_open(struct context **out, const struct model *m,
     struct context *c = mem_array(1, sizeof *c);
     if (!c)
         return fail(err, STATUS_NO_MEMORY, "no memory for a context");
-    context_setup(c, m, o);
+    enum status s = context_setup(c, m, o, err);
+    if (s)
+        goto out;
     c->page_offset = mem_array(n_layer, sizeof *c->page_offset);
     c->state_offset = mem_array(n_layer, sizeof *c->state_offset);
-    enum status s = STATUS_NO_MEMORY;
-    if (!c->page_offset || !c->state_offset) {
-        s = fail(err, s, "no memory for a context");
+    c->sequences = mem_array((size_t)c->n_seq, sizeof *c->sequences);
+    if (!c->page_offset || !c->state_offset || !c->sequences) {
+        s = fail(err, STATUS_NO_MEMORY, "no memory for a context");
         goto out;
     }
     if ((s = layout_cache(c, err)))
@@ -143,21 +160,23 @@ enum status context_open(struct context **out, const struct model *m,
         goto out;
     c->scratch_bytes = carve_scratch(c, NULL);
     if ((s = check_memory(c, err)) ||
-        (s = kv_pool_open(&c->pool, c->page_bytes, count_pages(c), c->state_bytes, 1,
-                          err)) ||
-        (s = kv_seq_open(&c->seq, c->pool, err)))
+        (s = kv_pool_open(&c->pool, c->page_bytes, c->n_page, c->state_bytes, c->n_seq,
+                          err)))
         goto out;
+    const size_t mark_bytes = context_memory(c).mark;
     c->scratch = mem_pages(c->scratch_bytes);
-    c->mark_state = mem_pages(c->state_bytes);
+    c->mark_state = mem_pages(mark_bytes);
     if (!c->scratch || !c->mark_state) {
         s = fail(err, STATUS_NO_MEMORY, "no memory for %.0f MiB of scratch",
-                 (double)(c->scratch_bytes + c->state_bytes) / 0x1p20);
+                 (double)(c->scratch_bytes + mark_bytes) / 0x1p20);
         goto out;
     }
     /* Touched now, like the pool. */
     memset(c->scratch, 0, c->scratch_bytes);
-    memset(c->mark_state, 0, c->state_bytes);
+    memset(c->mark_state, 0, mark_bytes);
     carve_scratch(c, c->scratch);
+    if (!o->n_seq && (s = sequence_open(&c->own, c, c->n_ctx, err)))
+        goto out;
     *out = c;
     return STATUS_OK;
 out:
@@ -169,10 +188,10 @@ void context_close(struct context *c)
 {
     if (!c)
         return;
-    kv_seq_close(c->seq);
     kv_pool_close(c->pool);
     mem_pages_free(c->scratch, c->scratch_bytes);
-    mem_pages_free(c->mark_state, c->state_bytes);
+    mem_pages_free(c->mark_state, context_memory(c).mark);
+    mem_free(c->sequences);
     mem_free(c->page_offset);
     mem_free(c->state_offset);
     mem_free(c->k_mean);
@@ -188,44 +207,4 @@ int context_n_ctx(const struct context *c)
 int context_n_batch(const struct context *c)
 {
     return c->n_batch;
-}
-
-int context_pos(const struct context *c)
-{
-    return c->pos;
-}
-
-void context_reset(struct context *c)
-{
-    kv_seq_truncate(c->seq, 0);
-    c->pos = 0;
-    c->mark = -1;
-}
-
-void context_mark(struct context *c)
-{
-    memcpy(c->mark_state, kv_seq_state(c->seq), c->state_bytes);
-    c->mark = c->pos;
-}
-
-int context_rewind(struct context *c, int n)
-{
-    const bool exact = c->state_bytes == 0;
-    if (n >= c->pos)
-        return c->pos;
-    /* The ring still holds the tail of every position in the page of the newest token. */
-    const bool same_page = n > 0 && n / KV_PAGE_TOKENS == (c->pos - 1) / KV_PAGE_TOKENS;
-    if (!exact && !same_page) {
-        if (c->mark < 0 || c->mark > n) {
-            context_reset(c);
-            return 0;
-        }
-        memcpy(kv_seq_state(c->seq), c->mark_state, c->state_bytes);
-        n = c->mark;
-    }
-    kv_seq_truncate(c->seq, n);
-    c->pos = n;
-    if (c->mark > n)
-        c->mark = -1;
-    return n;
 }

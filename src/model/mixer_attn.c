@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "model/attn_cache.h"
+#include "model/attn_split.h"
 #include "model/model_impl.h"
 #include "tensor/ops.h"
 
@@ -110,14 +111,6 @@ static int block_tokens(const struct hparams *hp)
     return n;
 }
 
-/* Parts of a sequence of n_leaf leaves in decode: enough that threads end together. */
-static int count_parts(const struct model *m, int n_leaf)
-{
-    enum { ITEMS_PER_THREAD = 8 };
-    const int want = ITEMS_PER_THREAD * pool_threads(m->pool) / m->hp.n_head_kv + 1;
-    return want < n_leaf ? want : n_leaf;
-}
-
 struct thread_scratch {
     void *query;
     void *attention, *encode;
@@ -131,9 +124,10 @@ struct attn_scratch {
     float *q, *k, *v;          // [n_tok][heads][head_dim]
     float *q_heads;            // [n_head_kv][n_tok][group][head_dim]
     float *mixed;              // [n_tok][n_head][head_dim_v]
-    uint8_t *fresh;            // exact pages behind the first page of the run
-    void *part;                // [n_head_kv][n_part] memory of trees of `group` rows
-    struct tq_tree *part_tree; // [n_head_kv][n_part]
+    uint8_t *fresh;            // exact pages behind the first page of each run
+    struct attn_run *runs;     // [n_run]
+    void *part;                // [n_part] memory of trees of `group` rows
+    struct tq_tree *part_tree; // [n_part]
     size_t part_bytes;
     struct thread_scratch *thread;
 };
@@ -147,8 +141,8 @@ static size_t carve_attn(struct attn_scratch *a, uint8_t *base, const struct con
     const size_t n_kv = (size_t)hp->n_head_kv, group = n_head / n_kv;
     const size_t rows = group * (size_t)block_tokens(hp);
     const int n_thread = pool_threads(c->m->pool);
-    const int n_leaf = tq_count_leaves(c->n_ctx);
-    const size_t n_part = n_kv * (size_t)count_parts(c->m, n_leaf);
+    const size_t n_part =
+        (size_t)attn_split_parts_max(n_thread, hp->n_head_kv, c->n_run, c->n_ctx);
     const size_t n_exact = (size_t)cache->tail_pages + 1;
     const int d_max = hp->head_dim > hp->head_dim_v ? hp->head_dim : hp->head_dim_v;
     struct carve v = {base, 0};
@@ -157,8 +151,10 @@ static size_t carve_attn(struct attn_scratch *a, uint8_t *base, const struct con
     a->v = carve_take(&v, n_tok * n_kv * dv, sizeof(float));
     a->q_heads = carve_take(&v, n_tok * n_head * d, sizeof(float));
     a->mixed = carve_take(&v, n_tok * n_head * dv, sizeof(float));
-    a->fresh = carve_take(&v, attn_cache_fresh_bytes(cache, c->n_batch), n_kv);
-    a->part_bytes = tq_tree_bytes((int)group, hp->head_dim_v, 1, n_leaf);
+    a->fresh = carve_take(&v, attn_cache_fresh_bytes(cache, c->n_batch, c->n_run), n_kv);
+    a->runs = carve_take(&v, (size_t)c->n_run, sizeof *a->runs);
+    a->part_bytes =
+        tq_tree_bytes((int)group, hp->head_dim_v, 1, tq_count_leaves(c->n_ctx));
     a->part = carve_take(&v, n_part, a->part_bytes);
     a->part_tree = carve_take(&v, n_part, sizeof *a->part_tree);
     a->thread = carve_take(&v, (size_t)n_thread, sizeof *a->thread);
@@ -195,9 +191,9 @@ struct attn_job {
     const struct attn_weights *w;
     struct attn_cache cache;
     struct attn_scratch a;
-    struct attn_place place; // where the run's pages are
+    struct attn_split split;
     int layer;
-    int block; // tokens a query block
+    int item_tokens; // of prepare_item
 };
 
 static void add_bias(float *x, const float *bias, size_t n)
@@ -261,18 +257,25 @@ static void prepare_token(const struct attn_job *j, int i)
                (uint8_t *)q + (size_t)h * group_bytes, group_bytes);
 }
 
-enum { TOKENS_PER_ITEM = 8 };
-
 static void prepare_item(void *ctx, int item, int thread)
 {
     (void)thread;
     const struct attn_job *j = ctx;
-    const int end = (item + 1) * TOKENS_PER_ITEM;
-    for (int i = item * TOKENS_PER_ITEM; i < end && i < j->s->n_tok; i++)
+    const int end = (item + 1) * j->item_tokens;
+    for (int i = item * j->item_tokens; i < end && i < j->s->n_tok; i++)
         prepare_token(j, i);
 }
 
-/* Store the run's keys and values of one head. */
+static void prepare_tokens(struct attn_job *j)
+{
+    enum { TOKENS_PER_ITEM = 8 };
+    const struct model *m = j->c->m;
+    const int n = j->s->n_tok, share = n / pool_threads(m->pool);
+    j->item_tokens = share < 1 ? 1 : share < TOKENS_PER_ITEM ? share : TOKENS_PER_ITEM;
+    pool_run(m->pool, (n + j->item_tokens - 1) / j->item_tokens, prepare_item, j);
+}
+
+/* Store the keys and values of one head. */
 static void store_item(void *ctx, int head, int thread)
 {
     (void)thread;
@@ -280,20 +283,49 @@ static void store_item(void *ctx, int head, int thread)
     const struct hparams *hp = &j->c->m->hp;
     const size_t d = (size_t)hp->head_dim, dv = (size_t)hp->head_dim_v;
     const size_t n_kv = (size_t)hp->n_head_kv;
-    for (int i = 0; i < j->s->n_tok; i++) {
-        const size_t row = (size_t)i * n_kv + (size_t)head;
-        attn_cache_put(&j->cache, &j->place, head, j->s->run.pos + i, j->a.k + row * d,
-                       j->a.v + row * dv);
+    for (int i = 0; i < j->split.n_run; i++) {
+        const struct attn_run *r = &j->split.runs[i];
+        for (int t = 0; t < r->run->n; t++) {
+            const size_t row = (size_t)(r->run->row + t) * n_kv + (size_t)head;
+            attn_cache_put(&j->cache, &r->place, head, r->run->pos + t, j->a.k + row * d,
+                           j->a.v + row * dv);
+        }
     }
 }
+
+static void store_tokens(struct attn_job *j)
+{
+    enum { FEW_TOKENS = 4 }; // take less time than waking threads
+    const struct model *m = j->c->m;
+    if (j->s->n_tok > FEW_TOKENS)
+        pool_run(m->pool, m->hp.n_head_kv, store_item, j);
+    else
+        for (int h = 0; h < m->hp.n_head_kv; h++)
+            store_item(j, h, 0);
+}
+
+struct encode_job {
+    const struct attn_job *j;
+    const struct attn_run *r;
+};
 
 /* Encode one full page of one head. */
 static void encode_item(void *ctx, int item, int thread)
 {
-    const struct attn_job *j = ctx;
+    const struct encode_job *e = ctx;
+    const struct attn_job *j = e->j;
     const int n_kv = j->c->m->hp.n_head_kv;
-    attn_cache_encode(&j->cache, &j->place, item % n_kv,
-                      j->place.first_page + item / n_kv, j->a.thread[thread].encode);
+    attn_cache_encode(&j->cache, &e->r->place, item % n_kv,
+                      e->r->place.first_page + item / n_kv, j->a.thread[thread].encode);
+}
+
+static void encode_pages(const struct attn_job *j)
+{
+    for (int i = 0; j->cache.compressed && i < j->split.n_run; i++) {
+        struct encode_job e = {j, &j->split.runs[i]};
+        const int n = attn_cache_full_pages(&e.r->place, e.r->run);
+        pool_run(j->c->m->pool, n * j->c->m->hp.n_head_kv, encode_item, &e);
+    }
 }
 
 static void load_query(const struct attn_job *j, struct tq_query *q,
@@ -304,7 +336,7 @@ static void load_query(const struct attn_job *j, struct tq_query *q,
     const size_t d = (size_t)hp->head_dim;
     const size_t at =
         ((size_t)head * (size_t)j->s->n_tok + (size_t)row) * (size_t)group * d;
-    tq_query_init(q, ts->query, hp->head_dim, group * j->block);
+    tq_query_init(q, ts->query, hp->head_dim, group * j->split.block);
     tq_query_load(&j->cache.k, q, j->a.q_heads + at, d, n * group, hp->attn_scale);
 }
 
@@ -325,89 +357,105 @@ static void finish_block(const struct attn_job *j, const struct thread_scratch *
                ts->rows + (size_t)i * group * dv, group * dv * sizeof(float));
 }
 
-/* Query blocks of a run: cut at multiples of `block` positions, so inside pages. */
-struct block {
-    int row, n;
-};
-
-static int first_block(const struct attn_job *j)
-{
-    return j->s->run.pos / j->block;
-}
-
-static int count_blocks(const struct attn_job *j)
-{
-    return (j->s->run.pos + j->s->n_tok - 1) / j->block - first_block(j) + 1;
-}
-
-static struct block block_at(const struct attn_job *j, int i)
-{
-    const int pos = j->s->run.pos, end = pos + j->s->n_tok;
-    int from = (first_block(j) + i) * j->block, to = from + j->block;
-    from = from < pos ? pos : from;
-    to = to > end ? end : to;
-    return (struct block){from - pos, to - from};
-}
-
 static void cache_view(struct tq_cache *out, const struct attn_job *j,
-                       const struct thread_scratch *ts, int head, int pos)
+                       const struct thread_scratch *ts, const struct attn_run *r,
+                       int head, int pos)
 {
-    attn_cache_view(out, &j->cache, &j->place, head, pos / KV_PAGE_TOKENS, ts->exact_k,
+    attn_cache_view(out, &j->cache, &r->place, head, pos / KV_PAGE_TOKENS, ts->exact_k,
                     ts->exact_v);
 }
 
 /* One (query block, kv head). */
-static void attend_block_item(void *ctx, int item, int thread)
+static void attend_block(const struct attn_job *j, const struct attn_piece *p,
+                         struct thread_scratch *ts)
 {
-    const struct attn_job *j = ctx;
     const struct hparams *hp = &j->c->m->hp;
-    struct thread_scratch *ts = &j->a.thread[thread];
-    /* The last blocks have the most keys: start with them. */
-    const struct block b = block_at(j, count_blocks(j) - 1 - item / hp->n_head_kv);
-    const int head = item % hp->n_head_kv, pos = j->s->run.pos + b.row;
+    const int row = p->r->run->row + p->from, pos = p->r->run->pos + p->from;
     const int group = hp->n_head / hp->n_head_kv;
     struct tq_query q;
     struct tq_cache cache;
-    load_query(j, &q, ts, head, b.row, b.n);
-    cache_view(&cache, j, ts, head, pos);
+    load_query(j, &q, ts, p->head, row, p->n);
+    cache_view(&cache, j, ts, p->r, p->head, pos);
     for (int i = 0; i < q.n; i++)
         ts->seen[i] = pos + i / group + 1;
     tq_attention_prefill(&cache, ts->rows, (size_t)hp->head_dim_v, NULL, &q, ts->seen,
                          ts->attention);
-    finish_block(j, ts, head, b.row, b.n);
+    finish_block(j, ts, p->head, row, p->n);
 }
 
 /* One part of the leaves of one kv head, for a single token. */
-static void attend_part_item(void *ctx, int item, int thread)
+static void attend_part(const struct attn_job *j, const struct attn_piece *p,
+                        struct thread_scratch *ts)
 {
-    const struct attn_job *j = ctx;
-    const struct hparams *hp = &j->c->m->hp;
-    struct thread_scratch *ts = &j->a.thread[thread];
-    const int n_token = j->s->run.pos + 1, n_leaf = tq_count_leaves(n_token);
-    const int n_part = count_parts(j->c->m, n_leaf), head = item / n_part;
-    const int part = item % n_part;
-    struct tq_tree *t = &j->a.part_tree[item];
+    const struct run *r = p->r->run;
+    const int n_token = r->pos + 1;
+    struct tq_tree *t = &j->a.part_tree[p->part];
     struct tq_query q;
     struct tq_cache cache;
-    load_query(j, &q, ts, head, 0, 1);
-    cache_view(&cache, j, ts, head, j->s->run.pos);
-    tq_tree_init(t, (uint8_t *)j->a.part + (size_t)item * j->a.part_bytes, q.n,
-                 hp->head_dim_v, n_leaf * part / n_part, n_leaf);
-    tq_attend_leaves(t, &cache, &q, n_token, NULL, n_leaf * (part + 1) / n_part,
-                     ts->attention);
+    load_query(j, &q, ts, p->head, r->row, 1);
+    cache_view(&cache, j, ts, p->r, p->head, r->pos);
+    tq_tree_init(t, (uint8_t *)j->a.part + (size_t)p->part * j->a.part_bytes, q.n,
+                 j->c->m->hp.head_dim_v, p->leaf, tq_count_leaves(n_token));
+    tq_attend_leaves(t, &cache, &q, n_token, NULL, p->leaf_end, ts->attention);
 }
 
-static void merge_parts_item(void *ctx, int head, int thread)
+static void attend_item(void *ctx, int item, int thread)
+{
+    const struct attn_job *j = ctx;
+    const struct attn_piece p = attn_split_piece(&j->split, item);
+    if (p.r->n_part > 1)
+        attend_part(j, &p, &j->a.thread[thread]);
+    else
+        attend_block(j, &p, &j->a.thread[thread]);
+}
+
+/* The parts of one (run, kv head). */
+static void merge_item(void *ctx, int item, int thread)
 {
     const struct attn_job *j = ctx;
     const struct hparams *hp = &j->c->m->hp;
+    const struct attn_run *r = &j->split.runs[item / hp->n_head_kv];
     struct thread_scratch *ts = &j->a.thread[thread];
-    const int n_part = count_parts(j->c->m, tq_count_leaves(j->s->run.pos + 1));
-    struct tq_tree *t = &j->a.part_tree[head * n_part];
-    for (int i = 1; i < n_part; i++)
+    const int head = item % hp->n_head_kv;
+    if (r->n_part == 1)
+        return;
+    struct tq_tree *t = &j->a.part_tree[r->part0 + head * r->n_part];
+    for (int i = 1; i < r->n_part; i++)
         tq_tree_append(t, t + i);
     tq_tree_finish(t, ts->rows, (size_t)hp->head_dim_v, NULL);
-    finish_block(j, ts, head, 0, 1);
+    finish_block(j, ts, head, r->run->row, 1);
+}
+
+static void attend_runs(struct attn_job *j)
+{
+    const struct model *m = j->c->m;
+    pool_run(m->pool, j->split.n_item, attend_item, j);
+    if (j->split.n_part)
+        pool_run(m->pool, j->split.n_run * m->hp.n_head_kv, merge_item, j);
+    for (int i = 0; i < j->split.n_run; i++) {
+        const struct attn_run *r = &j->split.runs[i];
+        attn_cache_keep_tail(&j->cache, &r->place, r->run, m->hp.n_head_kv);
+    }
+}
+
+static void split_step(struct attn_job *j)
+{
+    const struct model *m = j->c->m;
+    uint8_t *fresh = j->a.fresh;
+    j->split = (struct attn_split){
+        .runs = j->a.runs,
+        .n_run = j->s->n_run,
+        .n_head_kv = m->hp.n_head_kv,
+        .block = block_tokens(&m->hp),
+    };
+    for (int i = 0; i < j->split.n_run; i++) {
+        const struct run *r = &j->s->runs[i];
+        j->a.runs[i] = (struct attn_run){
+            .run = r,
+            .place = attn_cache_place(&j->cache, j->c, r, j->layer, &fresh),
+        };
+    }
+    attn_split_init(&j->split, pool_threads(m->pool));
 }
 
 static void attn_forward(struct context *c, struct step *s, int layer, float *out)
@@ -419,8 +467,7 @@ static void attn_forward(struct context *c, struct step *s, int layer, float *ou
     if (attn_cache_init(&j.cache, m, &c->kv, NULL))
         return; // cannot be: `need` accepted these types at open
     carve_attn(&j.a, c->layer_scratch, c, &j.cache);
-    j.block = block_tokens(hp);
-    j.place = attn_cache_place(c, s, layer, j.a.fresh);
+    split_step(&j);
 
     matmul(j.a.q, (size_t)(hp->n_head * hp->head_dim), &j.w->q, &s->act, m->kernels,
            m->pool);
@@ -428,25 +475,10 @@ static void attn_forward(struct context *c, struct step *s, int layer, float *ou
            m->pool);
     matmul(j.a.v, (size_t)(hp->n_head_kv * hp->head_dim_v), &j.w->v, &s->act, m->kernels,
            m->pool);
-    pool_run(m->pool, (s->n_tok + TOKENS_PER_ITEM - 1) / TOKENS_PER_ITEM, prepare_item,
-             &j);
-    if (s->n_tok == 1)
-        for (int h = 0; h < hp->n_head_kv; h++)
-            store_item(&j, h, 0);
-    else
-        pool_run(m->pool, hp->n_head_kv, store_item, &j);
-    const int n_full = j.cache.compressed ? attn_cache_full_pages(&j.place, s) : 0;
-    if (n_full)
-        pool_run(m->pool, n_full * hp->n_head_kv, encode_item, &j);
-
-    const int n_part = count_parts(m, tq_count_leaves(s->run.pos + 1));
-    if (s->n_tok == 1 && n_part > 1) {
-        pool_run(m->pool, n_part * hp->n_head_kv, attend_part_item, &j);
-        pool_run(m->pool, hp->n_head_kv, merge_parts_item, &j);
-    } else {
-        pool_run(m->pool, count_blocks(&j) * hp->n_head_kv, attend_block_item, &j);
-    }
-    attn_cache_keep_tail(&j.cache, &j.place, s, hp->n_head_kv);
+    prepare_tokens(&j);
+    store_tokens(&j);
+    encode_pages(&j);
+    attend_runs(&j);
 
     act_load(&s->act, m->kernels, m->pool, j.a.mixed, s->n_tok,
              hp->n_head * hp->head_dim_v);

@@ -1,11 +1,12 @@
 /* model.h - a loaded model and the contexts that run it: token ids in, logits out.
  *
- * A model is immutable after opening.  A context owns the KV pool, one sequence and the
+ * A model is immutable after opening.  A context owns the KV pages, the sequences and the
  * scratch of a step; it is used by one thread at a time, which drives the pool.
  *
  * Everything is deterministic: the logits of a position are a pure function of the
  * tokens before it, the weights, the KV types, the build and the instruction set.  How
- * tokens are cut into calls and how many threads work does not change a bit. */
+ * tokens are cut into calls, what other sequences are in a step and how many threads work
+ * does not change a bit. */
 #ifndef MODEL_MODEL_H
 #define MODEL_MODEL_H
 
@@ -50,19 +51,23 @@ const char *kv_types_name(char *buf, const struct kv_types *t);
 
 struct calibration;
 
+enum { CONTEXT_SEQUENCES_MAX = 1024 };
+
 struct context_options {
     struct kv_types kv;
     const struct calibration *calibration; // of this model; NULL: means stay
-    int n_ctx;                             // tokens that fit
-    int n_batch;                           // most tokens a step; 0: 512
-    int n_logits;                          // most rows of logits a step returns; 0: 1
+    int n_ctx;                             // most tokens of a sequence
+    int n_seq;    // most sequences at a time; 0: one, opened with the context
+    int n_page;   // KV pages of all of them; 0: n_seq sequences of n_ctx tokens
+    int n_batch;  // most tokens a step; 0: 512
+    int n_logits; // most rows of logits a call returns; 0: one for each sequence
 };
 
-/* What a context reserved. */
+/* What a context reserved, for all its sequences. */
 struct context_memory {
-    size_t pages;      // KV pages: n_ctx tokens, rounded up to pages
+    size_t pages;      // KV pages
     size_t exact;      // f16 sinks and tail of compressed types
-    size_t mark;       // their copy at the mark
+    size_t mark;       // their copies at the marks
     size_t scratch;    // of a step
     size_t page_bytes; // of 64 tokens
 };
@@ -78,7 +83,61 @@ enum status context_plan(struct context_memory *out, const struct model *m,
 
 int context_n_ctx(const struct context *c);
 int context_n_batch(const struct context *c);
-int context_pos(const struct context *c); // tokens in the sequence
+
+/* ---- sequences ---- */
+
+/* One timeline of tokens in a context that was opened with n_seq > 0. */
+struct sequence;
+
+/* All pages for n_ctx tokens are taken now: a sequence that is open never runs out.
+ * STATUS_FULL: they, or the place for a sequence, are held by others.  STATUS_LIMIT: the
+ * context is too small for it, whoever closes. */
+enum status sequence_open(struct sequence **out, struct context *c, int n_ctx,
+                          struct error *err);
+/* Give its pages back.  The context closes those that are left open. */
+void sequence_close(struct sequence *s);
+int sequence_n_ctx(const struct sequence *s);
+int sequence_pos(const struct sequence *s); // tokens that it holds
+
+/* Forget all tokens; the pages stay. */
+void sequence_reset(struct sequence *s);
+
+/* Remember this position, so that sequence_rewind can come back to it.  One mark is kept.
+ */
+void sequence_mark(struct sequence *s);
+/* Forget the tokens behind position n and return the position reached: n if the exact
+ * tail still covers it, else the mark if it is before n, else 0.  A compressed cache can
+ * only be cut where the f16 tail is still there.  A sequence that failed goes to 0. */
+int sequence_rewind(struct sequence *s, int n);
+
+/* Tokens of a sequence in a step, behind those that it holds. */
+struct batch_run {
+    struct sequence *seq;
+    const int32_t *tokens; // [n]
+    int n;                 // 1 in decode, a chunk of the prompt in prefill
+    int n_logits;          // rows of logits wanted, of its last tokens; at most n
+
+    enum status status;  // set by the step
+    const float *logits; // set: [n_logits][n_vocab] until the next call, or NULL
+};
+
+/* One step for all runs [n_run] together: each weight is read once.  They are of
+ * different sequences of c, and have at most n_batch tokens and n_logits rows together.
+ * The result of a run does not depend on the others.
+ *
+ * STATUS_BAD_ARG: nothing happened; if it is due to one run, its status says so.
+ * STATUS_NUMERIC: a value in a run is not finite.  Only the runs with this status failed,
+ * and take no more tokens before a reset; the others are done.  err is about the first.
+ */
+enum status context_eval_batch(struct context *c, struct batch_run *runs, int n_run,
+                               struct error *err);
+
+/* ---- the one sequence of a context that was opened with n_seq 0 ---- */
+
+int context_pos(const struct context *c);
+void context_reset(struct context *c);
+void context_mark(struct context *c);
+int context_rewind(struct context *c, int n);
 
 /* Append n tokens in steps of at most n_batch.  The logits of the last n_logits <= n
  * tokens (at most the context's n_logits) are at *logits [n_logits][n_vocab] until the
@@ -87,16 +146,5 @@ int context_pos(const struct context *c); // tokens in the sequence
  * any of the tokens is not finite; the sequence must be reset. */
 enum status context_eval(struct context *c, const int32_t *tokens, int n, int n_logits,
                          const float **logits, struct error *err);
-
-/* Forget all tokens. */
-void context_reset(struct context *c);
-
-/* Remember this position, so that context_rewind can come back to it.  One mark is kept.
- */
-void context_mark(struct context *c);
-/* Forget the tokens behind position n and return the position reached: n if the exact
- * tail still covers it, else the mark if it is before n, else 0.  A compressed cache can
- * only be cut where the f16 tail is still there. */
-int context_rewind(struct context *c, int n);
 
 #endif

@@ -33,30 +33,47 @@ struct model {
     float rope_mscale;
 };
 
+struct sequence {
+    struct context *c; // NULL while it is closed
+    struct kv_seq *kv;
+    int n_ctx, pos;
+    bool failed;         // a value was not finite
+    int mark;            // position of the mark, -1 if there is none
+    uint8_t *mark_state; // [state_bytes]
+};
+
 /* A run of consecutive tokens of one sequence in a step. */
 struct run {
-    struct kv_seq *seq;
+    struct batch_run *caller;
+    struct sequence *seq;
     int pos; // position of its first token
     int n;   // tokens
+    int row; // of its first token in the step
+    int out; // of its first row of logits in the step
 };
 
 /* One pass of tokens through the layers. */
 struct step {
-    int n_tok;
-    struct run run; // one sequence a step
-    struct act act; // the current input of matrices
-    float *rope;    // [n_tok][n_rot / 2][2]
+    int n_tok, n_run, n_out;
+    struct run *runs; // [n_run], those of a single token last
+    int32_t *tokens;  // [n_tok]
+    int32_t *pos;     // [n_tok]
+    int32_t *out_row; // [n_out] rows of tokens whose logits are wanted
+    struct act act;   // the current input of matrices
+    float *rope;      // [n_tok][n_rot / 2][2]
 };
 
 struct context {
     const struct model *m;
     struct kv_types kv;
-    int n_ctx, n_batch, n_logits;
+    int n_ctx, n_seq, n_page, n_batch, n_logits;
+    int n_run; // most runs of a step
     struct kv_pool *pool;
-    struct kv_seq *seq;
-    int pos;
-    size_t *page_offset;  // [n_layer] of the layer's part of a page
-    size_t *state_offset; // [n_layer] of its part of the sequence state
+    struct sequence *sequences; // [n_seq]
+    struct sequence *own;       // that of a context with one sequence, else NULL
+    uint8_t *mark_state;        // [n_seq][state_bytes]
+    size_t *page_offset;        // [n_layer] of the layer's part of a page
+    size_t *state_offset;       // [n_layer] of its part of the sequence state
     size_t page_bytes, state_bytes;
     /* What is taken from rows before they are stored, in the basis of the cache:
      * [n_layer][n_head_kv][head_dim], [n_layer][n_head_kv][head_dim_v]; NULL is nothing.
@@ -69,9 +86,6 @@ struct context {
     float *logits;          // [n_logits][n_vocab]
     uint8_t *layer_scratch; // of the mixer or the ffn at work
     struct step step;
-
-    int mark;            // position of the mark, -1 if there is none
-    uint8_t *mark_state; // [state_bytes]
 };
 
 /* Add the weights of a matrix, as stored, and the products of one token with it. */
@@ -83,5 +97,10 @@ struct carve {
     size_t used;
 };
 void *carve_take(struct carve *c, size_t n, size_t size);
+
+/* The loop over c->step: c->x [n_tok][n_embd] <- what the last layer leaves. */
+void forward_layers(struct context *c);
+/* logits [n_out][n_vocab] <- those of the wanted rows of c->x. */
+void forward_output(struct context *c, float *logits);
 
 #endif

@@ -146,6 +146,21 @@ def test_table():
     assert lines[5].split()[-5:] == ['-'] * 5  # no decode
 
 
+def test_bench_sequences():
+    args = ['bench', LLAMA, '--kv', 'f16,turbo4', '--depth', '0,70', '--prefill', 0, '--decode', 3, '--repeat', 2]
+    r = json.loads(turbine(*args, '--sequences', '1,4', '--json').stdout)
+    assert len(r['results']) == 4
+    for x in r['results']:
+        assert [s['n'] for s in x['sequences']] == [1, 4]
+        assert all(0 < s['decode']['median'] <= s['decode']['best'] for s in x['sequences'])
+    head, *rows = turbine(*args, '--sequences', '1,4').stdout.decode().splitlines()[4:]
+    assert head.split()[-6:] == ['1', 'seq', 'spread', '4', 'seq', 'spread']
+    plain_head, *plain_rows = turbine(*args).stdout.decode().splitlines()[4:]
+    assert head.startswith(plain_head) and len(rows) == len(plain_rows) == 4
+    assert all(len(row) == len(head) for row in rows)
+    assert all('sequences' not in x for x in json.loads(turbine(*args, '--json').stdout)['results'])
+
+
 # ---- the picture ----
 
 def run_raw(*args):

@@ -130,6 +130,8 @@ def test_wrong_input_is_one_line(tmp_path, ids_file):
     assert_fails(['16777728 tokens', 'MiB'], 'bench', LLAMA, '--kv', 'f32', '--depth', 1 << 24)
     assert_fails(['head'], 'logits', STORIES, '--tokens', good, '--kv', 'turbo4')
     assert_fails(['--depth'], 'bench', LLAMA, '--depth', '1,x')
+    assert_fails(['--sequences', "'4,0'"], 'bench', LLAMA, '--sequences', '4,0')
+    assert_fails(['--sequences', '256'], 'bench', LLAMA, '--sequences', '257')
     assert_fails(["'gpt-5:Q4_0'", 'qwen3-0.6b'], 'bench', '--synthetic', 'gpt-5:Q4_0')
     assert_fails(["'Q9_9'"], 'bench', '--synthetic', 'llama-3.2-1b:Q9_9')
 
