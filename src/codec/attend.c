@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "codec/attend.h"
 #include "codec/exp.h"
 #include "codec/formats.h"
 #include "codec/kernels.h"
@@ -134,8 +135,14 @@ size_t tq_attend_scratch_bytes(int d_max, int n)
     return attend_layout(&a, &dummy, d_max);
 }
 
+/* Bytes that will be read next: [at, end) of keys and of values. */
+struct ahead {
+    const char *at[2], *end[2];
+};
+
 /* What tq_attend works on, for its parts. */
 struct attend_job {
+    struct ahead ahead;
     const struct tq_codec *k, *v;
     const struct tq_query *q;
     struct tq_partial *p;
@@ -146,6 +153,17 @@ struct attend_job {
     int lo, tile0, tile1;
     struct attend_scratch a;
 };
+
+/* Ask for some of the next page.  Pages that are read once come from memory, in runs too
+ * short for the hardware to read ahead; asked for all at once, a page would hold up the
+ * loads of what is computed meanwhile (docs/performance.md). */
+static void fetch_ahead(struct ahead *a)
+{
+    enum { LINES = 24, LINE = 64 };
+    for (int i = 0, n = 0; i < 2; i++)
+        for (; a->at[i] < a->end[i] && n < LINES; n++, a->at[i] += LINE)
+            __builtin_prefetch(a->at[i]);
+}
 
 /* Few queries: levels are not worth a store. */
 static bool use_packed(const struct tq_codec *c, int n_query)
@@ -255,7 +273,7 @@ static void attend_exact_values(const struct attend_job *job, int i0, int n)
 
 /* A part of the values of a compressed page.  Rows of o that have a second part have a
  * gap between their first parts, so they are taken one at a time. */
-static void attend_value_part(const struct attend_job *job, int part, int i0, int n)
+static void attend_value_part(struct attend_job *job, int part, int i0, int n)
 {
     const struct attend_scratch *a = &job->a;
     const struct tq_kernels *kernels = job->v->kernels;
@@ -267,6 +285,7 @@ static void attend_value_part(const struct attend_job *job, int part, int i0, in
     const int8_t *levels = bits == 8 ? (const int8_t *)codes : a->v + at * TOKENS;
     kernels->weigh(a->w, a->unit, a->s, (const void *)page_part(job->vpage, t, part),
                    limbs, n, kernels->weight_most);
+    fetch_ahead(&job->ahead);
     for (int i = 0; i < n; i += run) {
         float *o = job->p->o + (size_t)(i0 + i) * (size_t)job->v->d + at;
         const uint8_t *w = a->w + i * limbs * TOKENS;
@@ -280,12 +299,14 @@ static void attend_value_part(const struct attend_job *job, int part, int i0, in
 }
 
 /* Queries i0 .. i0 + n - 1, n <= QUERIES, all of which see a token of the page. */
-static void attend_run(const struct attend_job *job, int i0, int n)
+static void attend_run(struct attend_job *job, int i0, int n)
 {
     const struct attend_scratch *a = &job->a;
     attend_scores(job, i0, n);
+    fetch_ahead(&job->ahead);
     job->v->kernels->softmax(a->s, job->p->m + i0, job->p->l + i0, a->c, job->lo,
                              job->hi + i0, n);
+    fetch_ahead(&job->ahead);
     if (!tq_type_compressed(job->vtype)) {
         attend_exact_values(job, i0, n);
         return;
@@ -372,6 +393,14 @@ void tq_attend(const struct tq_codec *k, const struct tq_codec *v, struct tq_par
                const struct tq_query *q, const void *kpage, const void *vpage, int lo,
                const uint8_t *hi, void *scratch)
 {
+    tq_attend_then(k, v, p, q, kpage, vpage, lo, hi, NULL, NULL, scratch);
+}
+
+void tq_attend_then(const struct tq_codec *k, const struct tq_codec *v,
+                    struct tq_partial *p, const struct tq_query *q, const void *kpage,
+                    const void *vpage, int lo, const uint8_t *hi, const void *next_k,
+                    const void *next_v, void *scratch)
+{
     int top = lo;
     for (int i = 0; i < q->n; i++)
         top = hi[i] > top ? hi[i] : top;
@@ -391,11 +420,20 @@ void tq_attend(const struct tq_codec *k, const struct tq_codec *v, struct tq_par
                              .tile0 = lo / TQ_TILE_TOKENS,
                              .tile1 = (top + TQ_TILE_TOKENS - 1) / TQ_TILE_TOKENS};
     attend_layout(&job.a, scratch, k->d > v->d ? k->d : v->d);
+    if (next_k)
+        job.ahead = (struct ahead){
+            {next_k, next_v},
+            {(const char *)next_k + tq_page_bytes(k->type, k->d),
+             (const char *)next_v + tq_page_bytes(v->type, v->d)},
+        };
+    fetch_ahead(&job.ahead);
     open_keys(&job);
+    fetch_ahead(&job.ahead);
     if (tq_type_by_row(v->type))
         decode_values(&job);
     else if (tq_type_compressed(v->type) && v->type != TQ_TURBO8 && !use_packed(v, q->n))
         expand_values(&job);
+    fetch_ahead(&job.ahead);
     for (int i = 0; i < q->n;) {
         int n = 0;
         while (n < QUERIES && i + n < q->n && hi[i + n] > lo)

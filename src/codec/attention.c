@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "codec/attend.h"
 #include "codec/layout.h"
 
 enum { LEAF_PAGES = TQ_LEAF_TOKENS / TQ_PAGE_TOKENS };
@@ -148,7 +149,10 @@ static void attend_leaf(struct tq_partial *p, const struct tq_cache *c,
         }
         visible(hi, q->n, n_token, seen, page, TQ_PAGE_TOKENS);
         const uint8_t *at = cache_page(c, page);
-        tq_attend(c->k, c->v, p, q, at + c->k_offset, at + c->v_offset, lo, hi, rest);
+        const uint8_t *next = page + 1 < end ? cache_page(c, page + 1) : NULL;
+        tq_attend_then(c->k, c->v, p, q, at + c->k_offset, at + c->v_offset, lo, hi,
+                       next ? next + c->k_offset : NULL, next ? next + c->v_offset : NULL,
+                       rest);
     }
 }
 
