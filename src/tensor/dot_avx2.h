@@ -403,6 +403,7 @@ INLINE void dot_group(const struct format f, float *dst, size_t ld, int n_row,
 {
     const int n_block = a->n_in / 32;
     const size_t step = (size_t)act_group(a, tok);
+    const size_t sub_bytes = f.tile_block_bytes / (size_t)f.n_sub;
     const struct act_block *x = act_at(a, tok, 0);
     __m256 acc[ACT_GROUP][2];
     for (int t = 0; t < n_tok; t++)
@@ -410,6 +411,7 @@ INLINE void dot_group(const struct format f, float *dst, size_t ld, int n_row,
     for (int b = 0; b < n_block; b += f.n_sub, tile += f.tile_block_bytes)
         for (int j = 0; j < f.n_sub; j++, x += step) {
             struct sub s[2];
+            prefetch(tile + (size_t)j * sub_bytes, sub_bytes);
             f.decode(&s[0], tile, j, 0);
             f.decode(&s[1], tile, j, 1);
             int t = 0;
