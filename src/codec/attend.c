@@ -171,6 +171,12 @@ static bool use_packed(const struct tq_codec *c, int n_query)
     return n_query <= PACKED_QUERIES && c->kernels->score_packed;
 }
 
+/* Whether pages are decoded before anything is computed with them. */
+static bool opens_pages(const struct tq_codec *c, int n_query)
+{
+    return tq_type_compressed(c->type) && !use_packed(c, n_query);
+}
+
 /* A part of a compressed page: scales, then codes. */
 static const uint8_t *page_part(const void *page, enum tq_type t, int part)
 {
@@ -296,6 +302,7 @@ static void attend_value_part(struct attend_job *job, int part, int i0, int n)
             kernels->sum_codes(o, levels, w, a->unit + i, a->c + i, limbs, d, run,
                                job->tile0, job->tile1);
     }
+    fetch_ahead(&job->ahead);
 }
 
 /* Queries i0 .. i0 + n - 1, n <= QUERIES, all of which see a token of the page. */
@@ -368,7 +375,7 @@ static void open_keys(struct attend_job *job)
 {
     if (tq_type_by_row(job->k->type))
         decode_keys(job);
-    else if (tq_type_compressed(job->k->type) && !use_packed(job->k, job->q->n))
+    else if (opens_pages(job->k, job->q->n))
         expand_keys(job);
 }
 
@@ -428,12 +435,14 @@ void tq_attend_then(const struct tq_codec *k, const struct tq_codec *v,
         };
     fetch_ahead(&job.ahead);
     open_keys(&job);
-    fetch_ahead(&job.ahead);
+    if (opens_pages(k, q->n))
+        fetch_ahead(&job.ahead);
     if (tq_type_by_row(v->type))
         decode_values(&job);
-    else if (tq_type_compressed(v->type) && v->type != TQ_TURBO8 && !use_packed(v, q->n))
+    else if (opens_pages(v, q->n) && v->type != TQ_TURBO8)
         expand_values(&job);
-    fetch_ahead(&job.ahead);
+    if (opens_pages(v, q->n))
+        fetch_ahead(&job.ahead);
     for (int i = 0; i < q->n;) {
         int n = 0;
         while (n < QUERIES && i + n < q->n && hi[i + n] > lo)
