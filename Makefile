@@ -174,7 +174,8 @@ install-lib: lib
 clean:
 	rm -rf build
 
--include $(OBJ:.o=.d) $(UNIT:=.d) $(CHECK:=.d) $(BENCH:=.d) $(NEON_OBJ:.o=.d) $(NEON_CHECK:=.d)
+-include $(OBJ:.o=.d) $(UNIT:=.d) $(CHECK:=.d) $(BENCH:=.d) $(NEON_OBJ:.o=.d) $(NEON_CHECK:=.d) \
+         $(FUZZ_OBJ:.o=.d) $(patsubst build/fuzz/%,build/fuzz/tests/fuzz/%.d,$(FUZZ))
 .PHONY: all lib check check-neon neon-tools unit house symbols bench fuzz format install \
         install-lib install-turbine clean
 .SECONDARY:
