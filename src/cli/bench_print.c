@@ -141,10 +141,5 @@ enum status bench_print_json(const struct bench *b, struct error *err)
         real_or_null(probe_best(&b->int8) * 1e-9), "int8_gmac_s_median",
         real_or_null(probe_median(&b->int8) * 1e-9), "n_prefill", b->n_prefill,
         "n_decode", b->n_decode, "repeat", b->repeat, "results", rows);
-    const int rc = o ? json_dumpf(o, stdout, JSON_INDENT(1)) : -1;
-    json_decref(o);
-    if (rc)
-        return fail(err, STATUS_NO_MEMORY, "cannot print JSON");
-    putchar('\n');
-    return STATUS_OK;
+    return measure_print_json(o, err);
 }

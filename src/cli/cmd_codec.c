@@ -104,12 +104,7 @@ static enum status print_codec_json(const struct codec_table *t, struct error *e
     json_t *o = json_pack("{s:i, s:s, s:s, s:o}", "dim", t->d, "cpu",
                           measure_cpu_name(cpu, sizeof cpu), "isa",
                           cpu_isa_name(codec_args.isa), "results", rows);
-    const int rc = o ? json_dumpf(o, stdout, JSON_INDENT(1)) : -1;
-    json_decref(o);
-    if (rc)
-        return fail(err, STATUS_NO_MEMORY, "cannot print JSON");
-    putchar('\n');
-    return STATUS_OK;
+    return measure_print_json(o, err);
 }
 
 static enum status run_codec(struct error *err)

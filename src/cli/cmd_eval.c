@@ -246,12 +246,7 @@ static enum status print_json(const struct eval_run *r, const struct eval_summar
         "windows", r->n_window, "scored", (json_int_t)r->n_scored, "threads",
         pool_threads(r->engine.pool), "isa", cpu_isa_name(eval_args.isa), "reference",
         json_cache(r, sum, 0), "caches", caches);
-    const int rc = o ? json_dumpf(o, stdout, JSON_INDENT(1)) : -1;
-    json_decref(o);
-    if (rc)
-        return fail(err, STATUS_NO_MEMORY, "cannot print JSON");
-    putchar('\n');
-    return STATUS_OK;
+    return measure_print_json(o, err);
 }
 
 static enum status run_eval(const char *path, struct error *err)

@@ -122,3 +122,13 @@ const char *measure_cpu_name(char *text, size_t cap)
         fclose(f);
     return text;
 }
+
+enum status measure_print_json(json_t *o, struct error *err)
+{
+    const int rc = o ? json_dumpf(o, stdout, JSON_INDENT(1)) : -1;
+    json_decref(o);
+    if (rc)
+        return fail(err, STATUS_NO_MEMORY, "cannot print JSON");
+    putchar('\n');
+    return STATUS_OK;
+}

@@ -2,6 +2,8 @@
 #ifndef CLI_MEASURE_H
 #define CLI_MEASURE_H
 
+#include <jansson.h>
+
 #include "base/buf.h"
 #include "cli/cli.h"
 #include "engine/engine.h"
@@ -29,5 +31,8 @@ size_t measure_cache_bytes(const struct context *c);
 
 /* The name of the processor, "unknown" if the system does not say. */
 const char *measure_cpu_name(char *text, size_t cap);
+
+/* Print o (NULL: it could not be built) to standard output and release it. */
+enum status measure_print_json(json_t *o, struct error *err);
 
 #endif

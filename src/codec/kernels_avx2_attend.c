@@ -166,9 +166,9 @@ TQ_INLINE void query_words(int16_t *out, const struct tq_code_queries *q, int i0
 /* nq queries from i0 on against 4 nv keys of a tile [d/4][16][4]; nq * nv is at most
  * SUMS: with more some would live in memory, and chains of additions through memory are
  * what would limit the loop. */
-TQ_INLINE void score_block(float *s, const uint8_t *k, const uint16_t *kscale,
-                           const struct tq_code_queries *q, const int16_t *words, int i0,
-                           int d, int nq, int nv)
+TQ_INLINE void score_words_block(float *s, const uint8_t *k, const uint16_t *kscale,
+                                 const struct tq_code_queries *q, const int16_t *words,
+                                 int i0, int d, int nq, int nv)
 {
     __m256i acc[SUMS];
     TQ_UNROLL
@@ -191,17 +191,17 @@ TQ_INLINE void score_block(float *s, const uint8_t *k, const uint16_t *kscale,
     }
 }
 
-TQ_INLINE void score_queries(float *s, const uint8_t *k, const uint16_t *kscale,
-                             const struct tq_code_queries *q, int i0, int d, int nq,
-                             int tile0, int tile1)
+TQ_INLINE void score_words(float *s, const uint8_t *k, const uint16_t *kscale,
+                           const struct tq_code_queries *q, int i0, int d, int nq,
+                           int tile0, int tile1)
 {
     _Alignas(32) int16_t words[BLOCK * TQ_DIM_MAX];
     query_words(words, q, i0, d, nq);
     const int nv = nq <= 2 ? 4 : 2;
     for (int t = tile0; t < tile1; t++)
         for (int h = 0; h < 4; h += nv)
-            score_block(s + 16 * t + 4 * h, k + 16 * d * t + 16 * h,
-                        kscale + 16 * t + 4 * h, q, words, i0, d, nq, nv);
+            score_words_block(s + 16 * t + 4 * h, k + 16 * d * t + 16 * h,
+                              kscale + 16 * t + 4 * h, q, words, i0, d, nq, nv);
 }
 
 /* nq queries of one limb from i0 on against nv halves of tiles. */
@@ -238,9 +238,9 @@ TQ_INLINE void score_bytes_block(float *s, const uint8_t *k, const uint16_t *ksc
     }
 }
 
-TQ_INLINE void score_bytes_queries(float *s, const uint8_t *k, const uint16_t *kscale,
-                                   const struct tq_code_queries *q, int i0, int d, int nq,
-                                   int tile0, int tile1)
+TQ_INLINE void score_bytes(float *s, const uint8_t *k, const uint16_t *kscale,
+                           const struct tq_code_queries *q, int i0, int d, int nq,
+                           int tile0, int tile1)
 {
     int t = tile0;
     for (; nq <= 2 && t + 2 <= tile1; t += 2)
@@ -249,34 +249,27 @@ TQ_INLINE void score_bytes_queries(float *s, const uint8_t *k, const uint16_t *k
         score_bytes_block(s + 16 * t, k + 16 * d * t, kscale + 16 * t, q, i0, d, nq, 2);
 }
 
-TQ_INLINE void score_bytes(float *s, const uint8_t *k, const uint16_t *kscale,
-                           const struct tq_code_queries *q, int d, int n, int tile0,
-                           int tile1)
+TQ_INLINE void score_some(float *s, const uint8_t *k, const uint16_t *kscale,
+                          const struct tq_code_queries *q, int i0, int d, int nq,
+                          int tile0, int tile1)
 {
-    int i = 0;
-    for (; i + 4 <= n; i += 4)
-        score_bytes_queries(s, k, kscale, q, i, d, 4, tile0, tile1);
-    for (; i + 2 <= n; i += 2)
-        score_bytes_queries(s, k, kscale, q, i, d, 2, tile0, tile1);
-    if (i < n)
-        score_bytes_queries(s, k, kscale, q, i, d, 1, tile0, tile1);
+    if (!q->lo && q->most <= 64)
+        score_bytes(s, k, kscale, q, i0, d, nq, tile0, tile1);
+    else
+        score_words(s, k, kscale, q, i0, d, nq, tile0, tile1);
 }
 
 void tq_score_codes_avx2(float *s, const uint8_t *k, const uint16_t *kscale,
                          const struct tq_code_queries *q, int d, int n, int tile0,
                          int tile1)
 {
-    if (!q->lo && q->most <= 64) {
-        score_bytes(s, k, kscale, q, d, n, tile0, tile1);
-        return;
-    }
     int i = 0;
     for (; i + 4 <= n; i += 4)
-        score_queries(s, k, kscale, q, i, d, 4, tile0, tile1);
+        score_some(s, k, kscale, q, i, d, 4, tile0, tile1);
     for (; i + 2 <= n; i += 2)
-        score_queries(s, k, kscale, q, i, d, 2, tile0, tile1);
+        score_some(s, k, kscale, q, i, d, 2, tile0, tile1);
     if (i < n)
-        score_queries(s, k, kscale, q, i, d, 1, tile0, tile1);
+        score_some(s, k, kscale, q, i, d, 1, tile0, tile1);
 }
 
 /* Elements of an exact page from index i on; n of them if n < 8. */
@@ -558,8 +551,7 @@ TQ_INLINE void sum_bytes_block(float *o, const int8_t *v, const uint8_t *w,
                 _mm256_loadu_si256((const void *)(v + 4 * (ptrdiff_t)d * group + 32 * h));
         TQ_UNROLL
         for (int i = 0; i < nq; i++) {
-            const __m256i four =
-                tq_four_bytes(w + i * TOKENS + 4 * group);
+            const __m256i four = tq_four_bytes(w + i * TOKENS + 4 * group);
             TQ_UNROLL
             for (int h = 0; h < nv; h++)
                 acc[i * nv + h] = add_bytes(acc[i * nv + h], four, x[h], one);

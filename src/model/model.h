@@ -127,7 +127,7 @@ struct batch_run {
  *
  * STATUS_BAD_ARG: nothing happened; if it is due to one run, its status says so.
  * STATUS_NUMERIC: a value in a run is not finite.  Only the runs with this status failed,
- * and take no more tokens before a reset; the others are done.  err is about the first.
+ * and take no more tokens before a reset; the others are done.  err is about one of them.
  */
 enum status context_eval_batch(struct context *c, struct batch_run *runs, int n_run,
                                struct error *err);
