@@ -273,7 +273,8 @@ TQ_API void tq_finish(const struct tq_partial *p, float *out, size_t stride, int
  * order.  Leaves are merged in a balanced tree over their numbers: node i of level k is
  * the merge of nodes 2 i and 2 i + 1 of level k - 1, or the first of them if there is no
  * other.  So the work can be cut between leaves anywhere, for threads or for machines,
- * and the result has the same bits. */
+ * and the result has the same bits.  That is so with a window too: leaves before it hold
+ * nothing and take no time, but they are leaves of the tree. */
 enum { TQ_LEAF_TOKENS = 1024, TQ_TREE_NODES = 48 };
 
 /* The cache of one kv head.  Page i holds the tokens 64 i .. 64 i + 63; its keys are at
@@ -282,7 +283,13 @@ enum { TQ_LEAF_TOKENS = 1024, TQ_TREE_NODES = 48 };
  * Some tokens can be read from exact pages instead, which hold rows in the same basis
  * (zero, where there are none): the first n_sink (at most 64) from sink_k and sink_v,
  * which hold at least these tokens in the slots of a page, and whole pages from
- * exact_page on from exact_kpages[page - exact_page] and exact_vpages. */
+ * exact_page on from exact_kpages[page - exact_page] and exact_vpages.
+ *
+ * With a window > 0 a query that sees n tokens attends to the last `window` of them only:
+ * to token j iff n - window <= j < n, sinks included.  Pages and sinks that no query of a
+ * call attends to are not read, nor their entries of exact_kpages and exact_vpages, so
+ * they need not exist; nor do entries of table before the first page that one attends
+ * to. */
 struct tq_cache {
     const struct tq_codec *k, *v;
     const void *base;
@@ -291,6 +298,7 @@ struct tq_cache {
     size_t k_offset, v_offset;
     const struct tq_codec *exact_k, *exact_v;
     int n_sink;
+    int window; // 0: none
     const void *sink_k, *sink_v;
     int exact_page;
     const void *const *exact_kpages, *const *exact_vpages;

@@ -400,53 +400,81 @@ void tq_attend(const struct tq_codec *k, const struct tq_codec *v, struct tq_par
                const struct tq_query *q, const void *kpage, const void *vpage, int lo,
                const uint8_t *hi, void *scratch)
 {
-    tq_attend_then(k, v, p, q, kpage, vpage, lo, hi, NULL, NULL, scratch);
+    const struct tq_page_view view = {.k = kpage, .v = vpage, .lo = lo, .hi = hi};
+    tq_attend_view(k, v, p, q, &view, scratch);
 }
 
-void tq_attend_then(const struct tq_codec *k, const struct tq_codec *v,
-                    struct tq_partial *p, const struct tq_query *q, const void *kpage,
-                    const void *vpage, int lo, const uint8_t *hi, const void *next_k,
-                    const void *next_v, void *scratch)
+static int first_of(const struct tq_page_view *view, int i)
 {
-    int top = lo;
-    for (int i = 0; i < q->n; i++)
-        top = hi[i] > top ? hi[i] : top;
-    if (top == lo)
-        return;
+    return view->lows ? view->lows[i] : view->lo;
+}
+
+/* The tiles of the page that hold what any query sees; false if there are none. */
+static bool find_tiles(struct attend_job *job, const struct tq_page_view *view)
+{
+    int lo = TOKENS, top = 0;
+    for (int i = 0; i < job->q->n; i++)
+        if (view->hi[i] > first_of(view, i)) {
+            lo = first_of(view, i) < lo ? first_of(view, i) : lo;
+            top = view->hi[i] > top ? view->hi[i] : top;
+        }
+    job->tile0 = lo / TQ_TILE_TOKENS;
+    job->tile1 = (top + TQ_TILE_TOKENS - 1) / TQ_TILE_TOKENS;
+    return lo < top;
+}
+
+static void open_values(struct attend_job *job)
+{
+    if (tq_type_by_row(job->v->type))
+        decode_values(job);
+    else if (opens_pages(job->v, job->q->n) && job->v->type != TQ_TURBO8)
+        expand_values(job);
+}
+
+/* Queries from i on that are taken together: they see tokens from the same one on. */
+static int count_run(const struct attend_job *job, const struct tq_page_view *view, int i)
+{
+    const int lo = first_of(view, i);
+    int n = 0;
+    while (n < QUERIES && i + n < job->q->n && first_of(view, i + n) == lo &&
+           view->hi[i + n] > lo)
+        n++;
+    return n;
+}
+
+void tq_attend_view(const struct tq_codec *k, const struct tq_codec *v,
+                    struct tq_partial *p, const struct tq_query *q,
+                    const struct tq_page_view *view, void *scratch)
+{
     struct attend_job job = {.k = k,
                              .v = v,
                              .q = q,
                              .p = p,
                              .ktype = k->type,
                              .vtype = v->type,
-                             .kpage = kpage,
-                             .vpage = vpage,
-                             .coded = kpage,
-                             .hi = hi,
-                             .lo = lo,
-                             .tile0 = lo / TQ_TILE_TOKENS,
-                             .tile1 = (top + TQ_TILE_TOKENS - 1) / TQ_TILE_TOKENS};
+                             .kpage = view->k,
+                             .vpage = view->v,
+                             .coded = view->k,
+                             .hi = view->hi};
+    if (!find_tiles(&job, view))
+        return;
     attend_layout(&job.a, scratch, k->d > v->d ? k->d : v->d);
-    if (next_k)
+    if (view->next_k)
         job.ahead = (struct ahead){
-            {next_k, next_v},
-            {(const char *)next_k + tq_page_bytes(k->type, k->d),
-             (const char *)next_v + tq_page_bytes(v->type, v->d)},
+            {view->next_k, view->next_v},
+            {(const char *)view->next_k + tq_page_bytes(k->type, k->d),
+             (const char *)view->next_v + tq_page_bytes(v->type, v->d)},
         };
     fetch_ahead(&job.ahead);
     open_keys(&job);
     if (opens_pages(k, q->n))
         fetch_ahead(&job.ahead);
-    if (tq_type_by_row(v->type))
-        decode_values(&job);
-    else if (opens_pages(v, q->n) && v->type != TQ_TURBO8)
-        expand_values(&job);
+    open_values(&job);
     if (opens_pages(v, q->n))
         fetch_ahead(&job.ahead);
     for (int i = 0; i < q->n;) {
-        int n = 0;
-        while (n < QUERIES && i + n < q->n && hi[i + n] > lo)
-            n++;
+        const int n = count_run(&job, view, i);
+        job.lo = first_of(view, i);
         if (n)
             attend_run(&job, i, n);
         i += n ? n : 1;

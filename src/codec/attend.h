@@ -4,11 +4,19 @@
 
 #include "turboquant.h"
 
-/* tq_attend, while the page of next_k and next_v (both NULL: none), of the same types,
- * comes from memory. */
-void tq_attend_then(const struct tq_codec *k, const struct tq_codec *v,
-                    struct tq_partial *p, const struct tq_query *q, const void *kpage,
-                    const void *vpage, int lo, const uint8_t *hi, const void *next_k,
-                    const void *next_v, void *scratch);
+/* A page, and what the queries see of it: query i the tokens [lows ? lows[i] : lo, hi[i])
+ * where there are any.  next_k and next_v (both NULL: none) is the page that comes next,
+ * of the same types: it is brought from memory meanwhile. */
+struct tq_page_view {
+    const void *k, *v;
+    const void *next_k, *next_v;
+    int lo;
+    const uint8_t *lows, *hi; // [n]
+};
+
+/* tq_attend; bits do not depend on what other queries see. */
+void tq_attend_view(const struct tq_codec *k, const struct tq_codec *v,
+                    struct tq_partial *p, const struct tq_query *q,
+                    const struct tq_page_view *view, void *scratch);
 
 #endif

@@ -114,55 +114,122 @@ static const uint8_t *cache_page(const struct tq_cache *c, int page)
            c->stride * (size_t)(c->table ? c->table[page] : page);
 }
 
-/* hi[i] <- tokens of the page that query i sees, at most `most`. */
-static void visible(uint8_t *hi, int n, int n_token, const int32_t *seen, int page,
-                    int most)
+static int clamp(int x, int lo, int hi)
 {
-    const int first = page * TQ_PAGE_TOKENS;
-    for (int i = 0; i < n; i++) {
-        const int in_page = (seen ? seen[i] : n_token) - first;
-        hi[i] = (uint8_t)(in_page < 0 ? 0 : least(in_page, most));
+    return x < lo ? lo : least(x, hi);
+}
+
+/* The queries of a call and how many tokens they see. */
+struct sight {
+    const struct tq_cache *c;
+    const struct tq_query *q;
+    int n_token;
+    const int32_t *seen; // [q->n] or NULL
+    int first;           // no query sees an earlier token
+    uint8_t *lo, *hi;    // [q->n]
+};
+
+static int tokens_of(const struct sight *s, int i)
+{
+    return s->seen ? s->seen[i] : s->n_token;
+}
+
+static int first_token(const struct sight *s)
+{
+    if (!s->c->window)
+        return 0;
+    int first = s->n_token;
+    for (int i = 0; i < s->q->n; i++)
+        if (tokens_of(s, i) > 0)
+            first = clamp(tokens_of(s, i) - s->c->window, 0, first);
+    return first;
+}
+
+/* Of the tokens [from, end) of a page query i sees [lo[i], hi[i]).  false: nobody sees
+ * any. */
+static bool look(const struct sight *s, int page, int from, int end)
+{
+    const int at = page * TQ_PAGE_TOKENS, window = s->c->window;
+    bool any = false;
+    for (int i = 0; i < s->q->n; i++) {
+        const int in_page = tokens_of(s, i) - at;
+        s->hi[i] = (uint8_t)clamp(in_page, 0, end);
+        s->lo[i] = (uint8_t)(window ? clamp(in_page - window, from, end) : from);
+        any = any || s->hi[i] > s->lo[i];
+    }
+    return any;
+}
+
+static void attend_stored(struct tq_partial *p, const struct sight *s, int page, int next,
+                          void *scratch)
+{
+    const struct tq_cache *c = s->c;
+    const uint8_t *at = cache_page(c, page);
+    struct tq_page_view view = {
+        .k = at + c->k_offset, .v = at + c->v_offset, .lows = s->lo, .hi = s->hi};
+    if (next > page) {
+        view.next_k = cache_page(c, next) + c->k_offset;
+        view.next_v = cache_page(c, next) + c->v_offset;
+    }
+    tq_attend_view(c->k, c->v, p, s->q, &view, scratch);
+}
+
+static void attend_exact(struct tq_partial *p, const struct sight *s, const void *k,
+                         const void *v, void *scratch)
+{
+    const struct tq_page_view view = {.k = k, .v = v, .lows = s->lo, .hi = s->hi};
+    tq_attend_view(s->c->exact_k, s->c->exact_v, p, s->q, &view, scratch);
+}
+
+static void attend_leaf(struct tq_partial *p, const struct sight *s, int leaf,
+                        void *scratch)
+{
+    const struct tq_cache *c = s->c;
+    const int n_page = (s->n_token + TQ_PAGE_TOKENS - 1) / TQ_PAGE_TOKENS;
+    const int end = least(n_page, (leaf + 1) * LEAF_PAGES);
+    tq_partial_reset(p, s->q->n, c->v->d);
+    int page = leaf * LEAF_PAGES;
+    if (page < s->first / TQ_PAGE_TOKENS)
+        page = s->first / TQ_PAGE_TOKENS;
+    for (; page < end; page++) {
+        const int exact = c->exact_kpages ? page - c->exact_page : -1;
+        const int n_sink = page == 0 && exact < 0 ? c->n_sink : 0;
+        if (n_sink && look(s, page, 0, n_sink))
+            attend_exact(p, s, c->sink_k, c->sink_v, scratch);
+        if (!look(s, page, n_sink, TQ_PAGE_TOKENS))
+            continue;
+        if (exact >= 0)
+            attend_exact(p, s, c->exact_kpages[exact], c->exact_vpages[exact], scratch);
+        else
+            attend_stored(p, s, page, least(page + 1, end - 1), scratch);
     }
 }
 
-static void attend_leaf(struct tq_partial *p, const struct tq_cache *c,
-                        const struct tq_query *q, int n_token, const int32_t *seen,
-                        int leaf, void *scratch)
+/* The highest level of a node that can start at the next leaf and has no leaf from `end`
+ * on. */
+static int level_before(const struct tq_tree *t, int end)
 {
-    uint8_t *hi = scratch;
-    void *rest = hi + tq_round_up_64((size_t)q->n);
-    const int n_page = (n_token + TQ_PAGE_TOKENS - 1) / TQ_PAGE_TOKENS;
-    const int end = least(n_page, (leaf + 1) * LEAF_PAGES);
-    tq_partial_reset(p, q->n, c->v->d);
-    for (int page = leaf * LEAF_PAGES; page < end; page++) {
-        int lo = 0;
-        if (c->exact_kpages && page >= c->exact_page) {
-            visible(hi, q->n, n_token, seen, page, TQ_PAGE_TOKENS);
-            tq_attend(c->exact_k, c->exact_v, p, q, c->exact_kpages[page - c->exact_page],
-                      c->exact_vpages[page - c->exact_page], 0, hi, rest);
-            continue;
-        }
-        if (page == 0 && c->n_sink) {
-            lo = c->n_sink;
-            visible(hi, q->n, n_token, seen, page, lo);
-            tq_attend(c->exact_k, c->exact_v, p, q, c->sink_k, c->sink_v, 0, hi, rest);
-        }
-        visible(hi, q->n, n_token, seen, page, TQ_PAGE_TOKENS);
-        const uint8_t *at = cache_page(c, page);
-        const uint8_t *next = page + 1 < end ? cache_page(c, page + 1) : NULL;
-        tq_attend_then(c->k, c->v, p, q, at + c->k_offset, at + c->v_offset, lo, hi,
-                       next ? next + c->k_offset : NULL, next ? next + c->v_offset : NULL,
-                       rest);
-    }
+    int level = 0;
+    while (!(t->next_leaf >> level & 1) && t->next_leaf + (2 << level) <= end)
+        level++;
+    return level;
 }
 
 void tq_attend_leaves(struct tq_tree *t, const struct tq_cache *c,
                       const struct tq_query *q, int n_token, const int32_t *seen,
                       int leaf_end, void *scratch)
 {
+    struct sight s = {.c = c, .q = q, .n_token = n_token, .seen = seen, .lo = scratch};
+    s.hi = s.lo + tq_round_up_64((size_t)q->n);
+    void *rest = s.hi + tq_round_up_64((size_t)q->n);
+    s.first = first_token(&s);
+    const int empty_end = least(s.first / TQ_LEAF_TOKENS, leaf_end);
     while (t->next_leaf < leaf_end) {
         const int leaf = t->next_leaf;
-        attend_leaf(push_node(t, 0), c, q, n_token, seen, leaf, scratch);
+        if (leaf < empty_end)
+            tq_partial_reset(push_node(t, level_before(t, empty_end)), q->n, c->v->d);
+        else
+            attend_leaf(push_node(t, 0), &s, leaf, rest);
         merge_siblings(t);
     }
 }
@@ -176,7 +243,8 @@ int tq_count_leaves(int n_token)
 
 static size_t leaves_scratch_bytes(int d_max, int n)
 {
-    return tq_round_up_64((size_t)n) + tq_round_up_64(tq_attend_scratch_bytes(d_max, n));
+    return 2 * tq_round_up_64((size_t)n) +
+           tq_round_up_64(tq_attend_scratch_bytes(d_max, n));
 }
 
 size_t tq_attention_scratch_bytes(int d_max, int n, int n_token)
