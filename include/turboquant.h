@@ -10,8 +10,8 @@
  *
  * d = 576, the latent of multi-head latent attention, is two vectors with scales of their
  * own: channels 0 .. 511 and 512 .. 575.  A compressed page is that of a head of 512,
- * then that of one of 64, so that values, which are the first 512, are read from it with
- * a codec of d = 512.
+ * then that of one of 64 of the same role.  Values, which are the first 512, are read
+ * from the key page: latent in struct tq_cache.
  *
  * Nothing here allocates, logs or keeps global state.  Threads may share what a function
  * takes as const (codecs, queries, pages), but not what it writes, scratch included.  For
@@ -89,6 +89,11 @@ TQ_API bool tq_dim_supported(int d);
 /* Whether tq_codec_init accepts these: a compressed type needs tq_dim_supported(d), an
  * exact one 1 <= d <= TQ_DIM_MAX; q8_0 and q4_0 need d % 32 == 0, prod needs TQ_KEY. */
 TQ_API bool tq_type_supported(enum tq_type t, enum tq_role role, int d);
+
+/* Whether attention can read values of dv channels, the first of keys of dk, from the key
+ * pages, with a codec of type t, TQ_VALUE, dv: exact types can if 1 <= dv <= dk,
+ * compressed ones, except prod, at dk = 576 and dv = 512. */
+TQ_API bool tq_latent_supported(enum tq_type t, int dk, int dv);
 
 /* Bytes of one token: 4d, 2d, 2 + d * bits / 8 (turbo4 at d = 128: 66); with 4 for 2 in
  * prod and mix; d / 32 * (2 + 4 bits) for q8_0 and q4_0.  576: 512 and 64 together, if
@@ -243,6 +248,8 @@ TQ_API size_t tq_attend_scratch_bytes(int d_max, int n);
 /* Attend every query i to the tokens [lo, hi[i]) of one page and update p.
  *
  *   k, v          codecs of the two pages, of any types, independent of each other
+ *   vpage         or NULL: values are the first v->d channels of kpage, a page of keys; v
+ *                 has the type of k, and tq_latent_supported(k->type, k->d, v->d)
  *   kpage, vpage  only the 16-token tiles that hold tokens below max(hi) are read, and of
  *                 an exact value page only the rows below max(hi)
  *   hi            [q->n], each <= TQ_PAGE_TOKENS; hi[i] <= lo leaves query i unchanged
@@ -289,7 +296,15 @@ enum { TQ_LEAF_TOKENS = 1024, TQ_TREE_NODES = 48 };
  * to token j iff n - window <= j < n, sinks included.  Pages and sinks that no query of a
  * call attends to are not read, nor their entries of exact_kpages and exact_vpages, so
  * they need not exist; nor do entries of table before the first page that one attends
- * to. */
+ * to.
+ *
+ * In a latent cache the values of a token are the first v->d channels of its key, in the
+ * rotated basis too.  Everything is stored once, as keys: v_offset, sink_v and
+ * exact_vpages are not used, v has the type of k and exact_v that of exact_k, both
+ * tq_latent_supported; tq_unrotate of v turns the output, tq_affine_output takes the
+ * means of the keys, and a mix type the first v->d of their channel order.  Bits are
+ * those of separate value pages with the same rows, up to what tells keys from values of
+ * turbo4, turbo3 and turbo2 (docs/numerics.md, 1.5). */
 struct tq_cache {
     const struct tq_codec *k, *v;
     const void *base;
@@ -302,6 +317,7 @@ struct tq_cache {
     const void *sink_k, *sink_v;
     int exact_page;
     const void *const *exact_kpages, *const *exact_vpages;
+    bool latent;
 };
 
 /* Bytes of scratch, 64-byte aligned, for at most n queries, head dimensions up to d_max

@@ -8,6 +8,7 @@
 #include "codec/exp.h"
 #include "codec/formats.h"
 #include "codec/kernels.h"
+#include "codec/latent.h"
 #include "codec/layout.h"
 #include "codec/parts.h"
 
@@ -149,6 +150,7 @@ struct attend_job {
     enum tq_type ktype, vtype; // of the pages: f32 for types that are coded by row
     const void *kpage, *vpage;
     const void *coded; // the key page as it was given
+    bool latent;       // values are its first channels
     const uint8_t *hi;
     int lo, tile0, tile1;
     struct attend_scratch a;
@@ -288,14 +290,15 @@ static void attend_value_part(struct attend_job *job, int part, int i0, int n)
     const int bits = tq_tile_bits(t), limbs = bits == 8 ? 2 : 1;
     const int run = d == job->v->d ? n : 1;
     const uint8_t *codes = part_codes(job->vpage, t, part);
-    const int8_t *levels = bits == 8 ? (const int8_t *)codes : a->v + at * TOKENS;
+    const bool as_stored = bits == 8 && !job->latent;
+    const int8_t *levels = as_stored ? (const int8_t *)codes : a->v + at * TOKENS;
     kernels->weigh(a->w, a->unit, a->s, (const void *)page_part(job->vpage, t, part),
                    limbs, n, kernels->weight_most);
     fetch_ahead(&job->ahead);
     for (int i = 0; i < n; i += run) {
         float *o = job->p->o + (size_t)(i0 + i) * (size_t)job->v->d + at;
         const uint8_t *w = a->w + i * limbs * TOKENS;
-        if (bits != 8 && use_packed(job->v, job->q->n))
+        if (bits != 8 && !job->latent && use_packed(job->v, job->q->n))
             kernels->sum_packed(o, codes, bits, w, a->unit + i, a->c + i, d, run,
                                 job->tile0, job->tile1);
         else
@@ -423,10 +426,27 @@ static bool find_tiles(struct attend_job *job, const struct tq_page_view *view)
     return lo < top;
 }
 
+/* From tiles of keys to the form of values.  A part of 512 has no mean. */
+static void latent_values(struct attend_job *job)
+{
+    const struct tq_codec *k = job->k, *v = job->v;
+    if (!tq_type_compressed(k->type)) {
+        tq_latent_rows(job->a.vx, job->coded, k->type == TQ_F16 ? 2 : 4, k->d, v->d,
+                       job->tile0, job->tile1);
+        job->vpage = job->a.vx;
+        return;
+    }
+    if (use_packed(k, job->q->n))
+        expand_keys(job);
+    tq_latent_levels(job->a.v, job->a.k, v->d, job->tile0, job->tile1);
+}
+
 static void open_values(struct attend_job *job)
 {
     if (tq_type_by_row(job->v->type))
         decode_values(job);
+    else if (job->latent)
+        latent_values(job);
     else if (opens_pages(job->v, job->q->n) && job->v->type != TQ_TURBO8)
         expand_values(job);
 }
@@ -442,6 +462,11 @@ static int count_run(const struct attend_job *job, const struct tq_page_view *vi
     return n;
 }
 
+static const char *page_end(const struct tq_codec *c, const void *page)
+{
+    return page ? (const char *)page + tq_page_bytes(c->type, c->d) : NULL;
+}
+
 void tq_attend_view(const struct tq_codec *k, const struct tq_codec *v,
                     struct tq_partial *p, const struct tq_query *q,
                     const struct tq_page_view *view, void *scratch)
@@ -453,18 +478,15 @@ void tq_attend_view(const struct tq_codec *k, const struct tq_codec *v,
                              .ktype = k->type,
                              .vtype = v->type,
                              .kpage = view->k,
-                             .vpage = view->v,
+                             .vpage = view->v ? view->v : view->k,
                              .coded = view->k,
+                             .latent = !view->v,
                              .hi = view->hi};
     if (!find_tiles(&job, view))
         return;
     attend_layout(&job.a, scratch, k->d > v->d ? k->d : v->d);
-    if (view->next_k)
-        job.ahead = (struct ahead){
-            {view->next_k, view->next_v},
-            {(const char *)view->next_k + tq_page_bytes(k->type, k->d),
-             (const char *)view->next_v + tq_page_bytes(v->type, v->d)},
-        };
+    job.ahead = (struct ahead){{view->next_k, view->next_v},
+                               {page_end(k, view->next_k), page_end(v, view->next_v)}};
     fetch_ahead(&job.ahead);
     open_keys(&job);
     if (opens_pages(k, q->n))

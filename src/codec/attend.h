@@ -5,7 +5,8 @@
 #include "turboquant.h"
 
 /* A page, and what the queries see of it: query i the tokens [lows ? lows[i] : lo, hi[i])
- * where there are any.  next_k and next_v (both NULL: none) is the page that comes next,
+ * where there are any.  v is NULL for values that are the first channels of the keys,
+ * next_v then too.  next_k and next_v (both NULL: none) is the page that comes next,
  * of the same types: it is brought from memory meanwhile. */
 struct tq_page_view {
     const void *k, *v;

@@ -165,11 +165,13 @@ static void attend_stored(struct tq_partial *p, const struct sight *s, int page,
 {
     const struct tq_cache *c = s->c;
     const uint8_t *at = cache_page(c, page);
-    struct tq_page_view view = {
-        .k = at + c->k_offset, .v = at + c->v_offset, .lows = s->lo, .hi = s->hi};
+    struct tq_page_view view = {.k = at + c->k_offset,
+                                .v = c->latent ? NULL : at + c->v_offset,
+                                .lows = s->lo,
+                                .hi = s->hi};
     if (next > page) {
         view.next_k = cache_page(c, next) + c->k_offset;
-        view.next_v = cache_page(c, next) + c->v_offset;
+        view.next_v = c->latent ? NULL : cache_page(c, next) + c->v_offset;
     }
     tq_attend_view(c->k, c->v, p, s->q, &view, scratch);
 }
@@ -195,11 +197,12 @@ static void attend_leaf(struct tq_partial *p, const struct sight *s, int leaf,
         const int exact = c->exact_kpages ? page - c->exact_page : -1;
         const int n_sink = page == 0 && exact < 0 ? c->n_sink : 0;
         if (n_sink && look(s, page, 0, n_sink))
-            attend_exact(p, s, c->sink_k, c->sink_v, scratch);
+            attend_exact(p, s, c->sink_k, c->latent ? NULL : c->sink_v, scratch);
         if (!look(s, page, n_sink, TQ_PAGE_TOKENS))
             continue;
         if (exact >= 0)
-            attend_exact(p, s, c->exact_kpages[exact], c->exact_vpages[exact], scratch);
+            attend_exact(p, s, c->exact_kpages[exact],
+                         c->latent ? NULL : c->exact_vpages[exact], scratch);
         else
             attend_stored(p, s, page, least(page + 1, end - 1), scratch);
     }
