@@ -438,7 +438,7 @@ static void latent_values(struct attend_job *job)
     }
     if (use_packed(k, job->q->n))
         expand_keys(job);
-    tq_latent_levels(job->a.v, job->a.k, v->d, job->tile0, job->tile1);
+    v->kernels->turn_levels(job->a.v, job->a.k, v->d, job->tile0, job->tile1);
 }
 
 static void open_values(struct attend_job *job)

@@ -69,6 +69,9 @@ struct tq_code_queries {
  *            bits is 2, 3, 4 or 8.  Only these tiles of code are read, except that
  *            3-bit values read the 32-key group that a tile is in.
  *
+ * turn_levels  out of expand_v <- in of expand_k: the same levels as values; compressed
+ * d, the same tiles.
+ *
  * load_query x[d] <- in * scale, its limbs and their sums; any d.  The largest |hi| is
  *            most, up to 127.  A row with NaN or infinity gives NaN for x and step.
  *

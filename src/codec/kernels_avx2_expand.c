@@ -394,6 +394,21 @@ void tq_expand_v_avx2(int8_t *out, const uint8_t *code, int bits, int d, int til
     }
 }
 
+void tq_turn_levels_avx2(int8_t *out, const uint8_t *in, int d, int tile0, int tile1)
+{
+    const __m128i by_dim =
+        _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m128i sign = _mm_set1_epi8(-128);
+    for (int tile = tile0; tile < tile1; tile++)
+        for (int i = 0; i < d; i += 4)
+            for (int j = 0; j < 16; j += 4) { // 4 keys x 4 dims
+                const __m128i keys =
+                    _mm_loadu_si128((const void *)(in + (tile * d + i) * 16 + 4 * j));
+                const __m128i dims = _mm_shuffle_epi8(_mm_xor_si128(keys, sign), by_dim);
+                _mm_storeu_si128((void *)(out + (16 * tile + j) * d + 4 * i), dims);
+            }
+}
+
 CPU_TARGET_END
 
 #endif

@@ -225,6 +225,24 @@ void tq_key_means_avx512(float *bias, uint16_t *scale, const uint16_t *stored,
     tq_key_means_avx2(bias, scale, stored, q, d, n);
 }
 
+void tq_turn_levels_avx512(int8_t *out, const uint8_t *in, int d, int tile0, int tile1)
+{
+    const __m512i by_dim = _mm512_broadcast_i32x4(
+        _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    const __m512i sign = _mm512_set1_epi8(-128);
+    for (int tile = tile0; tile < tile1; tile++)
+        for (int i = 0; i < d; i += 4) { // 16 keys x 4 dims
+            const __m512i keys = _mm512_loadu_si512(in + (tile * d + i) * 16);
+            const __m512i dims =
+                _mm512_shuffle_epi8(_mm512_xor_si512(keys, sign), by_dim);
+            int8_t *to = out + 16 * tile * d + 4 * i;
+            _mm_storeu_si128((void *)to, _mm512_castsi512_si128(dims));
+            _mm_storeu_si128((void *)(to + 4 * d), _mm512_extracti32x4_epi32(dims, 1));
+            _mm_storeu_si128((void *)(to + 8 * d), _mm512_extracti32x4_epi32(dims, 2));
+            _mm_storeu_si128((void *)(to + 12 * d), _mm512_extracti32x4_epi32(dims, 3));
+        }
+}
+
 CPU_TARGET_END
 
 #endif

@@ -196,3 +196,12 @@ void tq_expand_v_c(int8_t *out, const uint8_t *code, int bits, int d, int tile0,
         }
     }
 }
+
+void tq_turn_levels_c(int8_t *out, const uint8_t *in, int d, int tile0, int tile1)
+{
+    for (int j = 16 * tile0; j < 16 * tile1; j++)
+        for (int i = 0; i < d; i++) {
+            const int key = in[(j / 16 * (d / 4) + i / 4) * 64 + j % 16 * 4 + i % 4];
+            out[(j / 4 * d + i) * 4 + j % 4] = (int8_t)(key - 128);
+        }
+}

@@ -345,4 +345,18 @@ void tq_expand_v_neon(int8_t *out, const uint8_t *code, int bits, int d, int til
     }
 }
 
+void tq_turn_levels_neon(int8_t *out, const uint8_t *in, int d, int tile0, int tile1)
+{
+    static const uint8_t by_dim[16] = {0, 4, 8,  12, 1, 5, 9,  13,
+                                       2, 6, 10, 14, 3, 7, 11, 15};
+    const uint8x16_t order = vld1q_u8(by_dim), sign = vdupq_n_u8(128);
+    for (int tile = tile0; tile < tile1; tile++)
+        for (int i = 0; i < d; i += 4)
+            for (int j = 0; j < 16; j += 4) { // 4 keys x 4 dims
+                const uint8x16_t keys = vld1q_u8(in + (tile * d + i) * 16 + 4 * j);
+                vst1q_u8((uint8_t *)out + (16 * tile + j) * d + 4 * i,
+                         vqtbl1q_u8(veorq_u8(keys, sign), order));
+            }
+}
+
 #endif

@@ -309,6 +309,19 @@ static void check_expand_v(int d)
     }
 }
 
+static void check_turn_levels(int d)
+{
+    const size_t bytes = (size_t)d * TQ_PAGE_TOKENS;
+    uint8_t *level = guarded(bytes);
+    for (size_t i = 0; i < bytes; i++)
+        level[i] = (uint8_t)rnd();
+    int8_t *a = guarded(bytes), *b = guarded(bytes);
+    const int t0 = (int)(rnd() % 4), t1 = t0 + 1 + (int)(rnd() % (unsigned)(4 - t0));
+    ref->turn_levels(a, level, d, t0, t1);
+    new->turn_levels(b, level, d, t0, t1);
+    same("turn_levels", d, a, b, bytes);
+}
+
 /* A query set for the score kernels; n <= 7. */
 struct set {
     int n, most; // of hi
@@ -823,6 +836,7 @@ static void kernel_bench_init(int d)
     CALL(pack_v, d / 2.0, (a.level, a.code, 4, d))                                    \
     CALL(expand_k, d / 2.0, (a.level, a.page, 4, d, 0, 4))                            \
     CALL(expand_v, d / 2.0, ((int8_t *)a.level, a.page, 4, d, 0, 4))                  \
+    CALL(turn_levels, d / 2.0, ((int8_t *)a.level, a.page, d, 0, 4))                  \
     CALL(load_query, d / 128.0,                                                       \
          (a.q.x, a.q.hi, a.q.lo, a.q.step, a.q.sum_hi, a.q.sum_lo, a.x, 0.1f, d, 64)) \
     CALL(weighted_mean, d / 2.0, (a.x, a.half, a.s, d))                               \
