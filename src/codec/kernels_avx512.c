@@ -1,4 +1,4 @@
-/* kernels_avx512.c - rotation and conversion for AVX-512. */
+/* kernels_avx512.c - rotation, conversion and the turning of levels for AVX-512. */
 #include "codec/kernels.h"
 
 #if defined(__x86_64__)
