@@ -53,8 +53,8 @@ MODELS = {
     # YaRN on pairs of halves with all of its keys; head size 80
     'qwen3-yarn': dict(arch='qwen3', d=80, n_head=4, n_head_kv=2, n_layer=2, n_embd=32, n_ff=32, n_vocab=64,
                        keys={'rope.scaling.type': 'yarn', 'rope.scaling.factor': 4.0,
-                             'rope.scaling.original_context_length': 32, 'rope.scaling.attn_factor': 0.875,
-                             'rope.scaling.yarn_beta_fast': 8.0, 'rope.scaling.yarn_beta_slow': 0.5}),
+                             'rope.scaling.original_context_length': 64, 'rope.scaling.attn_factor': 0.875,
+                             'rope.scaling.yarn_beta_fast': 4.0, 'rope.scaling.yarn_beta_slow': 0.5}),
     # Mixtral: two experts of six in each layer
     'llama-moe': dict(arch='llama', d=64, n_head=3, n_head_kv=1, n_layer=2, n_embd=32, n_ff=32, n_vocab=64, eps=1e-5,
                       n_expert=6, n_used=2, n_ff_expert=32),
@@ -110,9 +110,9 @@ MODELS = {
                        keys={'full_attention_interval': 3,
                              'rope.dimension_sections': (random_model.I32, [6, 5, 5, 0])}),
     # marks of recurrent layers instead of an interval; as many key heads as value heads, of size 128, a
-    # convolution over three tokens; head size 80
+    # convolution over three tokens, so small that epsilons show; head size 80
     'qwen35-marks': dict(arch='qwen35', d=80, n_rot=20, n_head=2, n_head_kv=2, n_layer=3, n_embd=16, n_ff=32,
-                         n_vocab=64, recurrent=(1, 2), n_k=1, n_v=1, d_state=128, n_tap=3,
+                         n_vocab=64, recurrent=(1, 2), n_k=1, n_v=1, d_state=128, n_tap=3, conv_gain=0.01,
                          keys={'attention.recurrent_layers': (random_model.BOOL, [False, True, True]),
                                'rope.dimension_sections': (random_model.I32, [4, 3, 3, 0])}),
     # neighbouring value heads on one key head, three on each; experts and a gated shared one
@@ -133,10 +133,12 @@ MODELS = {
     'kimi-linear': dict(arch='kimi-linear', d=16, n_head=3, n_head_kv=1, n_layer=4, n_embd=24, n_ff=48, n_vocab=64,
                         eps=1e-5, recurrent=(0, 1, 3), d_state=16, n_expert=6, n_used=2, n_ff_expert=16,
                         n_ff_shared=16, n_dense=1, latent=(48, 16, 8, 24)),
-    # a latent of 512 and 64, as in the real model; two shared experts' width; tensors without dimensions of 1
+    # a latent of 512 and 64, as in the real model; two shared experts' width; tensors without dimensions
+    # of 1; convolutions so small that epsilons show
     'kimi-linear-576': dict(arch='kimi-linear', d=32, n_head=2, n_head_kv=1, n_layer=3, n_embd=20, n_ff=32,
                             n_vocab=64, eps=1e-5, tied=True, recurrent=(0, 1), d_state=32, n_expert=4, n_used=3,
-                            n_ff_expert=16, n_ff_shared=32, n_dense=2, latent=(512, 8, 64, 8), flat=True),
+                            n_ff_expert=16, n_ff_shared=32, n_dense=2, latent=(512, 8, 64, 8), flat=True,
+                            conv_gain=0.03),
 }
 
 

@@ -27,6 +27,7 @@ DEFAULTS = dict(
     n_dense=0,        # leading layers without experts
     recurrent=(),     # layers without softmax attention
     n_k=0, n_v=0, d_state=0, n_tap=4,
+    conv_gain=1.0,    # small: the epsilons of norms behind the convolution show
     fused_delta=False,  # ssm_in instead of attn_qkv and attn_gate
     flat=False,       # convolutions and decays of KDA without leading dimensions of 1
     n_mtp=0,          # blocks behind the trunk
@@ -85,13 +86,15 @@ def dense(b, p, n_ff, suffix=''):
 
 def experts(b, p):
     c = b.c
+    # gpt-oss cuts gate and up at 7: some have to reach it.
+    inner, outer = (3.0, 0.3) if b.arch == 'gpt-oss' else (1.0, 1.5)
     b.matrix(p + 'ffn_gate_inp', c.n_expert, c.n_embd, gain=2.0, store='f4')
     if c.fused_experts:
-        b.matrix(p + 'ffn_gate_up_exps', c.n_expert, 2 * c.n_ff_expert, c.n_embd)
+        b.matrix(p + 'ffn_gate_up_exps', c.n_expert, 2 * c.n_ff_expert, c.n_embd, gain=inner)
     else:
-        b.matrix(p + 'ffn_gate_exps', c.n_expert, c.n_ff_expert, c.n_embd)
-        b.matrix(p + 'ffn_up_exps', c.n_expert, c.n_ff_expert, c.n_embd)
-    b.matrix(p + 'ffn_down_exps', c.n_expert, c.n_embd, c.n_ff_expert, gain=1.5)
+        b.matrix(p + 'ffn_gate_exps', c.n_expert, c.n_ff_expert, c.n_embd, gain=inner)
+        b.matrix(p + 'ffn_up_exps', c.n_expert, c.n_ff_expert, c.n_embd, gain=inner)
+    b.matrix(p + 'ffn_down_exps', c.n_expert, c.n_embd, c.n_ff_expert, gain=outer)
     if b.arch == 'kimi-linear':
         b.vector(p + 'exp_probs_b.bias', 0.2 * b.rng.standard_normal(c.n_expert))
     if c.n_ff_shared:
@@ -114,7 +117,7 @@ def delta_net(b, p):
     else:
         b.matrix(p + 'attn_qkv', channels, c.n_embd)
         b.matrix(p + 'attn_gate', size, c.n_embd)
-    b.matrix(p + 'ssm_conv1d', channels, c.n_tap, store='f4')
+    b.matrix(p + 'ssm_conv1d', channels, c.n_tap, gain=c.conv_gain, store='f4')
     decays(b, p, c.n_v, c.n_v, (-1,))
     rows = {'ssm_ba': 2 * c.n_v} if b.arch == 'qwen3next' else {'ssm_beta': c.n_v, 'ssm_alpha': c.n_v}
     for name, n_out in rows.items():
@@ -128,7 +131,7 @@ def kda(b, p):
     size = c.n_head * c.d_state
     for part in 'qkv':
         b.matrix(p + 'attn_' + part, size, c.n_embd)
-        b.matrix(f'{p}ssm_conv1d_{part}', *(() if c.flat else (1,)), size, 1, c.n_tap, store='f4')
+        b.matrix(f'{p}ssm_conv1d_{part}', *(() if c.flat else (1,)), size, 1, c.n_tap, gain=c.conv_gain, store='f4')
     b.matrix(p + 'ssm_f_a', c.d_state, c.n_embd)
     b.matrix(p + 'ssm_f_b', size, c.d_state)
     decays(b, p, size, c.n_head, (-1, 1) if c.flat else (1, 1, -1, 1))
