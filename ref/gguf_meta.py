@@ -5,31 +5,38 @@ SCALAR = {0: 'B', 1: 'b', 2: 'H', 3: 'h', 4: 'I', 5: 'i', 6: 'f', 7: '?', 10: 'Q
 STR, ARR = 8, 9
 
 
+def head(f):
+    """(metadata, number of tensors) of an open file, which then stands at the tensors' infos.
+
+    {key: value}; strings are bytes, arrays are (element type, list)."""
+    def num(c):
+        return struct.unpack('<' + c, f.read(struct.calcsize('<' + c)))[0]
+
+    def value(t):
+        if t == STR:
+            return f.read(num('Q'))
+        if t == ARR:
+            e, n = num('I'), num('Q')
+            if e in SCALAR:
+                c = SCALAR[e]
+                return e, list(struct.unpack(f'<{n}{c}', f.read(n * struct.calcsize('<' + c))))
+            return e, [value(e) for _ in range(n)]
+        return num(SCALAR[t])
+
+    if f.read(4) != b'GGUF' or num('I') not in (2, 3):
+        raise ValueError(f'{f.name} is not a GGUF v2 or v3 file')
+    n_tensors = num('Q')
+    meta = {}
+    for _ in range(num('Q')):
+        key = f.read(num('Q')).decode()
+        meta[key] = value(num('I'))
+    return meta, n_tensors
+
+
 def read(path):
-    """{key: value} of the file; strings are bytes, arrays are (element type, list)."""
+    """The metadata of a file, as head gives it."""
     with open(path, 'rb') as f:
-        def num(c):
-            return struct.unpack('<' + c, f.read(struct.calcsize('<' + c)))[0]
-
-        def value(t):
-            if t == STR:
-                return f.read(num('Q'))
-            if t == ARR:
-                e, n = num('I'), num('Q')
-                if e in SCALAR:
-                    c = SCALAR[e]
-                    return e, list(struct.unpack(f'<{n}{c}', f.read(n * struct.calcsize('<' + c))))
-                return e, [value(e) for _ in range(n)]
-            return num(SCALAR[t])
-
-        if f.read(4) != b'GGUF' or num('I') not in (2, 3):
-            raise ValueError(f'{path} is not a GGUF v2 or v3 file')
-        num('Q')
-        meta = {}
-        for _ in range(num('Q')):
-            key = f.read(num('Q')).decode()
-            meta[key] = value(num('I'))
-        return meta
+        return head(f)[0]
 
 
 def _string(b):

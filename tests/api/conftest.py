@@ -9,6 +9,7 @@ _cache = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / 
 os.environ.setdefault('TURBINE_TEST_MODEL', str(_cache / 'turbine/models/smollm2-135m-instruct-q4_1.gguf'))
 _folder = tempfile.mkdtemp(prefix='turbine-test-cache.')
 os.environ['XDG_CACHE_HOME'] = _folder
+os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # for numpy: what tests multiply is too small to share
 
 
 def pytest_unconfigure():
