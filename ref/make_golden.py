@@ -64,7 +64,8 @@ MODELS = {
     # the experts' gate and up in one tensor; three of five, tied
     'qwen3moe-fused': dict(arch='qwen3moe', d=64, n_head=3, n_head_kv=1, n_layer=2, n_embd=32, n_ff=32, n_vocab=64,
                            n_expert=5, n_used=3, n_ff_expert=24, fused_experts=True, tied=True),
-    # longrope: the context may be longer than the original one; head size 96, every head its own keys
+    # longrope: the context may be longer than the original one; head size 96, every head its own keys; the
+    # window in the file is not applied
     'phi3': dict(arch='phi3', d=96, n_head=3, n_head_kv=3, n_layer=2, n_embd=24, n_ff=32, n_vocab=64, eps=1e-5,
                  fused_qkv=True, factors=('rope_factors_long', 'rope_factors_short'),
                  keys={'rope.scaling.original_context_length': 64, 'rope.scaling.attn_factor': 1.1875,

@@ -5,21 +5,15 @@ import ops
 import rope
 
 
-def head_sizes(layer):
-    """(of keys, of values)"""
-    share = layer.model.key('embedding_length') // layer.key('attention.head_count')
-    return layer.key('attention.key_length', share), layer.key('attention.value_length', share)
-
-
 def projections(layer, h):
-    """q [T][n_head][d], k [T][n_head_kv][d], v [T][n_head_kv][d_v], from one matrix or three;
-    queries and keys normed where the layer has the weights."""
+    """q [T][n_head][d], k [T][n_head_kv][d], v [T][n_head_kv][d_v], from three matrices or one
+    with the rows of all."""
     n_head = layer.key('attention.head_count')
     n_head_kv = layer.key('attention.head_count_kv', n_head)
     if layer['attn_qkv.weight'] is None:
         q, k, v = (layer.linear(name, h) for name in ('attn_q', 'attn_k', 'attn_v'))
     else:
-        d, _ = head_sizes(layer)
+        d = layer.key('attention.key_length', layer.model.key('embedding_length') // n_head)
         q, k, v = np.split(layer.linear('attn_qkv', h), [n_head * d, (n_head + n_head_kv) * d], axis=-1)
     q, k, v = (x.reshape(len(h), heads, -1) for x, heads in ((q, n_head), (k, n_head_kv), (v, n_head_kv)))
     return q, k, v
@@ -49,7 +43,8 @@ def neighbours(layer, h):
 
 
 def is_local(layer, period):
-    """The last layer of each period sees everything; a file may have a mark for each layer."""
+    """Whether a layer sees a window only: all but the last of each period, or those that the
+    file marks."""
     pattern = layer.model.key('attention.sliding_window_pattern', period)
     return bool(pattern[layer.index]) if isinstance(pattern, list) else layer.index % pattern < pattern - 1
 
