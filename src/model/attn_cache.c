@@ -26,28 +26,47 @@ static enum status refuse(struct error *err, const char *what, int d, enum tq_ty
                 tq_type_name(t));
 }
 
-enum status attn_cache_init(struct attn_cache *a, const struct model *m,
-                            const struct kv_types *types, struct error *err)
+/* Bytes of a head in the pool and in the sequence state. */
+static void lay_out(struct attn_cache *a)
 {
-    const int d = m->hp.head_dim, dv = m->hp.head_dim_v;
-    *a = (struct attn_cache){.tail_pages = types->tail / KV_PAGE_TOKENS};
-    if (!init_role(&a->k, &a->kx, types->k, TQ_KEY, d, m->isa))
-        return refuse(err, "keys", d, types->k);
-    if (!init_role(&a->v, &a->vx, types->v, TQ_VALUE, dv, m->isa))
-        return refuse(err, "values", dv, types->v);
-    a->compressed = tq_type_compressed(types->k) || tq_type_compressed(types->v);
-    a->k_bytes = tq_page_bytes(a->k.type, d);
-    a->v_bytes = tq_page_bytes(a->v.type, dv);
-    a->head_bytes = a->k_bytes + a->v_bytes;
-    a->kx_bytes = exact_bytes(&a->k, &a->kx);
-    a->vx_bytes = exact_bytes(&a->v, &a->vx);
-    /* The sinks are the start of an exact page: a tile of keys, rows of values. */
-    if (a->kx_bytes)
+    const size_t k = tq_page_bytes(a->k.type, a->k.d);
+    const size_t v = a->latent ? 0 : tq_page_bytes(a->v.type, a->v.d);
+    a->ring = a->compressed || a->window;
+    if (a->window) { // the first of the window is that many pages back, at most
+        a->tail_pages = (a->window - 1 + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
+        a->kx_bytes = k;
+        a->vx_bytes = v;
+    } else {
+        a->k_bytes = k;
+        a->v_bytes = v;
+        a->kx_bytes = exact_bytes(&a->k, &a->kx);
+        a->vx_bytes = a->latent ? 0 : exact_bytes(&a->v, &a->vx);
+        /* The sinks are the start of an exact page: a tile of keys, rows of values. */
         a->sink_k_bytes = a->kx_bytes / KV_PAGE_TOKENS * TQ_TILE_TOKENS;
-    if (a->vx_bytes)
         a->sink_v_bytes = a->vx_bytes / KV_PAGE_TOKENS * ATTN_SINKS;
-    a->head_state_bytes = (size_t)(a->tail_pages + 1) * (a->kx_bytes + a->vx_bytes) +
-                          a->sink_k_bytes + a->sink_v_bytes;
+    }
+    a->head_bytes = a->k_bytes + a->v_bytes;
+    if (a->ring)
+        a->head_state_bytes = (size_t)(a->tail_pages + 1) * (a->kx_bytes + a->vx_bytes) +
+                              a->sink_k_bytes + a->sink_v_bytes;
+}
+
+enum status attn_cache_init(struct attn_cache *a, const struct attn_shape *shape,
+                            const struct kv_types *types, enum cpu_isa isa,
+                            struct error *err)
+{
+    *a = (struct attn_cache){
+        .n_head = shape->n_head_kv,
+        .window = shape->window,
+        .latent = shape->latent,
+        .tail_pages = types->tail / KV_PAGE_TOKENS,
+    };
+    if (!init_role(&a->k, &a->kx, types->k, TQ_KEY, shape->d, isa))
+        return refuse(err, "keys", shape->d, types->k);
+    if (!init_role(&a->v, &a->vx, types->v, TQ_VALUE, shape->d_v, isa))
+        return refuse(err, "values", shape->d_v, types->v);
+    a->compressed = tq_type_compressed(types->k) || tq_type_compressed(types->v);
+    lay_out(a);
     return STATUS_OK;
 }
 
@@ -60,6 +79,9 @@ static int first_exact_page(const struct attn_cache *a, int own)
 uint64_t attn_cache_read_bytes(const struct attn_cache *a, int pos)
 {
     const uint64_t n_token = (uint64_t)pos + 1, page = a->k_bytes + a->v_bytes;
+    if (a->window)
+        return (n_token < (uint64_t)a->window ? n_token : (uint64_t)a->window) *
+               (a->kx_bytes + a->vx_bytes) / KV_PAGE_TOKENS;
     if (!a->compressed)
         return n_token * page / KV_PAGE_TOKENS;
     const uint64_t stored =
@@ -91,8 +113,7 @@ struct attn_place attn_cache_place(const struct attn_cache *a, const struct cont
         .n_fresh = (r->pos + r->n - 1) / KV_PAGE_TOKENS - r->pos / KV_PAGE_TOKENS,
         .first_page = r->pos / KV_PAGE_TOKENS,
     };
-    *fresh +=
-        (size_t)p.n_fresh * (size_t)c->m->hp.n_head_kv * (a->kx_bytes + a->vx_bytes);
+    *fresh += (size_t)p.n_fresh * (size_t)a->n_head * (a->kx_bytes + a->vx_bytes);
     return p;
 }
 
@@ -115,12 +136,18 @@ struct attn_part attn_cache_page(const struct attn_cache *a, const struct attn_p
     uint8_t *stored =
         kv_seq_page(p->seq, page) + p->page_offset + (size_t)head * a->head_bytes;
     struct attn_part part = {&a->k, &a->v, stored, stored + a->k_bytes};
-    if (!exact || !a->compressed)
+    if (a->latent)
+        part.v_page = part.k_page;
+    if (!exact || !a->ring)
         return part;
     uint8_t *copy = exact_copy(a, p, head, page);
     if (a->kx_bytes) {
         part.k = &a->kx;
         part.k_page = copy;
+    }
+    if (a->latent && a->kx_bytes) {
+        part.v = &a->vx;
+        part.v_page = copy;
     }
     if (a->vx_bytes) {
         part.v = &a->vx;
@@ -139,10 +166,12 @@ struct attn_part attn_cache_sinks(const struct attn_cache *a, const struct attn_
         part.k = &a->kx;
         part.k_page = sinks;
     }
-    if (a->vx_bytes) {
+    if (a->vx_bytes || (a->latent && a->kx_bytes)) {
         part.v = &a->vx;
         part.v_page = sinks + a->sink_k_bytes;
     }
+    if (a->latent)
+        part.v_page = part.k_page;
     return part;
 }
 
@@ -159,9 +188,11 @@ void attn_cache_view(struct tq_cache *out, const struct attn_cache *a,
         .stride = pages.stride,
         .table = pages.table,
         .k_offset = at,
-        .v_offset = at + a->k_bytes,
+        .v_offset = a->latent ? at : at + a->k_bytes,
+        .window = a->window,
+        .latent = a->latent,
     };
-    if (!a->compressed)
+    if (!a->ring)
         return;
     out->exact_page = first_exact_page(a, own);
     out->exact_kpages = exact_k;
@@ -173,6 +204,8 @@ void attn_cache_view(struct tq_cache *out, const struct attn_cache *a,
         *exact_k++ = x.k_page;
         *exact_v++ = x.v_page;
     }
+    if (a->window)
+        return;
     const struct attn_part sinks = attn_cache_sinks(a, p, head);
     out->n_sink = ATTN_SINKS;
     out->sink_k = sinks.k_page;
@@ -185,7 +218,8 @@ void attn_cache_put(const struct attn_cache *a, const struct attn_place *p, int 
     const int slot = pos % KV_PAGE_TOKENS;
     const struct attn_part part = attn_cache_page(a, p, head, pos / KV_PAGE_TOKENS, true);
     tq_put(part.k, part.k_page, slot, k);
-    tq_put(part.v, part.v_page, slot, v);
+    if (!a->latent)
+        tq_put(part.v, part.v_page, slot, v);
     if (pos >= ATTN_SINKS || !a->compressed)
         return;
     const struct attn_part sinks = attn_cache_sinks(a, p, head);
@@ -212,14 +246,14 @@ void attn_cache_encode(const struct attn_cache *a, const struct attn_place *p, i
 }
 
 void attn_cache_keep_tail(const struct attn_cache *a, const struct attn_place *p,
-                          const struct run *r, int n_head)
+                          const struct run *r)
 {
     const size_t copy = a->kx_bytes + a->vx_bytes;
     const int last = (r->pos + r->n - 1) / KV_PAGE_TOKENS;
     int page = last - a->tail_pages;
     page = page > p->first_page ? page : p->first_page + 1;
-    for (; a->compressed && page <= last; page++)
-        for (int head = 0; head < n_head; head++)
+    for (; a->ring && page <= last; page++)
+        for (int head = 0; head < a->n_head; head++)
             memcpy(p->state + (size_t)head * a->head_state_bytes +
                        (size_t)(page % (a->tail_pages + 1)) * copy,
                    exact_copy(a, p, head, page), copy);

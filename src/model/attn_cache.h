@@ -2,9 +2,10 @@
  *
  * Inside a page of the pool a layer has, for each kv head, a key page and a value page of
  * the stored types.  A compressed role also has exact copies in the sequence state, for
- * each head: a ring of pages (the tail and the open page) and the sinks.  During a step
- * the exact pages of a run behind its first one are in scratch (`fresh`); the last of
- * them go to the ring when the layer is done. */
+ * each head: a ring of pages (the tail and the open page) and the sinks.  A layer with a
+ * sliding window has nothing in pages of the pool: its ring holds the window.  During a
+ * step the exact pages of a run behind its first one are in scratch (`fresh`); the last
+ * of them go to the ring when the layer is done. */
 #ifndef MODEL_ATTN_CACHE_H
 #define MODEL_ATTN_CACHE_H
 
@@ -15,19 +16,33 @@
 
 enum { ATTN_SINKS = 4 }; // first tokens, always exact
 
+struct attn_shape {
+    int n_head, n_head_kv; // the first a multiple of the second
+    int d, d_v;            // of keys and of values
+    float scale;           // of scores
+    int window;            // tokens that a query sees; 0: all
+    bool latent;           // values are the first d_v of the key, which is stored once
+};
+
 struct attn_cache {
     struct tq_codec k, v;   // as stored in pages
     struct tq_codec kx, vx; // as stored exactly: the same if the type is exact
     bool compressed;        // at least one of the roles
-    int tail_pages;         // exact pages behind the own one
+    int n_head;             // kv heads
+    int window;             // as in the shape
+    bool latent;
+    bool ring;                           // there are exact copies in the sequence state
+    int tail_pages;                      // exact pages behind the own one
     size_t k_bytes, v_bytes, head_bytes; // of a page of the pool, for each head
     size_t kx_bytes, vx_bytes;           // of an exact copy, 0 if there is none
     size_t sink_k_bytes, sink_v_bytes;
     size_t head_state_bytes;
 };
 
-enum status attn_cache_init(struct attn_cache *a, const struct model *m,
-                            const struct kv_types *types, struct error *err);
+/* types are those of the layer, not of the whole model. */
+enum status attn_cache_init(struct attn_cache *a, const struct attn_shape *shape,
+                            const struct kv_types *types, enum cpu_isa isa,
+                            struct error *err);
 
 /* Scratch of one head for the exact pages of n_run runs of n_tok tokens in all. */
 size_t attn_cache_fresh_bytes(const struct attn_cache *a, int n_tok, int n_run);
@@ -65,7 +80,7 @@ void attn_cache_view(struct tq_cache *out, const struct attn_cache *a,
                      const struct attn_place *p, int head, int own, const void **exact_k,
                      const void **exact_v);
 
-/* Store the rows of the token at pos. */
+/* Store the rows of the token at pos; a latent cache has no v. */
 void attn_cache_put(const struct attn_cache *a, const struct attn_place *p, int head,
                     int pos, const float *k, const float *v);
 
@@ -76,6 +91,6 @@ void attn_cache_encode(const struct attn_cache *a, const struct attn_place *p, i
 
 /* Move the exact pages that the next step may need from `fresh` to the ring. */
 void attn_cache_keep_tail(const struct attn_cache *a, const struct attn_place *p,
-                          const struct run *r, int n_head);
+                          const struct run *r);
 
 #endif

@@ -32,7 +32,9 @@ void attn_split_init(struct attn_split *s, int n_thread)
     for (int i = 0; i < s->n_run; i++) {
         struct attn_run *r = &s->runs[i];
         r->n_block = count_blocks(s, r->run);
-        r->n_part = r->run->n > 1 ? 1 : (int)((leaves_of(r->run) + leaves - 1) / leaves);
+        r->n_part = r->run->n > 1 || s->whole
+                        ? 1
+                        : (int)((leaves_of(r->run) + leaves - 1) / leaves);
         r->item0 = s->n_item;
         r->part0 = s->n_part;
         s->n_item += r->n_block * r->n_part * s->n_head_kv;

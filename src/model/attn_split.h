@@ -23,14 +23,15 @@ struct attn_run {
 struct attn_split {
     struct attn_run *runs; // [n_run], memory of the caller, `run` and `place` are set
     int n_run, n_head_kv;
-    int block; // tokens of a query block, which starts at a multiple of it
+    bool whole; // the leaves of a query are few: they stay together
+    int block;  // tokens of a query block, which starts at a multiple of it
     int n_item, n_part;
 };
 
 /* Most parts that attn_split_init makes, for runs of at most n_ctx tokens. */
 int attn_split_parts_max(int n_thread, int n_head_kv, int n_run, int n_ctx);
 
-/* Cut: everything but runs, n_run, n_head_kv and block is set. */
+/* Cut: everything but runs, n_run, n_head_kv, whole and block is set. */
 void attn_split_init(struct attn_split *s, int n_thread);
 
 /* One item. */

@@ -79,17 +79,30 @@ static void measure_head(struct measurement *m, float *mean, int layer, int head
         mean[i] = (float)(m->sum[i] / (n - CALIBRATION_SKIP));
 }
 
+/* Whether a layer's rows lose their means: others keep what they store as it is. */
+static bool has_means(const struct model *m, int layer)
+{
+    return m->layers[layer].mixer->store(m, layer) == KV_PAGED;
+}
+
 static enum status measure_heads(struct calibration *cal, const struct context *c,
                                  struct error *err)
 {
+    const struct hparams *hp = &c->m->hp;
+    const struct attn_shape shape = {.n_head = hp->n_head,
+                                     .n_head_kv = hp->n_head_kv,
+                                     .d = hp->head_dim,
+                                     .d_v = hp->head_dim_v};
     struct measurement *m = mem_array(1, sizeof *m);
     if (!m)
         return fail(err, STATUS_NO_MEMORY, "no memory for calibrating");
     m->c = c;
-    const enum status s = attn_cache_init(&m->cache, c->m, &c->kv, err);
+    const enum status s = attn_cache_init(&m->cache, &shape, &c->kv, c->m->isa, err);
     const size_t n_head = (size_t)cal->n_layer * (size_t)cal->n_head_kv;
     for (size_t i = 0; !s && i < n_head; i++) {
         const int layer = (int)i / cal->n_head_kv, head = (int)i % cal->n_head_kv;
+        if (!has_means(c->m, layer))
+            continue;
         measure_head(m, cal->k + i * (size_t)cal->head_dim, layer, head, TQ_KEY);
         measure_head(m, cal->v + i * (size_t)cal->head_dim_v, layer, head, TQ_VALUE);
     }
@@ -119,18 +132,32 @@ enum status calibration_make(struct calibration **out, const struct model *m,
 
 /* ---- applying ---- */
 
-/* A copy of means in the basis of a codec; *out stays NULL if its type is exact. */
-static enum status rotate_means(float **out, const struct tq_codec *codec,
-                                const float *means, int n_row, struct error *err)
+/* A copy of means in the basis of the cache; *out stays NULL if no layer's is compressed.
+ */
+static enum status rotate_means(float **out, const struct context *c,
+                                const struct calibration *cal, enum tq_role role,
+                                struct error *err)
 {
-    if (!tq_type_compressed(codec->type))
+    const bool key = role == TQ_KEY;
+    const int d = key ? cal->head_dim : cal->head_dim_v;
+    const size_t row = (size_t)cal->n_head_kv * (size_t)d;
+    const size_t n = (size_t)cal->n_layer * row;
+    if (!tq_type_compressed(key ? c->kv.k : c->kv.v))
         return STATUS_OK;
-    const size_t n = (size_t)n_row * (size_t)codec->d;
     *out = mem_array(n, sizeof **out);
     if (!*out)
         return fail(err, STATUS_NO_MEMORY, "no memory for the means of a cache");
-    memcpy(*out, means, n * sizeof **out);
-    tq_rotate(codec, *out, n_row);
+    memcpy(*out, key ? cal->k : cal->v, n * sizeof **out);
+    for (int i = 0; i < cal->n_layer; i++) {
+        const enum tq_type t = key ? c->layer_kv[i].k : c->layer_kv[i].v;
+        struct tq_codec codec;
+        if (!has_means(c->m, i))
+            continue;
+        if (!tq_codec_init(&codec, t, role, d, (enum tq_isa)c->m->isa))
+            return fail(err, STATUS_UNSUPPORTED, "%s cannot hold rows of %d values",
+                        tq_type_name(t), d);
+        tq_rotate(&codec, *out + (size_t)i * row, cal->n_head_kv);
+    }
     return STATUS_OK;
 }
 
@@ -141,11 +168,6 @@ enum status calibration_apply(struct context *c, const struct calibration *cal,
     if (cal->n_layer != hp->n_layer || cal->n_head_kv != hp->n_head_kv ||
         cal->head_dim != hp->head_dim || cal->head_dim_v != hp->head_dim_v)
         return fail(err, STATUS_BAD_ARG, "the calibration is that of another model");
-    struct attn_cache cache;
-    const int n_row = cal->n_layer * cal->n_head_kv;
-    enum status s;
-    if ((s = attn_cache_init(&cache, c->m, &c->kv, err)) ||
-        (s = rotate_means(&c->k_mean, &cache.k, cal->k, n_row, err)))
-        return s;
-    return rotate_means(&c->v_mean, &cache.v, cal->v, n_row, err);
+    const enum status s = rotate_means(&c->k_mean, c, cal, TQ_KEY, err);
+    return s ? s : rotate_means(&c->v_mean, c, cal, TQ_VALUE, err);
 }

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "model/calibration.h"
+#include "model/kv_policy.h"
 #include "model/model_impl.h"
 
 enum { BATCH_DEFAULT = 512 };
@@ -20,15 +21,21 @@ static size_t max_size(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+static int max_int(int a, int b)
+{
+    return a > b ? a : b;
+}
+
 /* Lay out the scratch of a step at base, or measure it if base is NULL. */
 static size_t carve_scratch(struct context *c, uint8_t *base)
 {
     const struct hparams *hp = &c->m->hp;
     const size_t n_tok = (size_t)c->n_batch, n_embd = (size_t)hp->n_embd;
     struct carve v = {base, 0};
-    int widest = hp->n_embd > hp->n_ff ? hp->n_embd : hp->n_ff;
-    if (hp->n_head * hp->head_dim_v > widest)
-        widest = hp->n_head * hp->head_dim_v;
+    int widest = hp->n_embd;
+    for (int i = 0; i < hp->n_layer; i++)
+        widest = max_int(widest, max_int(c->m->layers[i].mixer->widest(c->m),
+                                         c->m->layers[i].ffn->widest(c->m)));
     c->x = carve_take(&v, n_tok * n_embd, sizeof(float));
     c->norm = carve_take(&v, n_tok * n_embd, sizeof(float));
     c->out = carve_take(&v, n_tok * n_embd, sizeof(float));
@@ -37,14 +44,18 @@ static size_t carve_scratch(struct context *c, uint8_t *base)
     c->step.tokens = carve_take(&v, n_tok, sizeof *c->step.tokens);
     c->step.pos = carve_take(&v, n_tok, sizeof *c->step.pos);
     c->step.out_row = carve_take(&v, n_tok, sizeof *c->step.out_row);
-    c->step.rope = carve_take(&v, n_tok * (size_t)hp->rope.n_rot, sizeof(float));
+    c->step.rope[LAYER_FULL] =
+        carve_take(&v, n_tok * (size_t)hp->rope.n_rot, sizeof(float));
+    if (hp->window)
+        c->step.rope[LAYER_WINDOW] =
+            carve_take(&v, n_tok * (size_t)hp->rope_window.n_rot, sizeof(float));
     void *act = carve_take(&v, act_bytes(c->n_batch, widest), 1);
     if (base)
         act_init(&c->step.act, act, c->n_batch, widest);
     size_t layer = 0;
     for (int i = 0; i < hp->n_layer; i++) {
         const struct layer *l = &c->m->layers[i];
-        layer = max_size(layer, l->mixer->scratch_bytes(c->m, c));
+        layer = max_size(layer, l->mixer->scratch_bytes(c, i));
         layer = max_size(layer, l->ffn->scratch_bytes(c->m, c));
     }
     c->layer_scratch = carve_take(&v, layer, 1);
@@ -57,7 +68,8 @@ static enum status layout_cache(struct context *c, struct error *err)
     size_t page = 0, state = 0;
     for (int i = 0; i < c->m->hp.n_layer; i++) {
         struct state_need need;
-        const enum status s = c->m->layers[i].mixer->need(&need, c->m, i, &c->kv, err);
+        const enum status s =
+            c->m->layers[i].mixer->need(&need, c->m, i, &c->layer_kv[i], err);
         if (s)
             return s;
         if (c->page_offset) {
@@ -69,6 +81,10 @@ static enum status layout_cache(struct context *c, struct error *err)
     }
     c->page_bytes = page;
     c->state_bytes = state;
+    const size_t n_mark = state ? c->mark_bytes / state : 1;
+    c->n_mark = n_mark < 1                    ? 1
+                : n_mark < KV_CHECKPOINTS_MAX ? (int)n_mark
+                                              : KV_CHECKPOINTS_MAX;
     return STATUS_OK;
 }
 
@@ -76,7 +92,8 @@ static enum status layout_cache(struct context *c, struct error *err)
 static enum status context_setup(struct context *c, const struct model *m,
                                  const struct context_options *o, struct error *err)
 {
-    *c = (struct context){.m = m, .kv = o->kv, .n_ctx = o->n_ctx};
+    *c = (struct context){
+        .m = m, .kv = o->kv, .n_ctx = o->n_ctx, .mark_bytes = o->mark_bytes};
     c->n_seq = o->n_seq ? o->n_seq : 1;
     if (c->n_seq < 1 || c->n_seq > CONTEXT_SEQUENCES_MAX)
         return fail(err, STATUS_BAD_ARG, "%d sequences: a context holds 1 to %d",
@@ -99,7 +116,7 @@ struct context_memory context_memory(const struct context *c)
     return (struct context_memory){
         .pages = c->page_bytes * (size_t)c->n_page,
         .exact = c->state_bytes * (size_t)c->n_seq,
-        .mark = c->state_bytes * (size_t)c->n_seq,
+        .mark = c->state_bytes * (size_t)c->n_seq * (size_t)c->n_mark,
         .scratch = c->scratch_bytes,
         .page_bytes = c->page_bytes,
     };
@@ -109,8 +126,13 @@ enum status context_plan(struct context_memory *out, const struct model *m,
                          const struct context_options *o, struct error *err)
 {
     struct context c;
+    struct kv_types layer_kv[HPARAMS_LAYER_MAX];
     enum status s;
-    if ((s = context_setup(&c, m, o, err)) || (s = layout_cache(&c, err)))
+    if ((s = context_setup(&c, m, o, err)))
+        return s;
+    c.layer_kv = layer_kv;
+    kv_policy(layer_kv, m, &o->kv);
+    if ((s = layout_cache(&c, err)))
         return s;
     c.scratch_bytes = carve_scratch(&c, NULL);
     *out = context_memory(&c);
@@ -147,13 +169,15 @@ enum status context_open(struct context **out, const struct model *m,
     enum status s = context_setup(c, m, o, err);
     if (s)
         goto out;
+    c->layer_kv = mem_array(n_layer, sizeof *c->layer_kv);
     c->page_offset = mem_array(n_layer, sizeof *c->page_offset);
     c->state_offset = mem_array(n_layer, sizeof *c->state_offset);
     c->sequences = mem_array((size_t)c->n_seq, sizeof *c->sequences);
-    if (!c->page_offset || !c->state_offset || !c->sequences) {
+    if (!c->layer_kv || !c->page_offset || !c->state_offset || !c->sequences) {
         s = fail(err, STATUS_NO_MEMORY, "no memory for a context");
         goto out;
     }
+    kv_policy(c->layer_kv, m, &o->kv);
     if ((s = layout_cache(c, err)))
         goto out;
     if (o->calibration && !o->kv.plain && (s = calibration_apply(c, o->calibration, err)))
@@ -192,6 +216,7 @@ void context_close(struct context *c)
     mem_pages_free(c->scratch, c->scratch_bytes);
     mem_pages_free(c->mark_state, context_memory(c).mark);
     mem_free(c->sequences);
+    mem_free(c->layer_kv);
     mem_free(c->page_offset);
     mem_free(c->state_offset);
     mem_free(c->k_mean);

@@ -15,6 +15,8 @@ struct token_work; // model/mixer.h
 struct ffn {
     const char *name;
     enum status (*bind)(struct model *m, int layer, struct weights *w, struct error *err);
+    void (*release)(void *weights); // frees what bind attached to the layer; not NULL
+    int (*widest)(const struct model *m); // rows that it loads as activations
     size_t (*scratch_bytes)(const struct model *m, const struct context *c);
     /* Add the work of one token. */
     void (*work)(struct token_work *sum, const struct model *m, int layer);
@@ -22,6 +24,6 @@ struct ffn {
     void (*forward)(struct context *c, struct step *s, int layer, float *out);
 };
 
-extern const struct ffn ffn_swiglu;
+extern const struct ffn ffn_dense, ffn_moe;
 
 #endif

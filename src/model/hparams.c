@@ -6,7 +6,6 @@
 
 /* Bounds are generous: the largest published models stay below a tenth of them. */
 enum {
-    MAX_LAYER = 1024,
     MAX_EMBD = 1 << 17,
     MAX_FF = 1 << 20,
     MAX_HEAD = 1024,
@@ -15,41 +14,37 @@ enum {
     MAX_VOCAB = 1 << 22,
 };
 
-struct key {
-    char text[160];
-};
-
-static struct key key_of(const char *arch, const char *suffix)
+struct hparams_key hparams_key(const char *arch, const char *suffix)
 {
-    struct key k;
+    struct hparams_key k;
     snprintf(k.text, sizeof k.text, "%s.%s", arch, suffix);
     return k;
 }
 
-/* An int in [min, max]; def < 0 means that the key must be there. */
-static enum status load_int(int *out, const struct gguf *g, const char *arch,
-                            const char *suffix, int min, int max, int def,
-                            struct error *err)
+enum status hparams_int(int *out, const struct gguf *g, const char *arch,
+                        const char *suffix, int min, int max, int def, struct error *err)
 {
-    const struct key k = key_of(arch, suffix);
+    const struct hparams_key k = hparams_key(arch, suffix);
     int64_t v = 0;
     const enum status s = def < 0 ? gguf_int(g, k.text, min, max, &v, err)
                                   : gguf_int_or(g, k.text, min, max, def, &v, err);
+    if (s == STATUS_NOT_FOUND)
+        return fail(err, STATUS_BAD_FILE, "%s is missing", k.text);
     *out = (int)v;
     return s;
 }
 
-static enum status load_double(double *out, const struct gguf *g, const char *arch,
-                               const char *suffix, double min, double max, double def,
-                               struct error *err)
+enum status hparams_double(double *out, const struct gguf *g, const char *arch,
+                           const char *suffix, double min, double max, double def,
+                           struct error *err)
 {
-    return gguf_f64_or(g, key_of(arch, suffix).text, min, max, def, out, err);
+    return gguf_f64_or(g, hparams_key(arch, suffix).text, min, max, def, out, err);
 }
 
 static enum status load_scaling(struct rope_params *r, const struct gguf *g,
                                 const char *arch, struct error *err)
 {
-    const struct key type = key_of(arch, "rope.scaling.type");
+    const struct hparams_key type = hparams_key(arch, "rope.scaling.type");
     enum status s;
     r->scaling = ROPE_SCALING_NONE;
     if (gguf_find(g, type.text) >= 0) {
@@ -60,22 +55,25 @@ static enum status load_scaling(struct rope_params *r, const struct gguf *g,
             r->scaling = ROPE_SCALING_LINEAR;
         else if (name.n == 4 && !memcmp(name.s, "yarn", 4))
             r->scaling = ROPE_SCALING_YARN;
-        else if (name.n != 4 || memcmp(name.s, "none", 4))
+        else if (!(name.n == 4 && !memcmp(name.s, "none", 4)) &&
+                 !(name.n == 8 && !memcmp(name.s, "longrope", 8))) // factors are tensors
             return fail(err, STATUS_UNSUPPORTED, "%s: '%.*s' is not supported", type.text,
                         (int)(name.n < 40 ? name.n : 40), name.s);
-    } else if (gguf_find(g, key_of(arch, "rope.scale_linear").text) >= 0) {
+    } else if (gguf_find(g, hparams_key(arch, "rope.scale_linear").text) >= 0) {
         r->scaling = ROPE_SCALING_LINEAR;
     }
-    const char *factor = gguf_find(g, key_of(arch, "rope.scaling.factor").text) >= 0
+    const char *factor = gguf_find(g, hparams_key(arch, "rope.scaling.factor").text) >= 0
                              ? "rope.scaling.factor"
                              : "rope.scale_linear";
-    if ((s = load_double(&r->factor, g, arch, factor, 1e-3, 1e4, 1.0, err)) ||
-        (s = load_double(&r->attn_factor, g, arch, "rope.scaling.attn_factor", 1e-3, 1e3,
-                         1.0, err)) ||
-        (s = load_double(&r->beta_fast, g, arch, "rope.scaling.yarn_beta_fast", 1e-3, 1e6,
-                         32.0, err)) ||
-        (s = load_double(&r->beta_slow, g, arch, "rope.scaling.yarn_beta_slow", 1e-3, 1e6,
-                         1.0, err)))
+    if ((s = hparams_double(&r->factor, g, arch, factor, 1e-3, 1e4, 1.0, err)) ||
+        (s = hparams_double(&r->attn_factor, g, arch, "rope.scaling.attn_factor", 1e-3,
+                            1e3, 1.0, err)) ||
+        (s = hparams_double(&r->beta_fast, g, arch, "rope.scaling.yarn_beta_fast", 1e-3,
+                            1e6, 32.0, err)) ||
+        (s = hparams_double(&r->beta_slow, g, arch, "rope.scaling.yarn_beta_slow", 1e-3,
+                            1e6, 1.0, err)) ||
+        (s = hparams_double(&r->log_multiplier, g, arch,
+                            "rope.scaling.yarn_log_multiplier", 0, 1e3, 0, err)))
         return s;
     return STATUS_OK;
 }
@@ -85,13 +83,13 @@ static enum status load_rope(struct hparams *hp, const struct gguf *g, const cha
 {
     struct rope_params *r = &hp->rope;
     enum status s;
-    if ((s = load_int(&r->n_rot, g, arch, "rope.dimension_count", 2, MAX_HEAD_DIM,
-                      hp->head_dim, err)) ||
-        (s = load_double(&r->theta, g, arch, "rope.freq_base", 1.001, 1e12, 10000.0,
-                         err)) ||
+    if ((s = hparams_int(&r->n_rot, g, arch, "rope.dimension_count", 2, MAX_HEAD_DIM,
+                         hp->head_dim, err)) ||
+        (s = hparams_double(&r->theta, g, arch, "rope.freq_base", 1.001, 1e12, 10000.0,
+                            err)) ||
         (s = load_scaling(r, g, arch, err)) ||
-        (s = load_int(&r->n_ctx_orig, g, arch, "rope.scaling.original_context_length", 1,
-                      MAX_CTX, hp->n_ctx_train, err)))
+        (s = hparams_int(&r->n_ctx_orig, g, arch, "rope.scaling.original_context_length",
+                         1, MAX_CTX, hp->n_ctx_train, err)))
         return s;
     if (r->n_rot > hp->head_dim || r->n_rot % 2)
         return fail(err, STATUS_BAD_FILE,
@@ -100,14 +98,48 @@ static enum status load_rope(struct hparams *hp, const struct gguf *g, const cha
     return STATUS_OK;
 }
 
+/* A number that is the same in all layers that have it: a scalar, or an array with an
+ * element for each block.  Where it is 0 the layer keeps no keys and values. */
+static enum status load_uniform(int *out, struct hparams *hp, const struct gguf *g,
+                                const char *arch, const char *suffix, int max, int def,
+                                struct error *err)
+{
+    const struct hparams_key k = hparams_key(arch, suffix);
+    const int at = gguf_find(g, k.text);
+    if (at < 0 || gguf_kv_type(g, at) != GGUF_ARR)
+        return hparams_int(out, g, arch, suffix, 1, max, def, err);
+    if (gguf_kv_count(g, at) != (uint64_t)hp->n_layer)
+        return fail(err, STATUS_BAD_FILE, "%s: %llu elements for %d blocks", k.text,
+                    (unsigned long long)gguf_kv_count(g, at), hp->n_layer);
+    *out = 0;
+    for (int i = 0; i < hp->n_layer; i++) {
+        int64_t v;
+        if (!gguf_kv_elem_int(g, at, (uint64_t)i, &v) || v < 0 || v > max)
+            return fail(err, STATUS_BAD_FILE, "%s: element %d is not in 0 to %d", k.text,
+                        i, max);
+        if (v == 0)
+            hp->layer[i] = LAYER_RECURRENT;
+        else if (*out && v != *out)
+            return fail(err, STATUS_UNSUPPORTED,
+                        "%s: %d in one layer and %d in layer %d: layers of different "
+                        "shapes are not supported by this build",
+                        k.text, *out, (int)v, i);
+        else
+            *out = (int)v;
+    }
+    if (!*out)
+        return fail(err, STATUS_BAD_FILE, "%s: 0 in all layers", k.text);
+    return STATUS_OK;
+}
+
 static enum status load_heads(struct hparams *hp, const struct gguf *g, const char *arch,
                               struct error *err)
 {
     enum status s;
-    if ((s = load_int(&hp->n_head, g, arch, "attention.head_count", 1, MAX_HEAD, -1,
-                      err)) ||
-        (s = load_int(&hp->n_head_kv, g, arch, "attention.head_count_kv", 1, MAX_HEAD,
-                      hp->n_head, err)))
+    if ((s = load_uniform(&hp->n_head, hp, g, arch, "attention.head_count", MAX_HEAD, -1,
+                          err)) ||
+        (s = load_uniform(&hp->n_head_kv, hp, g, arch, "attention.head_count_kv",
+                          MAX_HEAD, hp->n_head, err)))
         return s;
     if (hp->n_head % hp->n_head_kv)
         return fail(err, STATUS_BAD_FILE,
@@ -115,15 +147,15 @@ static enum status load_heads(struct hparams *hp, const struct gguf *g, const ch
                     arch, hp->n_head, hp->n_head_kv);
     const int share = hp->n_embd / hp->n_head;
     const bool explicit_dim =
-        gguf_find(g, key_of(arch, "attention.key_length").text) >= 0;
+        gguf_find(g, hparams_key(arch, "attention.key_length").text) >= 0;
     if (!explicit_dim && hp->n_embd % hp->n_head)
         return fail(err, STATUS_BAD_FILE,
                     "%s.embedding_length: %d is not a multiple of head_count %d", arch,
                     hp->n_embd, hp->n_head);
-    if ((s = load_int(&hp->head_dim, g, arch, "attention.key_length", 2, MAX_HEAD_DIM,
-                      share, err)) ||
-        (s = load_int(&hp->head_dim_v, g, arch, "attention.value_length", 1, MAX_HEAD_DIM,
-                      share, err)))
+    if ((s = hparams_int(&hp->head_dim, g, arch, "attention.key_length", 2, MAX_HEAD_DIM,
+                         share, err)) ||
+        (s = hparams_int(&hp->head_dim_v, g, arch, "attention.value_length", 1,
+                         MAX_HEAD_DIM, share, err)))
         return s;
     if (hp->head_dim_v < 1)
         return fail(err, STATUS_BAD_FILE,
@@ -131,7 +163,7 @@ static enum status load_heads(struct hparams *hp, const struct gguf *g, const ch
                     "heads",
                     arch, hp->n_embd, hp->n_head);
     double scale;
-    if ((s = load_double(&scale, g, arch, "attention.scale", 0, 1e6, 0, err)))
+    if ((s = hparams_double(&scale, g, arch, "attention.scale", 0, 1e6, 0, err)))
         return s;
     hp->attn_scale = (float)(scale > 0 ? scale : 1.0 / sqrt((double)hp->head_dim));
     return STATUS_OK;
@@ -152,7 +184,7 @@ static enum status load_vocab(struct hparams *hp, const struct gguf *g, const ch
     hp->n_vocab = (int)t->ne[1];
     int stated;
     const enum status s =
-        load_int(&stated, g, arch, "vocab_size", 1, MAX_VOCAB, hp->n_vocab, err);
+        hparams_int(&stated, g, arch, "vocab_size", 1, MAX_VOCAB, hp->n_vocab, err);
     if (s)
         return s;
     if (stated != hp->n_vocab)
@@ -173,14 +205,17 @@ enum status hparams_load(struct hparams *hp, const struct gguf *g, const char *a
 {
     double eps;
     enum status s;
-    *hp = (struct hparams){0};
-    if ((s = load_int(&hp->n_layer, g, arch, "block_count", 1, MAX_LAYER, -1, err)) ||
-        (s = load_int(&hp->n_embd, g, arch, "embedding_length", 1, MAX_EMBD, -1, err)) ||
-        (s = load_int(&hp->n_ff, g, arch, "feed_forward_length", 1, MAX_FF, -1, err)) ||
-        (s = load_int(&hp->n_ctx_train, g, arch, "context_length", 1, MAX_CTX, -1,
-                      err)) ||
-        (s = load_double(&eps, g, arch, "attention.layer_norm_rms_epsilon", 0, 1, -1,
+    *hp = (struct hparams){.embd_scale = 1.0f};
+    if ((s = hparams_int(&hp->n_layer, g, arch, "block_count", 1, HPARAMS_LAYER_MAX, -1,
                          err)) ||
+        (s = hparams_int(&hp->n_embd, g, arch, "embedding_length", 1, MAX_EMBD, -1,
+                         err)) ||
+        (s = load_uniform(&hp->n_ff, hp, g, arch, "feed_forward_length", MAX_FF, -1,
+                          err)) ||
+        (s = hparams_int(&hp->n_ctx_train, g, arch, "context_length", 1, MAX_CTX, -1,
+                         err)) ||
+        (s = hparams_double(&eps, g, arch, "attention.layer_norm_rms_epsilon", 0, 1, -1,
+                            err)) ||
         (s = load_heads(hp, g, arch, err)) || (s = load_rope(hp, g, arch, err)))
         return s;
     if (eps < 0)

@@ -41,7 +41,8 @@ static enum status parse_types(struct kv_types *out, const char *text, struct er
     char name[32];
     for (size_t i = 0; i < sizeof presets / sizeof *presets; i++)
         if (!strcmp(text, presets[i].name)) {
-            *out = (struct kv_types){presets[i].k, presets[i].v, TAIL_TOKENS, false};
+            *out =
+                (struct kv_types){presets[i].k, presets[i].v, TAIL_TOKENS, false, false};
             return STATUS_OK;
         }
     const size_t n = strcspn(text, "/");
@@ -57,11 +58,35 @@ static enum status parse_types(struct kv_types *out, const char *text, struct er
         v = partner(k);
     else if (!tq_type_parse(&v, value))
         return unknown_type(value, err);
-    *out = (struct kv_types){k, v, TAIL_TOKENS, false};
+    *out = (struct kv_types){k, v, TAIL_TOKENS, false, false};
     return STATUS_OK;
 }
 
-static const char plain_suffix[] = ":plain";
+/* Words behind the types, each after a colon. */
+static enum status parse_words(struct kv_types *out, const char *text, struct error *err)
+{
+    static const char plain[] = ":plain", uniform[] = ":uniform";
+    for (const char *at = text + strcspn(text, ":"); *at;
+         at += 1 + strcspn(at + 1, ":")) {
+        const size_t n = 1 + strcspn(at + 1, ":");
+        if (n == sizeof plain - 1 && !memcmp(at, plain, n) && !out->plain)
+            out->plain = true;
+        else if (n == sizeof uniform - 1 && !memcmp(at, uniform, n) && !out->uniform)
+            out->uniform = true;
+        else
+            return fail(err, STATUS_BAD_ARG,
+                        "KV type '%.40s': after ':' only 'plain' or 'uniform' may stand, "
+                        "each once",
+                        text);
+    }
+    if ((out->plain || out->uniform) && !tq_type_compressed(out->k) &&
+        !tq_type_compressed(out->v))
+        return fail(err, STATUS_BAD_ARG,
+                    "KV type '%.40s': '%s' goes with compressed types, others are %s",
+                    text, out->plain ? "plain" : "uniform",
+                    out->plain ? "plain" : "uniform");
+    return STATUS_OK;
+}
 
 enum status kv_types_parse(struct kv_types *out, const char *text, struct error *err)
 {
@@ -69,32 +94,23 @@ enum status kv_types_parse(struct kv_types *out, const char *text, struct error 
     const size_t n = strcspn(text, ":");
     if (n >= sizeof name)
         return unknown_type(text, err);
-    if (text[n] && strcmp(text + n, plain_suffix))
-        return fail(err, STATUS_BAD_ARG,
-                    "KV type '%.40s': after ':' only 'plain' may stand", text);
     memcpy(name, text, n);
     name[n] = 0;
     struct kv_types types;
-    const enum status s = parse_types(&types, name, err);
-    if (s)
+    enum status s;
+    if ((s = parse_types(&types, name, err)) || (s = parse_words(&types, text, err)))
         return s;
-    types.plain = text[n];
-    if (types.plain && !tq_type_compressed(types.k) && !tq_type_compressed(types.v))
-        return fail(
-            err, STATUS_BAD_ARG,
-            "KV type '%.40s': 'plain' goes with compressed types, others are plain",
-            text);
     *out = types;
     return STATUS_OK;
 }
 
 const char *kv_types_name(char *buf, const struct kv_types *t)
 {
-    const char *suffix = t->plain ? plain_suffix : "";
+    const char *plain = t->plain ? ":plain" : "", *uniform = t->uniform ? ":uniform" : "";
     if (t->k == t->v)
-        snprintf(buf, KV_NAME_BYTES, "%s%s", tq_type_name(t->k), suffix);
+        snprintf(buf, KV_NAME_BYTES, "%s%s%s", tq_type_name(t->k), plain, uniform);
     else
-        snprintf(buf, KV_NAME_BYTES, "%s/%s%s", tq_type_name(t->k), tq_type_name(t->v),
-                 suffix);
+        snprintf(buf, KV_NAME_BYTES, "%s/%s%s%s", tq_type_name(t->k), tq_type_name(t->v),
+                 plain, uniform);
     return buf;
 }

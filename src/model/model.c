@@ -2,56 +2,104 @@
 #include "model/model.h"
 
 #include "base/mem.h"
+#include "model/kv_policy.h"
 #include "model/model_impl.h"
 #include "model/rope.h"
+
+static enum status bind_norm(float **out, struct weights *w, int layer, const char *name,
+                             const struct hparams *hp, struct error *err)
+{
+    return weights_vector(out, w, tensor_name(layer, name).text, hp->n_embd, false, err);
+}
+
+/* What the layers are made of, from the numbers alone. */
+static enum status choose_parts(struct model *m, struct error *err)
+{
+    static const char *const kinds[] = {"full attention", "a sliding window",
+                                        "a recurrent state"};
+    const struct hparams *hp = &m->hp;
+    m->layers = mem_array((size_t)hp->n_layer, sizeof *m->layers);
+    if (!m->layers)
+        return fail(err, STATUS_NO_MEMORY, "no memory for %d layers", hp->n_layer);
+    for (int i = 0; i < hp->n_layer; i++) {
+        struct layer *l = &m->layers[i];
+        l->mixer = m->arch->mixer[hp->layer[i]];
+        l->ffn = hp->moe.n_expert && i >= hp->moe.n_dense ? &ffn_moe : m->arch->ffn;
+        m->recurrent = m->recurrent || hp->layer[i] == LAYER_RECURRENT;
+        if (!l->mixer)
+            return fail(err, STATUS_UNSUPPORTED,
+                        "layer %d has %s, which architecture '%s' does not have as this "
+                        "build knows it",
+                        i, kinds[hp->layer[i]], m->arch->name);
+    }
+    return STATUS_OK;
+}
 
 static enum status bind_layer(struct model *m, int i, struct weights *w,
                               struct error *err)
 {
+    const struct hparams *hp = &m->hp;
     struct layer *l = &m->layers[i];
+    const char *ffn_norm = m->arch->ffn_norm ? m->arch->ffn_norm : "ffn_norm.weight";
     enum status s;
-    l->mixer = m->arch->mixer(&m->hp, i);
-    l->ffn = m->arch->ffn(&m->hp, i);
-    if ((s = weights_vector(&l->attn_norm, w, tensor_name(i, "attn_norm.weight").text,
-                            m->hp.n_embd, false, err)) ||
-        (s = weights_vector(&l->ffn_norm, w, tensor_name(i, "ffn_norm.weight").text,
-                            m->hp.n_embd, false, err)) ||
-        (s = l->mixer->bind(m, i, w, err)) || (s = l->ffn->bind(m, i, w, err)))
+    if ((s = bind_norm(&l->attn_norm, w, i, "attn_norm.weight", hp, err)) ||
+        (s = bind_norm(&l->ffn_norm, w, i, ffn_norm, hp, err)))
+        return s;
+    if (m->arch->post_norms &&
+        ((s = bind_norm(&l->post_attn_norm, w, i, "post_attention_norm.weight", hp,
+                        err)) ||
+         (s = bind_norm(&l->post_ffn_norm, w, i, "post_ffw_norm.weight", hp, err))))
+        return s;
+    if ((s = l->mixer->bind(m, i, w, err)) || (s = l->ffn->bind(m, i, w, err)))
         return s;
     return STATUS_OK;
 }
 
-static enum status bind_rope(struct model *m, struct weights *w, struct error *err)
+/* Frequencies divided by a tensor, if there is one of that name. */
+static enum status bind_rope(struct rope *rope, const struct rope_params *r,
+                             const char *name, struct weights *w, struct error *err)
 {
-    const int n_pair = m->hp.rope.n_rot / 2;
+    const int n_pair = r->n_rot / 2;
     float *divisor;
-    const enum status s =
-        weights_vector(&divisor, w, "rope_freqs.weight", n_pair, true, err);
+    const enum status s = weights_vector(&divisor, w, name, n_pair, true, err);
     if (s)
         return s;
     for (int i = 0; divisor && i < n_pair; i++)
         if (divisor[i] <= 0)
-            return fail(err, STATUS_BAD_FILE,
-                        "rope_freqs.weight: value %d is not positive", i);
-    m->rope_freq = mem_array((size_t)n_pair, sizeof *m->rope_freq);
-    if (!m->rope_freq)
+            return fail(err, STATUS_BAD_FILE, "%s: value %d is not positive", name, i);
+    rope->freq = mem_array((size_t)n_pair, sizeof *rope->freq);
+    if (!rope->freq)
         return fail(err, STATUS_NO_MEMORY, "no memory for rope frequencies");
-    rope_frequencies(m->rope_freq, &m->rope_mscale, &m->hp.rope, divisor);
+    rope_frequencies(rope->freq, &rope->mscale, r, divisor);
     return STATUS_OK;
+}
+
+static enum status bind_ropes(struct model *m, struct weights *w, struct error *err)
+{
+    static const char shared[] = "rope_freqs.weight";
+    static const char longer[] = "rope_factors_long.weight";
+    static const char shorter[] = "rope_factors_short.weight";
+    const struct hparams *hp = &m->hp;
+    const bool two = weights_has(w, longer) && weights_has(w, shorter);
+    enum status s;
+    if ((s = bind_rope(&m->rope, &hp->rope, two ? shorter : shared, w, err)))
+        return s;
+    if (two && (s = bind_rope(&m->rope_long, &hp->rope, longer, w, err)))
+        return s;
+    return hp->window ? bind_rope(&m->rope_window, &hp->rope_window, shared, w, err)
+                      : STATUS_OK;
 }
 
 static enum status bind_all(struct model *m, struct weights *w, struct error *err)
 {
     const struct hparams *hp = &m->hp;
     enum status s;
-    m->layers = mem_array((size_t)hp->n_layer, sizeof *m->layers);
-    if (!m->layers)
-        return fail(err, STATUS_NO_MEMORY, "no memory for %d layers", hp->n_layer);
-    if ((s = weights_matrix(&m->token_embd, w, "token_embd.weight", hp->n_vocab,
+    if ((s = choose_parts(m, err)) ||
+        (s = weights_matrix(&m->token_embd, w, "token_embd.weight", hp->n_vocab,
                             hp->n_embd, err)) ||
         (s = weights_vector(&m->output_norm, w, "output_norm.weight", hp->n_embd, false,
                             err)) ||
-        (s = bind_rope(m, w, err)))
+        (s = bind_ropes(m, w, err)))
         return s;
     m->output = m->token_embd;
     if (weights_has(w, "output.weight") &&
@@ -61,6 +109,8 @@ static enum status bind_all(struct model *m, struct weights *w, struct error *er
     for (int i = 0; i < hp->n_layer; i++)
         if ((s = bind_layer(m, i, w, err)))
             return s;
+    for (int i = 0; i < hp->n_nextn; i++)
+        weights_ignore_layer(w, hp->n_layer + i);
     return weights_finish(w, m->arch->name, err);
 }
 
@@ -78,9 +128,9 @@ static enum status open_guarded(void *ctx, struct error *err)
     if ((s = arch_of(&m->arch, job->g, err)) ||
         (s = hparams_load(&m->hp, job->g, m->arch->name, err)))
         return s;
-    m->hp.rope.pairing = m->arch->rope_pairing;
     if (m->arch->hparams && (s = m->arch->hparams(&m->hp, job->g, err)))
         return s;
+    m->hp.rope.pairing = m->hp.rope_window.pairing = m->arch->rope_pairing;
     if ((s = weights_open(&m->weights, job->g, m->pool, err)))
         return s;
     return bind_all(m, &m->weights, err);
@@ -109,12 +159,17 @@ void model_close(struct model *m)
     if (!m)
         return;
     for (int i = 0; m->layers && i < m->hp.n_layer; i++) {
-        mem_free(m->layers[i].mixer_weights);
-        mem_free(m->layers[i].ffn_weights);
+        const struct layer *l = &m->layers[i];
+        if (l->mixer)
+            l->mixer->release(l->mixer_weights);
+        if (l->ffn)
+            l->ffn->release(l->ffn_weights);
     }
     weights_release(&m->weights);
     mem_free(m->layers);
-    mem_free(m->rope_freq);
+    mem_free(m->rope.freq);
+    mem_free(m->rope_long.freq);
+    mem_free(m->rope_window.freq);
     mem_free(m);
 }
 
@@ -153,8 +208,10 @@ struct token_work model_token_work(const struct model *m, const struct kv_types 
                                    int pos)
 {
     struct token_work sum = {0};
+    struct kv_types layer_kv[HPARAMS_LAYER_MAX];
+    kv_policy(layer_kv, m, types);
     for (int i = 0; i < m->hp.n_layer; i++) {
-        m->layers[i].mixer->work(&sum, m, i, types, pos);
+        m->layers[i].mixer->work(&sum, m, i, &layer_kv[i], pos);
         m->layers[i].ffn->work(&sum, m, i);
     }
     return sum;

@@ -43,10 +43,10 @@ struct token_work model_logits_work(const struct model *m);
 
 /* "turbo4", "turbo8/turbo4" (keys/values) or a preset: near-lossless, balanced, small,
  * tiny.  Behind a name with a compressed type, ":plain" says that means are not to be
- * removed. */
+ * removed, ":uniform" that no layer gets a better type than the others (kv_policy.h). */
 enum status kv_types_parse(struct kv_types *out, const char *text, struct error *err);
 /* "turbo4", "turbo8/turbo4" or "turbo4:plain"; buf holds KV_NAME_BYTES. */
-enum { KV_NAME_BYTES = 32 };
+enum { KV_NAME_BYTES = 48 };
 const char *kv_types_name(char *buf, const struct kv_types *t);
 
 struct calibration;
@@ -61,13 +61,16 @@ struct context_options {
     int n_page;   // KV pages of all of them; 0: n_seq sequences of n_ctx tokens
     int n_batch;  // most tokens a step; 0: 512
     int n_logits; // most rows of logits a call returns; 0: one for each sequence
+    /* Memory for the checkpoints of each sequence: at least one, at most
+     * KV_CHECKPOINTS_MAX. */
+    size_t mark_bytes;
 };
 
 /* What a context reserved, for all its sequences. */
 struct context_memory {
     size_t pages;      // KV pages
-    size_t exact;      // f16 sinks and tail of compressed types
-    size_t mark;       // their copies at the marks
+    size_t exact;      // f16 sinks and tails, windows, recurrent states
+    size_t mark;       // their copies at checkpoints
     size_t scratch;    // of a step
     size_t page_bytes; // of 64 tokens
 };
@@ -102,12 +105,13 @@ int sequence_pos(const struct sequence *s); // tokens that it holds
 /* Forget all tokens; the pages stay. */
 void sequence_reset(struct sequence *s);
 
-/* Remember this position, so that sequence_rewind can come back to it.  One mark is kept.
- */
+/* Take a checkpoint here, so that sequence_rewind can come back.  When there are too many
+ * an old one goes, whose neighbours serve nearly as well. */
 void sequence_mark(struct sequence *s);
-/* Forget the tokens behind position n and return the position reached: n if the exact
- * tail still covers it, else the mark if it is before n, else 0.  A compressed cache can
- * only be cut where the f16 tail is still there.  A sequence that failed goes to 0. */
+/* Forget the tokens behind position n and return the position reached, which is n or
+ * before it: the tokens between must be run again.  It is n if what the newest token left
+ * still serves it (never with recurrent layers), else the newest checkpoint at or before
+ * n, else 0.  A sequence that failed goes to 0. */
 int sequence_rewind(struct sequence *s, int n);
 
 /* Tokens of a sequence in a step, behind those that it holds. */

@@ -2,6 +2,7 @@
 #ifndef MODEL_MODEL_IMPL_H
 #define MODEL_MODEL_IMPL_H
 
+#include "kv/checkpoints.h"
 #include "kv/kv.h"
 #include "model/arch.h"
 #include "model/ffn.h"
@@ -11,11 +12,18 @@
 #include "tensor/kernels.h"
 #include "tensor/matrix.h"
 
+/* Frequencies of rotary embedding. */
+struct rope {
+    double *freq; // [n_rot / 2], angle per position
+    float mscale; // of cosines and sines
+};
+
 struct layer {
     const struct mixer *mixer;
     const struct ffn *ffn;
-    float *attn_norm, *ffn_norm; // [n_embd]
-    void *mixer_weights;         // of the mixer's own type
+    float *attn_norm, *ffn_norm;           // [n_embd]
+    float *post_attn_norm, *post_ffn_norm; // [n_embd], or NULL
+    void *mixer_weights;                   // of the mixer's own type
     void *ffn_weights;
 };
 
@@ -27,19 +35,20 @@ struct model {
     const struct tensor_kernels *kernels;
     struct weights weights;
     struct layer *layers; // [n_layer]
+    bool recurrent;       // some layer keeps a state that only its newest token has
     struct matrix token_embd, output;
     float *output_norm; // [n_embd]
-    double *rope_freq;  // [n_rot / 2]
-    float rope_mscale;
+    struct rope rope;
+    struct rope rope_long;   // of contexts above n_ctx_orig; no freq: the same
+    struct rope rope_window; // of LAYER_WINDOW; no freq: there are none
 };
 
 struct sequence {
     struct context *c; // NULL while it is closed
     struct kv_seq *kv;
     int n_ctx, pos;
-    bool failed;         // a value was not finite
-    int mark;            // position of the mark, -1 if there is none
-    uint8_t *mark_state; // [state_bytes]
+    bool failed; // a value was not finite
+    struct kv_checkpoints marks;
 };
 
 /* A run of consecutive tokens of one sequence in a step. */
@@ -60,21 +69,23 @@ struct step {
     int32_t *pos;     // [n_tok]
     int32_t *out_row; // [n_out] rows of tokens whose logits are wanted
     struct act act;   // the current input of matrices
-    float *rope;      // [n_tok][n_rot / 2][2]
+    float *rope[3];   // by enum layer_kind: [n_tok][n_rot / 2][2], or NULL
 };
 
 struct context {
     const struct model *m;
     struct kv_types kv;
+    struct kv_types *layer_kv; // [n_layer], by kv_policy
     int n_ctx, n_seq, n_page, n_batch, n_logits;
-    int n_run; // most runs of a step
+    int n_run;  // most runs of a step
+    int n_mark; // checkpoints of a sequence
     struct kv_pool *pool;
     struct sequence *sequences; // [n_seq]
     struct sequence *own;       // that of a context with one sequence, else NULL
-    uint8_t *mark_state;        // [n_seq][state_bytes]
+    uint8_t *mark_state;        // [n_seq][n_mark][state_bytes]
     size_t *page_offset;        // [n_layer] of the layer's part of a page
     size_t *state_offset;       // [n_layer] of its part of the sequence state
-    size_t page_bytes, state_bytes;
+    size_t page_bytes, state_bytes, mark_bytes;
     /* What is taken from rows before they are stored, in the basis of the cache:
      * [n_layer][n_head_kv][head_dim], [n_layer][n_head_kv][head_dim_v]; NULL is nothing.
      */

@@ -18,10 +18,15 @@ static double yarn_ramp(const struct rope_params *r, int pair)
     return 1 - fmin(1, fmax(0, at));
 }
 
+/* m of YaRN for a factor, weighted as in DeepSeek's models. */
+static double yarn_mscale(double factor, double weight)
+{
+    return 0.1 * weight * log(factor) + 1;
+}
+
 void rope_frequencies(double *freq, float *mscale, const struct rope_params *r,
                       const float *divisor)
 {
-    *mscale = 1.0f;
     for (int i = 0; i < r->n_rot / 2; i++) {
         double f = pow(r->theta, -2.0 * i / r->n_rot);
         if (divisor)
@@ -34,6 +39,10 @@ void rope_frequencies(double *freq, float *mscale, const struct rope_params *r,
         }
         freq[i] = f;
     }
-    if (r->scaling == ROPE_SCALING_YARN)
-        *mscale = (float)((0.1 * log(r->factor) + 1) * r->attn_factor);
+    double m = r->attn_factor;
+    if (r->scaling == ROPE_SCALING_YARN && r->log_multiplier > 0)
+        m *= yarn_mscale(r->factor, 1) / yarn_mscale(r->factor, r->log_multiplier);
+    else if (r->scaling == ROPE_SCALING_YARN)
+        m *= yarn_mscale(r->factor, 1);
+    *mscale = (float)m;
 }

@@ -31,13 +31,10 @@ enum status sequence_open(struct sequence **out, struct context *c, int n_ctx,
     }
     struct sequence *seq =
         find_closed(c); // there is one: they are as many as in the pool
-    *seq = (struct sequence){
-        .c = c,
-        .kv = kv,
-        .n_ctx = n_ctx,
-        .mark = -1,
-        .mark_state = c->mark_state + (size_t)(seq - c->sequences) * c->state_bytes,
-    };
+    *seq = (struct sequence){.c = c, .kv = kv, .n_ctx = n_ctx};
+    const size_t place = (size_t)(seq - c->sequences) * (size_t)c->n_mark;
+    kv_checkpoints_init(&seq->marks, c->mark_state + place * c->state_bytes,
+                        c->state_bytes, c->n_mark);
     *out = seq;
     return STATUS_OK;
 }
@@ -63,39 +60,43 @@ int sequence_pos(const struct sequence *s)
 void sequence_reset(struct sequence *s)
 {
     s->pos = 0;
-    s->mark = -1;
     s->failed = false;
+    kv_checkpoints_cut(&s->marks, -1);
 }
 
 void sequence_mark(struct sequence *s)
 {
-    memcpy(s->mark_state, kv_seq_state(s->kv), s->c->state_bytes);
-    s->mark = s->pos;
+    if (s->c->state_bytes && s->pos && !s->failed)
+        kv_checkpoints_take(&s->marks, s->pos, kv_seq_state(s->kv));
+}
+
+/* Whether the state that is there serves position n too: the rings still hold the tail of
+ * every position in the page of the newest token; a recurrent state is that of the
+ * newest. */
+static bool state_serves(const struct sequence *s, int n)
+{
+    if (s->c->state_bytes == 0)
+        return true;
+    return !s->c->m->recurrent && n > 0 &&
+           n / KV_PAGE_TOKENS == (s->pos - 1) / KV_PAGE_TOKENS;
 }
 
 int sequence_rewind(struct sequence *s, int n)
 {
-    const bool exact = s->c->state_bytes == 0;
     if (s->failed) {
         sequence_reset(s);
         return 0;
     }
     if (n >= s->pos)
         return s->pos;
-    /* The ring still holds the tail of every position in the page of the newest token. */
-    const bool same_page = n > 0 && n / KV_PAGE_TOKENS == (s->pos - 1) / KV_PAGE_TOKENS;
-    if (!exact && !same_page) {
-        if (s->mark < 0 || s->mark > n) {
-            sequence_reset(s);
-            return 0;
-        }
-        memcpy(kv_seq_state(s->kv), s->mark_state, s->c->state_bytes);
-        n = s->mark;
+    if (state_serves(s, n)) {
+        kv_checkpoints_cut(&s->marks, n);
+        s->pos = n;
+    } else {
+        const int pos = kv_checkpoints_restore(&s->marks, n, kv_seq_state(s->kv));
+        s->pos = pos < 0 ? 0 : pos;
     }
-    s->pos = n;
-    if (s->mark > n)
-        s->mark = -1;
-    return n;
+    return s->pos;
 }
 
 /* ---- the sequence of a context with one ---- */

@@ -8,7 +8,7 @@
 
 #include "base/mem.h"
 
-enum { ALIGN = 64 };
+enum { ALIGN = 64, TABLE_MAX = 1 << 22 };
 
 struct tensor_name tensor_name(int layer, const char *suffix)
 {
@@ -23,18 +23,22 @@ static bool total_bytes(size_t *total, const struct gguf *g)
     *total = 0;
     for (int i = 0; i < gguf_n_tensors(g); i++) {
         const struct gguf_tensor *t = gguf_tensor_at(g, i);
-        /* Tiles round rows up to 16, in each of three matrices if they are fused;
-         * vectors become f32. */
-        size_t bytes, rows;
-        if (!mem_mul(&rows, (size_t)t->ne[1], (size_t)t->ne[2]))
+        /* Tiles round rows up to 16, in each of three matrices if they are fused and in
+         * each expert; what may be a vector or a small table becomes f32. */
+        size_t bytes, rows, elems;
+        if (!mem_mul(&rows, (size_t)t->ne[1], (size_t)t->ne[2]) ||
+            !mem_mul(&rows, rows, (size_t)t->ne[3]) ||
+            !mem_mul(&elems, rows, (size_t)t->ne[0]))
             return false;
         const size_t row = t->bytes / (rows ? rows : 1);
-        const size_t n_part = t->n_dims == 1 ? 1 : 3;
+        const size_t n_part = t->n_dims == 1 ? 1
+                              : t->ne[2] > 1 ? 2 * (size_t)t->ne[2]
+                                             : 3;
         if (!mem_mul(&bytes, row, 16 * n_part) || !mem_add(&bytes, t->bytes, bytes) ||
             !mem_add(total, *total, bytes + n_part * ALIGN))
             return false;
-        if (t->n_dims == 1 && !mem_add(total, *total, 4 * (size_t)t->ne[0]))
-            return false;
+        if (t->n_dims == 1 || elems <= TABLE_MAX)
+            *total += 4 * elems;
     }
     return true;
 }
@@ -100,6 +104,21 @@ enum status weights_finish(struct weights *w, const char *arch, struct error *er
     return STATUS_OK;
 }
 
+/* "[4][64]", in C order. */
+struct tensor_shape {
+    char text[96];
+};
+
+static struct tensor_shape tensor_shape(const struct gguf_tensor *t)
+{
+    struct tensor_shape shape = {""};
+    size_t n = 0;
+    for (int i = t->n_dims - 1; i >= 0; i--)
+        n += (size_t)snprintf(shape.text + n, sizeof shape.text - n, "[%lld]",
+                              (long long)t->ne[i]);
+    return shape;
+}
+
 bool weights_has(const struct weights *w, const char *name)
 {
     return gguf_tensor_find(w->g, name) != NULL;
@@ -120,34 +139,57 @@ static void *weights_take(struct weights *w, size_t bytes)
     return w->used <= w->cap ? p : NULL;
 }
 
-enum status weights_rows(struct matrix *m, struct weights *w, const char *name,
-                         int n_rows, int row, int n_out, int n_in, struct error *err)
+/* Rows [row, row + n_out) of all rows of a tensor. */
+static enum status bind_rows(struct matrix *m, struct weights *w,
+                             const struct gguf_tensor *t, int64_t row, int n_out,
+                             int n_in, struct error *err)
 {
-    const struct gguf_tensor *t = find_tensor(w, name);
-    if (!t)
-        return fail(err, STATUS_BAD_FILE, "tensor %s is missing", name);
-    if (t->ne[0] != n_in || t->ne[1] != n_rows || t->ne[2] != 1 || t->ne[3] != 1)
-        return fail(err, STATUS_BAD_FILE,
-                    "%s: expected [%d][%d], file has [%lld][%lld]%s", name, n_rows, n_in,
-                    (long long)t->ne[1], (long long)t->ne[0],
-                    t->ne[2] * t->ne[3] != 1 ? " and more" : "");
     const struct dtype_traits *traits = dtype_find(t->dtype);
     if (!matrix_supported(t->dtype, n_in))
         return fail(
             err, STATUS_UNSUPPORTED,
             "%s: block type %s with rows of %d values is not supported by this build",
-            name, traits->name, n_in);
+            t->name, traits->name, n_in);
     *m = (struct matrix){.dtype = t->dtype, .n_out = n_out, .n_in = n_in};
     m->tiles = weights_take(w, matrix_bytes(t->dtype, n_out, n_in));
     if (!m->tiles)
         return fail(err, STATUS_NO_MEMORY,
-                    "%s: more weights than the file's tensors hold", name);
+                    "%s: more weights than the file's tensors hold", t->name);
     const size_t row_bytes =
         (size_t)(n_in / traits->block_elems) * (size_t)traits->block_bytes;
     if (!pack_add(&w->pack, m, t->data + (size_t)row * row_bytes,
-                  gguf_tensor_index(w->g, t), row))
-        return fail(err, STATUS_NO_MEMORY, "%s: no memory to bind it", name);
+                  gguf_tensor_index(w->g, t), (int)row))
+        return fail(err, STATUS_NO_MEMORY, "%s: no memory to bind it", t->name);
     return STATUS_OK;
+}
+
+enum status weights_experts(struct matrix *m, struct weights *w, const char *name,
+                            int n_expert, int n_rows, int row, int n_out, int n_in,
+                            struct error *err)
+{
+    const struct gguf_tensor *t = find_tensor(w, name);
+    if (!t)
+        return fail(err, STATUS_BAD_FILE, "tensor %s is missing", name);
+    if (t->ne[0] != n_in || t->ne[1] != n_rows || t->ne[2] != n_expert || t->ne[3] != 1) {
+        char shape[32] = "";
+        if (n_expert > 1)
+            snprintf(shape, sizeof shape, "[%d]", n_expert);
+        return fail(err, STATUS_BAD_FILE, "%s: expected %s[%d][%d], file has %s", name,
+                    shape, n_rows, n_in, tensor_shape(t).text);
+    }
+    for (int i = 0; i < n_expert; i++) {
+        const enum status s =
+            bind_rows(&m[i], w, t, (int64_t)i * n_rows + row, n_out, n_in, err);
+        if (s)
+            return s;
+    }
+    return STATUS_OK;
+}
+
+enum status weights_rows(struct matrix *m, struct weights *w, const char *name,
+                         int n_rows, int row, int n_out, int n_in, struct error *err)
+{
+    return weights_experts(m, w, name, 1, n_rows, row, n_out, n_in, err);
 }
 
 enum status weights_matrix(struct matrix *m, struct weights *w, const char *name,
@@ -156,8 +198,9 @@ enum status weights_matrix(struct matrix *m, struct weights *w, const char *name
     return weights_rows(m, w, name, n_out, 0, n_out, n_in, err);
 }
 
-enum status weights_vector(float **out, struct weights *w, const char *name, int n,
-                           bool optional, struct error *err)
+/* ne[0] == n and the product of the others n_row. */
+static enum status load_floats(float **out, struct weights *w, const char *name,
+                               int n_row, int n, bool optional, struct error *err)
 {
     *out = NULL;
     const struct gguf_tensor *t = find_tensor(w, name);
@@ -165,22 +208,50 @@ enum status weights_vector(float **out, struct weights *w, const char *name, int
         return STATUS_OK;
     if (!t)
         return fail(err, STATUS_BAD_FILE, "tensor %s is missing", name);
-    if (t->ne[0] != n || t->ne[1] * t->ne[2] * t->ne[3] != 1)
-        return fail(err, STATUS_BAD_FILE, "%s: expected [%d], file has [%lld][%lld]",
-                    name, n, (long long)t->ne[1], (long long)t->ne[0]);
     const struct dtype_traits *traits = dtype_find(t->dtype);
     if (traits->block_elems != 1 || !traits->dequant)
         return fail(err, STATUS_UNSUPPORTED, "%s: a vector of type %s is not supported",
                     name, traits->name);
-    float *v = weights_take(w, sizeof(float) * (size_t)n);
+    const size_t count = (size_t)n_row * (size_t)n;
+    if (t->n_dims > 1 && count > TABLE_MAX)
+        return fail(err, STATUS_UNSUPPORTED, "%s: a table of %zu values", name, count);
+    float *v = weights_take(w, sizeof(float) * count);
     if (!v)
         return fail(err, STATUS_NO_MEMORY,
                     "%s: more weights than the file's tensors hold", name);
     w->hash[gguf_tensor_index(w->g, t)] = XXH3_64bits(t->data, t->bytes);
-    traits->dequant(v, t->data, n);
-    for (int i = 0; i < n; i++)
+    traits->dequant(v, t->data, (int64_t)count);
+    for (size_t i = 0; i < count; i++)
         if (!isfinite(v[i]))
-            return fail(err, STATUS_BAD_FILE, "%s: value %d is not finite", name, i);
+            return fail(err, STATUS_BAD_FILE, "%s: value %zu is not finite", name, i);
     *out = v;
     return STATUS_OK;
+}
+
+enum status weights_vector(float **out, struct weights *w, const char *name, int n,
+                           bool optional, struct error *err)
+{
+    const struct gguf_tensor *t = gguf_tensor_find(w->g, name);
+    if (t && (t->ne[0] != n || t->ne[1] * t->ne[2] * t->ne[3] != 1))
+        return fail(err, STATUS_BAD_FILE, "%s: expected [%d], file has %s", name, n,
+                    tensor_shape(t).text);
+    return load_floats(out, w, name, 1, n, optional, err);
+}
+
+enum status weights_table(float **out, struct weights *w, const char *name, int n_row,
+                          int n, bool optional, struct error *err)
+{
+    const struct gguf_tensor *t = gguf_tensor_find(w->g, name);
+    if (t && (t->ne[0] != n || t->ne[1] * t->ne[2] * t->ne[3] != n_row))
+        return fail(err, STATUS_BAD_FILE, "%s: expected [%d][%d], file has %s", name,
+                    n_row, n, tensor_shape(t).text);
+    return load_floats(out, w, name, n_row, n, optional, err);
+}
+
+void weights_ignore_layer(struct weights *w, int layer)
+{
+    const struct tensor_name prefix = tensor_name(layer, "");
+    for (int i = 0; i < gguf_n_tensors(w->g); i++)
+        if (!strncmp(gguf_tensor_at(w->g, i)->name, prefix.text, strlen(prefix.text)))
+            w->bound[i] = true;
 }

@@ -42,10 +42,20 @@ enum status weights_matrix(struct matrix *m, struct weights *w, const char *name
 /* Rows [row, row + n_out) of a tensor [n_rows][n_in]. */
 enum status weights_rows(struct matrix *m, struct weights *w, const char *name,
                          int n_rows, int row, int n_out, int n_in, struct error *err);
+/* Rows [row, row + n_out) of each of n_expert parts of a tensor [n_expert][n_rows][n_in].
+ */
+enum status weights_experts(struct matrix *m, struct weights *w, const char *name,
+                            int n_expert, int n_rows, int row, int n_out, int n_in,
+                            struct error *err);
 /* name must be [n], F32 or F16 or BF16, and finite; *out stays NULL if it is optional and
  * missing. */
 enum status weights_vector(float **out, struct weights *w, const char *name, int n,
                            bool optional, struct error *err);
+/* The same of a small tensor [n_row][n], with any dimensions of 1. */
+enum status weights_table(float **out, struct weights *w, const char *name, int n_row,
+                          int n, bool optional, struct error *err);
+/* Tensors of block `layer` are not used. */
+void weights_ignore_layer(struct weights *w, int layer);
 
 /* "blk.<layer>.<suffix>" */
 struct tensor_name {

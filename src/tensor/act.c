@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "tensor/kernels.h"
 #include "tensor/matrix.h"
 
@@ -50,4 +52,18 @@ void act_load(struct act *a, const struct tensor_kernels *k, struct pool *pool,
         n_item = most > 1 ? (int)most : 1;
     struct act_job job = {a, k, n_item};
     pool_run(pool, n_item, act_item, &job);
+}
+
+void act_gather(struct act *dst, float *x, const struct act *src, const int32_t *tok,
+                int n)
+{
+    const size_t n_in = (size_t)src->n_in;
+    dst->x = x;
+    dst->n_tok = n;
+    dst->n_in = src->n_in;
+    for (int i = 0; i < n; i++) {
+        memcpy(x + (size_t)i * n_in, src->x + (size_t)tok[i] * n_in, n_in * sizeof *x);
+        for (int b = 0; src->n_in % 32 == 0 && b < src->n_in / 32; b++)
+            *act_at(dst, i, b) = *act_at(src, tok[i], b);
+    }
 }

@@ -93,8 +93,23 @@ void act_init(struct act *a, void *mem, int n_tok_cap, int n_in_cap);
 void act_load(struct act *a, const struct tensor_kernels *k, struct pool *pool,
               const float *x, int n_tok, int n_in);
 
+/* dst, of memory for n tokens of src->n_in values, <- tokens tok [n] of src, as loaded;
+ * x [n][n_in] gets their rows and must live as long as dst. */
+void act_gather(struct act *dst, float *x, const struct act *src, const int32_t *tok,
+                int n);
+
 /* dst [n_tok][n_out] (row stride ld) <- W x. */
 void matmul(float *dst, size_t ld, const struct matrix *m, const struct act *a,
             const struct tensor_kernels *k, struct pool *pool);
+
+/* The same for n products at once, which share nothing but their threads. */
+struct matmul_part {
+    float *dst; // [a->n_tok][m->n_out]
+    size_t ld;
+    const struct matrix *m;
+    const struct act *a;
+};
+void matmul_many(const struct matmul_part *parts, int n, const struct tensor_kernels *k,
+                 struct pool *pool);
 
 #endif

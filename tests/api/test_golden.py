@@ -1,15 +1,17 @@
 """Logits of tiny models against a float64 reference, and against themselves however the
 tokens are cut into steps and threads.
 
-tests/golden is made by ref/make_golden.py.  ../shared/golden, where it is, has another
-model and its logits by another implementation."""
+tests/golden is made by ref/make_golden.py.  ../shared/golden, where it is, has other
+models and their logits by another implementation."""
 import numpy as np
 import pytest
 
 from measure_helper import GOLDEN, ROOT, logits, raw_logits
 
-SHARED = ROOT.parent / 'shared/golden/llama.gguf'
-MODELS = sorted(GOLDEN.glob('*.gguf')) + [SHARED]
+SHARED = ROOT.parent / 'shared/golden'
+SHARED_NAMES = ['gemma3', 'gpt-oss', 'kimi-linear', 'llama', 'phi3', 'qwen2', 'qwen3', 'qwen35', 'qwen35moe',
+                'qwen3moe', 'qwen3next']
+MODELS = sorted(GOLDEN.glob('*.gguf')) + [SHARED / f'{name}.gguf' for name in SHARED_NAMES]
 LEVELS = ['c', 'avx2', 'avx512', 'avx512vnni']  # limits: a machine without one runs what it has
 TYPES = ['f32', 'f16', 'turbo8', 'turbo4', 'turbo3', 'turbo2', 'turbo8/turbo4']
 
@@ -34,7 +36,7 @@ def test_logits_agree_with_the_reference(model, level):
         pytest.skip(f'{model} is not there')
     ids = model.with_suffix('.tokens').read_text().split()
     want = np.fromfile(model.with_suffix('.logits.f32'), '<f4').reshape(len(ids), -1)
-    for batch in (512, 1):
+    for batch in (512, 7, 1):
         got = logits(model, ids, '--kv', 'f32', '--cpu', level, '--batch', batch)
         assert got.shape == want.shape
         assert np.abs(got - want).max() <= 1e-5 * np.abs(want).max()

@@ -16,18 +16,21 @@ static void test_names_come_back(void **state)
     static const struct {
         const char *text, *name;
         enum tq_type k, v;
-        bool plain;
+        bool plain, uniform;
     } cases[] = {
-        {"turbo4", "turbo4", TQ_TURBO4, TQ_TURBO4, false},
-        {"turbo4:plain", "turbo4:plain", TQ_TURBO4, TQ_TURBO4, true},
-        {"turbo8/turbo4", "turbo8/turbo4", TQ_TURBO8, TQ_TURBO4, false},
-        {"turbo8/turbo4:plain", "turbo8/turbo4:plain", TQ_TURBO8, TQ_TURBO4, true},
-        {"f16/turbo3:plain", "f16/turbo3:plain", TQ_F16, TQ_TURBO3, true},
-        {"tiny", "turbo3/turbo2", TQ_TURBO3, TQ_TURBO2, false},
-        {"tiny:plain", "turbo3/turbo2:plain", TQ_TURBO3, TQ_TURBO2, true},
-        {"mix3.5/mix2.5:plain", "mix3.5/mix2.5:plain", TQ_MIX3_5, TQ_MIX2_5, true},
-        {"prod3", "prod3/mse3", TQ_PROD3, TQ_MSE3, false},
-        {"f16", "f16", TQ_F16, TQ_F16, false},
+        {"turbo3:uniform", "turbo3:uniform", TQ_TURBO3, TQ_TURBO3, false, true},
+        {"tiny:uniform:plain", "turbo3/turbo2:plain:uniform", TQ_TURBO3, TQ_TURBO2, true,
+         true},
+        {"turbo4", "turbo4", TQ_TURBO4, TQ_TURBO4, false, false},
+        {"turbo4:plain", "turbo4:plain", TQ_TURBO4, TQ_TURBO4, true, false},
+        {"turbo8/turbo4", "turbo8/turbo4", TQ_TURBO8, TQ_TURBO4, false, false},
+        {"turbo8/turbo4:plain", "turbo8/turbo4:plain", TQ_TURBO8, TQ_TURBO4, true, false},
+        {"f16/turbo3:plain", "f16/turbo3:plain", TQ_F16, TQ_TURBO3, true, false},
+        {"tiny", "turbo3/turbo2", TQ_TURBO3, TQ_TURBO2, false, false},
+        {"tiny:plain", "turbo3/turbo2:plain", TQ_TURBO3, TQ_TURBO2, true, false},
+        {"mix3.5/mix2.5:plain", "mix3.5/mix2.5:plain", TQ_MIX3_5, TQ_MIX2_5, true, false},
+        {"prod3", "prod3/mse3", TQ_PROD3, TQ_MSE3, false, false},
+        {"f16", "f16", TQ_F16, TQ_F16, false, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct kv_types t;
@@ -36,6 +39,7 @@ static void test_names_come_back(void **state)
         assert_int_equal(kv_types_parse(&t, cases[i].text, &err), STATUS_OK);
         assert_true(t.k == cases[i].k && t.v == cases[i].v);
         assert_true(t.plain == cases[i].plain && t.tail == 128);
+        assert_true(t.uniform == cases[i].uniform);
         assert_string_equal(kv_types_name(name, &t), cases[i].name);
     }
 }
@@ -50,6 +54,9 @@ static void test_wrong_names(void **state)
         {"", "unknown"},
         {"turbo4:", "plain"},
         {"turbo4:plain:plain", "plain"},
+        {"turbo4:plain:uniform:plain", "once"},
+        {"turbo4:uniform:uniform", "once"},
+        {"f16:uniform", "uniform"},
         {"turbo4:Plain", "plain"},
         {"turbo4:plain/turbo3", "plain"},
         {":plain", "unknown"},
