@@ -7,11 +7,12 @@
 #include "cli/calibrate.h"
 #include "cli/run.h"
 
-enum { CTX_DEFAULT = 8192, PROMPT_MAX = 64 << 20 };
+enum { CTX_DEFAULT = 8192, PROMPT_MAX = 64 << 20, CHAT_MARKS = 8 };
 
 struct run_options {
     const char *kv, *system;
     int ctx, threads, seed, top_k, max_tokens;
+    int n_mark; // checkpoints of the session
     double temp, top_p, min_p, repeat_penalty;
     bool raw;
     enum cpu_isa cpu;
@@ -44,14 +45,14 @@ static enum status make_prompt(struct run *r, const struct buf *text, struct tok
         return tokenizer_encode(r->engine.tokenizer, out, text->data, text->len, NULL,
                                 TOKENIZER_SPECIAL | TOKENIZER_ADD, err);
     struct chat c;
-    size_t n_stable;
+    struct chat_stable stable;
     enum status s = chat_open(&c, &r->engine, err);
     if (!s && r->system)
         s = chat_add(&c, "system", r->system, strlen(r->system), err);
     if (!s)
         s = chat_add(&c, "user", text->data, text->len, err);
     if (!s)
-        s = chat_prompt(&c, out, &n_stable, err);
+        s = chat_prompt(&c, out, &stable, err);
     chat_close(&c);
     return s;
 }
@@ -68,7 +69,7 @@ static int run_once(struct run *r, const char *arg)
     if (read_prompt(&text, arg, &err) || make_prompt(r, &text, &prompt, &err))
         goto out;
     run_catch_interrupts(true);
-    if (run_answer(r, &prompt, 0, NULL, &stats, &err))
+    if (run_answer(r, &prompt, NULL, NULL, &stats, &err))
         goto out;
     putchar('\n');
     run_print_stats(r, &stats);
@@ -96,7 +97,11 @@ static enum status open_run(struct run *r, const struct run_options *o, const ch
     if ((s = cli_calibrate(&r->engine, "run", &r->kv, 1, err)))
         return s;
     const struct context_options co = {
-        .kv = r->kv, .calibration = r->engine.calibration, .n_ctx = n_ctx};
+        .kv = r->kv,
+        .calibration = r->engine.calibration,
+        .n_ctx = n_ctx,
+        .n_mark = o->n_mark,
+    };
     if ((s = session_open(&r->session, &r->engine, &co, err)))
         return s;
     if (n_ctx > n_train)
@@ -170,6 +175,7 @@ int cmd_run(int argc, char **argv)
         .repeat_last_n = d.repeat_last_n,
         .seed = o.seed >= 0 ? (uint64_t)o.seed : (uint64_t)time(NULL),
     };
+    o.n_mark = arg[1] ? 1 : CHAT_MARKS; // one answer never goes back
     if (open_run(&r, &o, arg[0], &err))
         rc = cli_fail(&command, &err);
     else

@@ -25,8 +25,9 @@ bool run_interrupted(void);
 
 /* Stream the answer to a prompt on stdout; text (may be NULL) collects it.  STATUS_IO if
  * it cannot be written. */
-enum status run_answer(struct run *r, const struct tokens *prompt, size_t n_stable,
-                       struct buf *text, struct session_stats *stats, struct error *err);
+enum status run_answer(struct run *r, const struct tokens *prompt,
+                       const struct chat_stable *stable, struct buf *text,
+                       struct session_stats *stats, struct error *err);
 
 /* One line on stderr: tokens, speed and memory. */
 void run_print_stats(const struct run *r, const struct session_stats *stats);

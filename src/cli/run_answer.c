@@ -65,13 +65,15 @@ static void on_progress(void *ctx, int done, int total)
     o->progress = true;
 }
 
-enum status run_answer(struct run *r, const struct tokens *prompt, size_t n_stable,
-                       struct buf *text, struct session_stats *stats, struct error *err)
+enum status run_answer(struct run *r, const struct tokens *prompt,
+                       const struct chat_stable *stable, struct buf *text,
+                       struct session_stats *stats, struct error *err)
 {
     struct output out = {.text = text};
     const struct session_request request = {
         .prompt = prompt,
-        .n_stable = n_stable,
+        .stable = stable ? stable->at : NULL,
+        .n_stable = stable ? stable->n : 0,
         .max_tokens = r->max_tokens,
         .sampling = r->sampling,
         .stop = &interrupted,
@@ -97,15 +99,19 @@ void run_print_stats(const struct run *r, const struct session_stats *s)
                                       ", stopped because the context is full",
                                       ", interrupted"};
     const struct context_memory m = context_memory(session_context(r->session));
-    char kv[KV_NAME_BYTES];
-    fprintf(stderr,
-            "prefill %d tokens (%d cached) in %.2f s, %.1f tokens/s; decode %d tokens in "
-            "%.2f s, %.1f tokens/s%s; kv %s %.1f MiB + %.1f MiB exact for %d tokens\n",
-            s->n_read, s->n_cached, (double)s->prefill_us / 1e6,
-            rate(s->n_read, s->prefill_us), s->n_decoded, (double)s->decode_us / 1e6,
-            rate(s->n_step, s->decode_us), end[s->end], kv_types_name(kv, &r->kv),
-            (double)m.pages / 0x1p20, (double)m.exact / 0x1p20,
-            context_n_ctx(session_context(r->session)));
+    char kv[KV_NAME_BYTES], again[48] = "";
+    /* The cache held them, but could not be cut there. */
+    if (s->n_again)
+        snprintf(again, sizeof again, ", %d read again", s->n_again);
+    fprintf(
+        stderr,
+        "prefill %d tokens (%d cached%s) in %.2f s, %.1f tokens/s; decode %d tokens in "
+        "%.2f s, %.1f tokens/s%s; kv %s %.1f MiB + %.1f MiB exact for %d tokens\n",
+        s->n_read, s->n_cached, again, (double)s->prefill_us / 1e6,
+        rate(s->n_read, s->prefill_us), s->n_decoded, (double)s->decode_us / 1e6,
+        rate(s->n_step, s->decode_us), end[s->end], kv_types_name(kv, &r->kv),
+        (double)m.pages / 0x1p20, (double)m.exact / 0x1p20,
+        context_n_ctx(session_context(r->session)));
 }
 
 void run_print_kv(const struct run *r)
@@ -119,8 +125,9 @@ void run_print_kv(const struct run *r)
     printf("context     %d of %d tokens\n", context_pos(c), context_n_ctx(c));
     printf("pages       %.1f of %.1f MiB in use\n", (double)m.page_bytes * used / 0x1p20,
            (double)m.pages / 0x1p20);
-    printf("exact f16   %.1f MiB (first tokens and tail)\n", (double)m.exact / 0x1p20);
-    printf("mark        %.1f MiB (a copy of these, to go on from)\n",
+    printf("exact f16   %.1f MiB (first tokens, tail, windows, states)\n",
+           (double)m.exact / 0x1p20);
+    printf("checkpoints %.1f MiB (copies of these, to go on from)\n",
            (double)m.mark / 0x1p20);
     printf("scratch     %.1f MiB\n", (double)m.scratch / 0x1p20);
     printf("weights     %.1f MiB\n", (double)model_bytes(r->engine.model) / 0x1p20);

@@ -225,13 +225,13 @@ static enum status answer(struct run *r, struct chat *c, const struct buf *messa
 {
     struct buf text;
     struct session_stats stats;
-    size_t n_stable;
+    struct chat_stable stable;
     enum status s = chat_add(c, "user", message->data, message->len, err);
     if (s)
         return s;
     buf_init(&text, MESSAGE_MAX);
-    if ((s = chat_prompt(c, prompt, &n_stable, err)) ||
-        (s = run_answer(r, prompt, n_stable, &text, &stats, err))) {
+    if ((s = chat_prompt(c, prompt, &stable, err)) ||
+        (s = run_answer(r, prompt, &stable, &text, &stats, err))) {
         chat_drop_last(c);
     } else {
         putchar('\n');

@@ -20,10 +20,16 @@ enum status chat_add(struct chat *c, const char *role, const char *content, size
 /* Take back the newest message. */
 void chat_drop_last(struct chat *c);
 
-/* out <- the tokens of the conversation, ready for the assistant's answer.  *n_stable is
- * how many of them will start the next turn's prompt too, as far as the template tells:
- * everything before the generation prompt. */
-enum status chat_prompt(const struct chat *c, struct tokens *out, size_t *n_stable,
-                        struct error *err);
+/* Numbers of tokens that a later prompt is likely to start with, rising: up to the first
+ * user's text (system and tools), up to the last user's text, and up to the generation
+ * prompt; those that are equal once. */
+struct chat_stable {
+    size_t at[3];
+    int n;
+};
+
+/* out <- the tokens of the conversation, ready for the assistant's answer. */
+enum status chat_prompt(const struct chat *c, struct tokens *out,
+                        struct chat_stable *stable, struct error *err);
 
 #endif

@@ -77,6 +77,19 @@ static bool stopped(const struct session_request *r)
     return r->stop && atomic_load(r->stop);
 }
 
+/* Prompt tokens between checkpoints that nobody asked for. */
+enum { MARK_TOKENS = 4096 };
+
+/* The next position behind `at` where a checkpoint belongs, or the end of the prompt. */
+static size_t next_stop(const struct session_request *r, size_t at)
+{
+    size_t stop = (at / MARK_TOKENS + 1) * MARK_TOKENS;
+    for (int i = r->n_stable - 1; i >= 0; i--)
+        if (r->stable[i] > at && r->stable[i] < stop)
+            stop = r->stable[i];
+    return stop < r->prompt->n ? stop : r->prompt->n;
+}
+
 /* Bring the context to the end of the prompt, one step at a time. */
 static enum status prefill(struct session *s, const struct session_request *r,
                            const float **logits, struct session_stats *stats,
@@ -88,17 +101,16 @@ static enum status prefill(struct session *s, const struct session_request *r,
         keep--; // the logits of the last token are needed
     s->history.n = (size_t)context_rewind(s->c, (int)keep);
     stats->n_cached = (int)s->history.n;
+    stats->n_again = (int)(keep - s->history.n);
     const size_t batch = (size_t)context_n_batch(s->c);
     while (s->history.n < prompt->n && !stopped(r)) {
-        const size_t at = s->history.n;
-        size_t n = prompt->n - at < batch ? prompt->n - at : batch;
-        if (at < r->n_stable && at + n > r->n_stable)
-            n = r->n_stable - at;
+        const size_t at = s->history.n, stop = next_stop(r, at);
+        const size_t n = stop - at < batch ? stop - at : batch;
         const enum status rc =
             append(s, prompt->id + at, n, at + n == prompt->n, logits, err);
         if (rc)
             return rc;
-        if (s->history.n == r->n_stable)
+        if (s->history.n == stop && stop < prompt->n)
             context_mark(s->c);
         if (r->progress)
             r->progress(r->ctx, (int)s->history.n, (int)prompt->n);
@@ -209,6 +221,8 @@ enum status session_generate(struct session *s, const struct session_request *r,
     stats->n_read = (int)s->history.n - stats->n_cached;
     if (!rc && s->history.n == r->prompt->n)
         rc = decode(s, r, logits, stats, err);
+    if (!rc && stats->n_step)
+        context_mark(s->c); // the next prompt may go on right behind the answer
     if (stats->end != SESSION_STOPPED)
         settle_held(s, r, true);
     stats->decode_us = clock_us() - middle;

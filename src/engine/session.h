@@ -23,6 +23,7 @@ enum session_end {
 struct session_stats {
     int n_prompt, n_cached; // tokens of the prompt, and how many of them were there
     int n_read;             // computed: n_prompt - n_cached, fewer if it was stopped
+    int n_again;            // of them, computed for an earlier prompt already
     int n_decoded;          // answered
     int n_step; // passes of decode_us: the first token comes from the prompt's logits
     uint64_t prefill_us, decode_us;
@@ -31,8 +32,10 @@ struct session_stats {
 
 struct session_request {
     const struct tokens *prompt;
-    size_t n_stable; // tokens at the start that the next prompt will have again
-    int max_tokens;  // 0: until the context is full
+    /* Rising numbers of tokens that later prompts may start with: checkpoints. */
+    const size_t *stable; // [n_stable]
+    int n_stable;
+    int max_tokens; // 0: until the context is full
     struct sampler_params sampling;
     const atomic_bool *stop; // may be NULL; set by anybody, looked at every step
     /* Text of the answer as it comes: valid UTF-8 in whole characters, with U+FFFD for

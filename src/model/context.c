@@ -81,10 +81,9 @@ static enum status layout_cache(struct context *c, struct error *err)
     }
     c->page_bytes = page;
     c->state_bytes = state;
-    const size_t n_mark = state ? c->mark_bytes / state : 1;
-    c->n_mark = n_mark < 1                    ? 1
-                : n_mark < KV_CHECKPOINTS_MAX ? (int)n_mark
-                                              : KV_CHECKPOINTS_MAX;
+    /* Large states get fewer checkpoints. */
+    while (c->n_mark > 2 && state * (size_t)c->n_mark > CONTEXT_MARK_BYTES)
+        c->n_mark--;
     return STATUS_OK;
 }
 
@@ -92,8 +91,7 @@ static enum status layout_cache(struct context *c, struct error *err)
 static enum status context_setup(struct context *c, const struct model *m,
                                  const struct context_options *o, struct error *err)
 {
-    *c = (struct context){
-        .m = m, .kv = o->kv, .n_ctx = o->n_ctx, .mark_bytes = o->mark_bytes};
+    *c = (struct context){.m = m, .kv = o->kv, .n_ctx = o->n_ctx};
     c->n_seq = o->n_seq ? o->n_seq : 1;
     if (c->n_seq < 1 || c->n_seq > CONTEXT_SEQUENCES_MAX)
         return fail(err, STATUS_BAD_ARG, "%d sequences: a context holds 1 to %d",
@@ -108,6 +106,10 @@ static enum status context_setup(struct context *c, const struct model *m,
         c->n_batch = c->n_seq * o->n_ctx;
     c->n_logits = o->n_logits ? o->n_logits : c->n_seq;
     c->n_run = c->n_seq < c->n_batch ? c->n_seq : c->n_batch;
+    c->n_mark = o->n_mark ? o->n_mark : 1;
+    if (c->n_mark < 1 || c->n_mark > KV_CHECKPOINTS_MAX)
+        return fail(err, STATUS_BAD_ARG, "%d checkpoints: a sequence holds 1 to %d",
+                    c->n_mark, KV_CHECKPOINTS_MAX);
     return STATUS_OK;
 }
 

@@ -67,19 +67,36 @@ static enum status bind_qkv(struct attn_weights *a, const struct model *m, int l
                           err);
 }
 
+/* The biases of a fused projection: queries, keys, values. */
+static enum status bind_fused_bias(struct attn_weights *a, const struct model *m,
+                                   int layer, struct weights *w, struct error *err)
+{
+    const struct hparams *hp = &m->hp;
+    const int n_q = query_rows(m), n_k = hp->n_head_kv * hp->head_dim;
+    const enum status s =
+        weights_vector(&a->q_bias, w, tensor_name(layer, "attn_qkv.bias").text,
+                       n_q + n_k + hp->n_head_kv * hp->head_dim_v, true, err);
+    if (!s && a->q_bias) {
+        a->k_bias = a->q_bias + n_q;
+        a->v_bias = a->k_bias + n_k;
+    }
+    return s;
+}
+
 static enum status bind_vectors(struct attn_weights *a, const struct model *m, int layer,
                                 struct weights *w, struct error *err)
 {
     const struct hparams *hp = &m->hp;
+    const bool apart = !a->q_bias;
     const struct {
         float **to;
         const char *name;
         int n;
         bool wanted, optional;
     } vectors[] = {
-        {&a->q_bias, "attn_q.bias", query_rows(m), true, true},
-        {&a->k_bias, "attn_k.bias", hp->n_head_kv * hp->head_dim, true, true},
-        {&a->v_bias, "attn_v.bias", hp->n_head_kv * hp->head_dim_v, true, true},
+        {&a->q_bias, "attn_q.bias", query_rows(m), apart, true},
+        {&a->k_bias, "attn_k.bias", hp->n_head_kv * hp->head_dim, apart, true},
+        {&a->v_bias, "attn_v.bias", hp->n_head_kv * hp->head_dim_v, apart, true},
         {&a->o_bias, "attn_output.bias", hp->n_embd, true, true},
         {&a->q_norm, "attn_q_norm.weight", hp->head_dim, has(m, ATTN_QK_NORM), false},
         {&a->k_norm, "attn_k_norm.weight", hp->head_dim, has(m, ATTN_QK_NORM), false},
@@ -112,7 +129,8 @@ static enum status attn_bind(struct model *m, int layer, struct weights *w,
     enum status s;
     if ((s = bind_qkv(a, m, layer, w, err)) ||
         (s = weights_matrix(&a->o, w, tensor_name(layer, "attn_output.weight").text,
-                            hp->n_embd, hp->n_head * hp->head_dim_v, err)))
+                            hp->n_embd, hp->n_head * hp->head_dim_v, err)) ||
+        (s = bind_fused_bias(a, m, layer, w, err)))
         return s;
     return bind_vectors(a, m, layer, w, err);
 }

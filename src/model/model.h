@@ -51,7 +51,7 @@ const char *kv_types_name(char *buf, const struct kv_types *t);
 
 struct calibration;
 
-enum { CONTEXT_SEQUENCES_MAX = 1024 };
+enum { CONTEXT_SEQUENCES_MAX = 1024, CONTEXT_MARK_BYTES = 256 << 20 };
 
 struct context_options {
     struct kv_types kv;
@@ -61,9 +61,9 @@ struct context_options {
     int n_page;   // KV pages of all of them; 0: n_seq sequences of n_ctx tokens
     int n_batch;  // most tokens a step; 0: 512
     int n_logits; // most rows of logits a call returns; 0: one for each sequence
-    /* Memory for the checkpoints of each sequence: at least one, at most
-     * KV_CHECKPOINTS_MAX. */
-    size_t mark_bytes;
+    /* Checkpoints of each sequence, at most KV_CHECKPOINTS_MAX; 0: 1.  Fewer, but not
+     * fewer than two, if they would take more than CONTEXT_MARK_BYTES. */
+    int n_mark;
 };
 
 /* What a context reserved, for all its sequences. */

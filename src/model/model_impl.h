@@ -85,7 +85,7 @@ struct context {
     uint8_t *mark_state;        // [n_seq][n_mark][state_bytes]
     size_t *page_offset;        // [n_layer] of the layer's part of a page
     size_t *state_offset;       // [n_layer] of its part of the sequence state
-    size_t page_bytes, state_bytes, mark_bytes;
+    size_t page_bytes, state_bytes;
     /* What is taken from rows before they are stored, in the basis of the cache:
      * [n_layer][n_head_kv][head_dim], [n_layer][n_head_kv][head_dim_v]; NULL is nothing.
      */
