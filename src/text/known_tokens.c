@@ -125,9 +125,10 @@ static unsigned by_text(struct vocab *v)
         const int witness = known_find(known_witnesses, s, n);
         if (witness >= 0)
             seen |= 1u << witness;
-        /* A user-defined token is matched in any text.  Those of the conversation's
-         * skeleton must not be, but what a model writes with them is still to be seen. */
-        if (v->type[i] == TOKEN_USER &&
+        /* The skeleton of a conversation is made of control tokens; some exports call
+         * them normal, which are not found in a template, or user-defined, which are
+         * found in any text.  What a model writes with them is still to be seen. */
+        if ((v->type[i] == TOKEN_USER || v->type[i] == TOKEN_NORMAL) &&
             (has_bars(s, n) || known_find(known_marks, s, n) >= 0)) {
             v->type[i] = TOKEN_CONTROL;
             v->visible[i] = 1;

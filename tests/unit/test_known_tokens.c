@@ -183,34 +183,47 @@ static void test_tool_response(void **state)
 
 /* ---- user-defined tokens ---- */
 
-/* The skeleton of a conversation is not for users to write, whatever the file says; what
- * a model writes of it is shown.  Other user-defined tokens are text. */
+/* The skeleton of a conversation is made of control tokens whatever the file says; what a
+ * model writes of it is shown. */
+static void test_skeleton(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "<|tool_call_begin|>",
+        "<\xef\xbd\x9cUser\xef\xbd\x9c>",
+        "<start_of_turn>",
+        "[INST]",
+        "<|turn>",
+    };
+    enum { N = sizeof texts / sizeof *texts };
+    static const int types[] = {1, 4};
+    for (int k = 0; k < 2; k++) {
+        struct image_token tokens[N + 1] = {{NULL, 0, 0}};
+        for (int i = 0; i < N; i++)
+            tokens[i] = (struct image_token){texts[i], types[k], 0};
+        struct tokenizer *t = open_tokens("gpt2", "kimi-k2", tokens, NULL);
+        for (int i = 0; i < N; i++) {
+            expect_n(t, texts[i], strlen(texts[i]), NULL, (const int[]){B + i, -1});
+            expect_bytes(t, texts[i]);
+            assert_true(is_shown(t, B + i) && !tokenizer_is_eog(t, B + i));
+        }
+        tokenizer_close(t);
+    }
+}
+
+/* Other user-defined tokens are text. */
 static void test_user_defined(void **state)
 {
     (void)state;
     static const struct image_token tokens[] = {
-        {"<|tool_call_begin|>", 4, 0},
-        {"<\xef\xbd\x9cUser\xef\xbd\x9c>", 4, 0},
-        {"<start_of_turn>", 4, 0},
-        {"[INST]", 4, 0},
-        {"<|turn>", 4, 0},
-        {"<think>", 4, 0},
-        {"<|>", 4, 0},
-        {"  ", 4, 0},
-        {NULL, 0, 0},
-    };
+        {"<think>", 4, 0}, {"<|>", 4, 0}, {"  ", 4, 0}, {NULL, 0, 0}};
+    static const uint8_t marks[8] = {1, 1, 1, 1, 1, 1, 1, 1};
     struct tokenizer *t = open_tokens("gpt2", "kimi-k2", tokens, NULL);
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 3; i++) {
         const char *s = tokens[i].text;
-        uint8_t mark[32];
-        memset(mark, 1, sizeof mark);
         expect_n(t, s, strlen(s), NULL, (const int[]){B + i, -1});
+        expect_n(t, s, strlen(s), marks, (const int[]){B + i, -1});
         assert_true(is_shown(t, B + i));
-        assert_false(tokenizer_is_eog(t, B + i));
-        if (i < 5)
-            expect_bytes(t, s);
-        else
-            expect_n(t, s, strlen(s), mark, (const int[]){B + i, -1});
     }
     tokenizer_close(t);
 }
@@ -323,8 +336,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ends_by_text), cmocka_unit_test(test_ends_by_key),
         cmocka_unit_test(test_harmony),      cmocka_unit_test(test_tool_response),
-        cmocka_unit_test(test_user_defined), cmocka_unit_test(test_phi3),
-        cmocka_unit_test(test_gemma),
+        cmocka_unit_test(test_skeleton),     cmocka_unit_test(test_user_defined),
+        cmocka_unit_test(test_phi3),         cmocka_unit_test(test_gemma),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
