@@ -169,3 +169,17 @@ const char *tokenizer_piece(const struct tokenizer *t, int32_t id, bool special,
         return "";
     return vocab_piece(&t->vocab, id, n);
 }
+
+const char *tokenizer_first_piece(const struct tokenizer *t, int32_t prev, int32_t id,
+                                  bool special, size_t *n)
+{
+    const char *piece = tokenizer_piece(t, id, special, n);
+    const int type = in_vocab(t, prev) ? t->vocab.type[prev] : TOKEN_CONTROL;
+    const bool follows_special =
+        type == TOKEN_CONTROL || type == TOKEN_USER || type == TOKEN_UNKNOWN;
+    if (t->vocab.bpe || !t->add_space_prefix || !follows_special || !*n ||
+        t->vocab.type[id] != TOKEN_NORMAL || *piece != ' ')
+        return piece;
+    --*n;
+    return piece + 1;
+}

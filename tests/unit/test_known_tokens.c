@@ -320,6 +320,8 @@ static void test_gemma(void **state)
     size_t n;
     assert_memory_equal(tokenizer_piece(t, S + 4, false, &n), "   ", 3);
     assert_int_equal(n, 3);
+    tokenizer_first_piece(t, S + 9, WORD, false, &n);
+    assert_int_equal(n, 2); // no space in front, none to drop
     /* A file may also spell the runs as the training did. */
     struct image_token spelled[12];
     memcpy(spelled, tokens, sizeof tokens);
