@@ -88,14 +88,24 @@ static int known_find(const char *const *list, const char *s, size_t n)
     return -1;
 }
 
-/* <|...|>, <|...>, <...|>, and the same with a full-width bar. */
+static bool has_letter(const char *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (((s[i] | 32) >= 'a' && (s[i] | 32) <= 'z') || s[i] & 0x80)
+            return true;
+    return false;
+}
+
+/* <|...|>, <|...>, <...|>, and the same with a full-width bar; but <|> and <||> are
+ * operators of programming languages. */
 static bool has_bars(const char *s, size_t n)
 {
     static const char bar[] = "\xef\xbd\x9c";
     if (n < 4 || s[0] != '<' || s[n - 1] != '>')
         return false;
-    return s[1] == '|' || s[n - 2] == '|' ||
-           (n >= 8 && (!memcmp(s + 1, bar, 3) || !memcmp(s + n - 4, bar, 3)));
+    if (s[1] == '|' || s[n - 2] == '|')
+        return has_letter(s + 1, n - 2);
+    return n >= 8 && (!memcmp(s + 1, bar, 3) || !memcmp(s + n - 4, bar, 3));
 }
 
 static bool is_bracketed(const char *s, size_t n)
@@ -139,21 +149,29 @@ static unsigned by_text(struct vocab *v)
 
 static enum status by_key(struct vocab *v, const struct gguf *g, struct error *err)
 {
-    static const char *const keys[] = {
-        "tokenizer.ggml.eos_token_id",     "tokenizer.ggml.eot_token_id",
-        "tokenizer.ggml.eom_token_id",     "tokenizer.ggml.fim_pad_token_id",
-        "tokenizer.ggml.fim_rep_token_id", "tokenizer.ggml.fim_sep_token_id",
+    static const struct {
+        const char *key;
+        int spm; // what a SentencePiece file means without it, -1 for none
+        bool end;
+    } keys[] = {
+        {"tokenizer.ggml.bos_token_id", 1, false},
+        {"tokenizer.ggml.eos_token_id", 2, true},
+        {"tokenizer.ggml.eot_token_id", -1, true},
+        {"tokenizer.ggml.eom_token_id", -1, true},
+        {"tokenizer.ggml.fim_pad_token_id", -1, true},
+        {"tokenizer.ggml.fim_rep_token_id", -1, true},
+        {"tokenizer.ggml.fim_sep_token_id", -1, true},
     };
     for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
-        int64_t id = k == 0 && !v->bpe && v->n > 2 ? 2 : -1;
-        const enum status st = gguf_int_or(g, keys[k], 0, v->n - 1, id, &id, err);
+        int64_t id = !v->bpe && keys[k].spm < v->n ? keys[k].spm : -1;
+        const enum status st = gguf_int_or(g, keys[k].key, 0, v->n - 1, id, &id, err);
         if (st)
             return st;
         if (id < 0)
             continue;
         size_t n;
         const char *s = vocab_text(v, (int32_t)id, &n);
-        v->eog[id] = 1;
+        v->eog[id] |= keys[k].end;
         if (is_bracketed(s, n) &&
             (v->type[id] == TOKEN_NORMAL || v->type[id] == TOKEN_USER))
             v->type[id] = TOKEN_CONTROL; // not a byte, nor a word that ends sentences

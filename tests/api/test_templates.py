@@ -94,6 +94,11 @@ def test_token_ids(tmp_path):
     for source in 'x', '{{ bos_token }}x':
         r = render(write(tmp_path, source), [], tmp_path, '--tokens', str(stories))
         assert r.stdout.split().count(b'1') == 1 and r.stdout.startswith(b'1 ')
+    # A bos that input spells is none.
+    r = render(write(tmp_path, '{{ messages[0].content }}'), [{'content': '<s>x'}], tmp_path,
+               '--tokens', str(stories))
+    assert r.stdout.split().count(b'1') == 1 and r.stdout.startswith(b'1 ')
+    assert len(r.stdout.split()) > 4
     r = render(t, [], tmp_path, '--tokens', str(tmp_path / 'none.gguf'))
     assert (r.returncode, r.stdout) == (1, b'') and r.stderr.count(b'\n') == 1
 

@@ -114,9 +114,11 @@ static void test_ends_by_key(void **state)
 {
     (void)state;
     static const struct image_token tokens[] = {
-        {"<stop>", 1, 0}, {"<over>", 4, 0}, {"end", 1, 0}, {"<mid>", 4, 0}, {NULL, 0, 0},
+        {"<stop>", 1, 0}, {"<over>", 4, 0},  {"end", 1, 0},
+        {"<mid>", 4, 0},  {"<first>", 1, 0}, {NULL, 0, 0},
     };
     static const struct image_kv keys[] = {
+        {"tokenizer.ggml.bos_token_id", false, B + 4},
         {"tokenizer.ggml.eos_token_id", false, B},
         {"tokenizer.ggml.eot_token_id", false, B + 1},
         {"tokenizer.ggml.eom_token_id", false, B + 2},
@@ -126,8 +128,10 @@ static void test_ends_by_key(void **state)
     assert_int_equal(tokenizer_eos(t), B);
     assert_true(tokenizer_is_eog(t, B) && tokenizer_is_eog(t, B + 1) &&
                 tokenizer_is_eog(t, B + 2) && !tokenizer_is_eog(t, B + 3));
-    EXPECT(t, "<stop><over>", B, B + 1);
-    expect_bytes(t, "<stop><over>");
+    EXPECT(t, "<first><stop><over>", B + 4, B, B + 1);
+    expect_bytes(t, "<first><stop><over>");
+    assert_int_equal(tokenizer_bos(t), B + 4);
+    assert_false(tokenizer_is_eog(t, B + 4));
     /* A user-defined token is one wherever it stands. */
     expect_n(t, "<mid>", 5, (const uint8_t[]){1, 1, 1, 1, 1}, (const int[]){B + 3, -1});
     tokenizer_close(t);
@@ -216,7 +220,7 @@ static void test_user_defined(void **state)
 {
     (void)state;
     static const struct image_token tokens[] = {
-        {"<think>", 4, 0}, {"<|>", 4, 0}, {"  ", 4, 0}, {NULL, 0, 0}};
+        {"<think>", 4, 0}, {"<||>", 4, 0}, {"  ", 4, 0}, {NULL, 0, 0}};
     static const uint8_t marks[8] = {1, 1, 1, 1, 1, 1, 1, 1};
     struct tokenizer *t = open_tokens("gpt2", "kimi-k2", tokens, NULL);
     for (int i = 0; i < 3; i++) {
