@@ -2,6 +2,7 @@
 #ifndef TESTS_VOCAB_IMAGE_H
 #define TESTS_VOCAB_IMAGE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -49,6 +50,14 @@ static inline void image_kv_u32(struct buf *b, const char *key, uint32_t value)
     image_str(b, key);
     image_u32(b, 4);
     image_u32(b, value);
+}
+
+static inline void image_kv_bool(struct buf *b, const char *key, bool value)
+{
+    const uint8_t byte = value;
+    image_str(b, key);
+    image_u32(b, 7);
+    buf_append(b, &byte, 1);
 }
 
 /* The elements follow. */
@@ -125,17 +134,33 @@ static inline void image_types(struct buf *b, const struct image_vocab *v, bool 
         image_u32(b, (uint32_t)t->type);
 }
 
-/* Append the image of v and return the number of its tokens. */
-static inline int image_vocab(struct buf *b, const struct image_vocab *v)
+/* Entries that are added to a vocabulary, until a NULL key. */
+struct image_kv {
+    const char *key;
+    bool is_bool;
+    uint32_t value;
+};
+
+/* Append the image of v with these entries (NULL for none) and return the number of its
+ * tokens. */
+static inline int image_vocab_with(struct buf *b, const struct image_vocab *v,
+                                   const struct image_kv *more)
 {
     const bool bpe = !strcmp(v->model, "gpt2");
     const float zero = 0;
-    uint64_t n = bpe ? 256 : 259, n_merge = 0;
+    uint64_t n = bpe ? 256 : 259, n_merge = 0, n_more = 0;
     for (const struct image_token *t = v->tokens; t->text; t++)
         n++;
     while (v->merges && v->merges[n_merge])
         n_merge++;
-    image_head(b, 3u + (v->pre != NULL) + (v->merges != NULL) + !bpe);
+    while (more && more[n_more].key)
+        n_more++;
+    image_head(b, 3u + (v->pre != NULL) + (v->merges != NULL) + !bpe + n_more);
+    for (uint64_t i = 0; i < n_more; i++)
+        if (more[i].is_bool)
+            image_kv_bool(b, more[i].key, more[i].value);
+        else
+            image_kv_u32(b, more[i].key, more[i].value);
     image_kv_str(b, "tokenizer.ggml.model", v->model);
     if (v->pre)
         image_kv_str(b, "tokenizer.ggml.pre", v->pre);
@@ -156,6 +181,11 @@ static inline int image_vocab(struct buf *b, const struct image_vocab *v)
             buf_append(b, &t->score, sizeof t->score);
     }
     return (int)n;
+}
+
+static inline int image_vocab(struct buf *b, const struct image_vocab *v)
+{
+    return image_vocab_with(b, v, NULL);
 }
 
 #endif

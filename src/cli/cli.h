@@ -46,6 +46,10 @@ void cli_message(const struct cli_command *c, const char *text);
 /* The same with the text of err; returns CLI_FAILED. */
 int cli_fail(const struct cli_command *c, const struct error *err);
 
+/* One line of token ids on standard output. */
+struct tokens;
+enum status cli_print_tokens(const struct tokens *ids, struct error *err);
+
 #define COMMAND(name, summary) int cmd_##name(int argc, char **argv);
 #include "cli/commands.def"
 #undef COMMAND

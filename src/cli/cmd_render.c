@@ -5,8 +5,7 @@
 
 #include "cli/cli.h"
 #include "gguf/gguf.h"
-#include "text/template.h"
-#include "text/tokenizer.h"
+#include "text/prompt.h"
 
 enum { FILE_MAX_BYTES = 64 << 20 };
 
@@ -58,7 +57,18 @@ static void set_token(json_t *vars, const char *name, const struct tokenizer *t,
         json_object_set_new(vars, name, json_stringn(text, n));
 }
 
-/* The template of a model; bos_token and eos_token of vars are its own. */
+/* The tokenizer of a model, whose bos_token and eos_token the template gets. */
+static enum status render_tokenizer(struct tokenizer **out, json_t *vars,
+                                    const struct gguf *g, struct error *err)
+{
+    const enum status s = tokenizer_open(out, g, err);
+    if (s == STATUS_OK) {
+        set_token(vars, "bos_token", *out, tokenizer_bos(*out));
+        set_token(vars, "eos_token", *out, tokenizer_eos(*out));
+    }
+    return s;
+}
+
 static enum status open_model(struct template **out, json_t *vars, const char *path,
                               struct error *err)
 {
@@ -74,12 +84,8 @@ static enum status open_model(struct template **out, json_t *vars, const char *p
     if (s == STATUS_OK)
         s = template_compile(out, source.s, source.n, err);
     if (s == STATUS_OK)
-        s = tokenizer_open(&t, g, err);
-    if (s == STATUS_OK) {
-        set_token(vars, "bos_token", t, tokenizer_bos(t));
-        set_token(vars, "eos_token", t, tokenizer_eos(t));
-        tokenizer_close(t);
-    }
+        s = render_tokenizer(&t, vars, g, err);
+    tokenizer_close(t);
     gguf_close(g);
     return s;
 }
@@ -100,13 +106,46 @@ static bool has_suffix(const char *s, const char *suffix)
     return n >= k && !strcmp(s + n - k, suffix);
 }
 
+/* Render with t and print the text, or its tokens by the vocabulary in the file `tokens`
+ * (NULL for none). */
+static enum status render_print(const struct template *t, json_t *vars, time_t now,
+                                const char *tokens, struct error *err)
+{
+    struct template_output out = {0};
+    struct tokenizer *tokenizer = NULL;
+    struct gguf *g = NULL;
+    struct tokens ids;
+    enum status s = STATUS_OK;
+    tokens_init(&ids);
+    if (tokens)
+        s = gguf_open(&g, tokens, err);
+    if (s == STATUS_OK && tokens)
+        s = render_tokenizer(&tokenizer, vars, g, err);
+    if (s == STATUS_OK)
+        s = template_render(t, vars, now, NULL, &out, err);
+    if (s == STATUS_OK && tokens)
+        s = prompt_encode(tokenizer, &ids, &out, err);
+    if (s == STATUS_OK && tokens)
+        s = cli_print_tokens(&ids, err);
+    else if (s == STATUS_OK && out.text.len &&
+             fwrite(out.text.data, 1, out.text.len, stdout) != out.text.len)
+        s = fail(err, STATUS_IO, "cannot write the text");
+    tokens_release(&ids);
+    template_output_release(&out);
+    tokenizer_close(tokenizer);
+    gguf_close(g);
+    return s;
+}
+
 int cmd_render(int argc, char **argv)
 {
-    const char *messages = NULL, *arg[1];
+    const char *messages = NULL, *tokens = NULL, *arg[1];
     double now = -1;
     const struct cli_option options[] = {
         {"--messages", CLI_STRING, &messages, 0, 0,
          "FILE.json  messages, tools, add_generation_prompt, ..."},
+        {"--tokens", CLI_STRING, &tokens, 0, 0,
+         "MODEL.gguf  print the token ids of the text in this vocabulary"},
         {"--now", CLI_FLOAT, &now, 0, 1e11, "UNIXTIME  what strftime_now sees, in UTC"},
         {0},
     };
@@ -119,7 +158,6 @@ int cmd_render(int argc, char **argv)
         .max_args = 1,
     };
     struct template *t = NULL;
-    struct template_output out = {0};
     struct error err = {0};
     json_t *vars = NULL;
     int rc = cli_parse(&command, argc, argv, arg);
@@ -134,13 +172,8 @@ int cmd_render(int argc, char **argv)
         s = has_suffix(arg[0], ".gguf") ? open_model(&t, vars, arg[0], &err)
                                         : open_jinja(&t, arg[0], &err);
     if (s == STATUS_OK)
-        s = template_render(t, vars, now < 0 ? time(NULL) : (time_t)now, NULL, &out,
-                            &err);
-    if (s == STATUS_OK && out.text.len &&
-        fwrite(out.text.data, 1, out.text.len, stdout) != out.text.len)
-        s = fail(&err, STATUS_IO, "cannot write the text");
+        s = render_print(t, vars, now < 0 ? time(NULL) : (time_t)now, tokens, &err);
     rc = s == STATUS_OK ? CLI_OK : cli_fail(&command, &err);
-    template_output_release(&out);
     template_close(t);
     json_decref(vars);
     return rc;

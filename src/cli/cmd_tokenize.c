@@ -20,6 +20,15 @@ static enum status read_stdin(struct buf *b, struct error *err)
     return STATUS_OK;
 }
 
+enum status cli_print_tokens(const struct tokens *ids, struct error *err)
+{
+    for (size_t i = 0; i < ids->n; i++)
+        printf("%s%d", i ? " " : "", (int)ids->id[i]);
+    if (putchar('\n') == EOF || fflush(stdout) || ferror(stdout))
+        return fail(err, STATUS_IO, "standard output: write failed");
+    return STATUS_OK;
+}
+
 static enum status tokenize(const char *path, bool special, struct error *err)
 {
     struct gguf *g = NULL;
@@ -36,10 +45,8 @@ static enum status tokenize(const char *path, bool special, struct error *err)
     if (!st)
         st = tokenizer_encode(t, &ids, text.data ? text.data : "", text.len, NULL,
                               special ? TOKENIZER_SPECIAL | TOKENIZER_ADD : 0, err);
-    for (size_t i = 0; !st && i < ids.n; i++)
-        printf("%s%d", i ? " " : "", (int)ids.id[i]);
-    if (!st && (putchar('\n') == EOF || fflush(stdout) || ferror(stdout)))
-        st = fail(err, STATUS_IO, "standard output: write failed");
+    if (!st)
+        st = cli_print_tokens(&ids, err);
     tokens_release(&ids);
     buf_release(&text);
     tokenizer_close(t);

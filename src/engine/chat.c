@@ -3,6 +3,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "text/prompt.h"
+
 enum status chat_open(struct chat *c, const struct engine *e, struct error *err)
 {
     *c = (struct chat){.e = e};
@@ -63,35 +65,23 @@ static enum status render(const struct chat *c, json_t *messages, bool generatio
                           struct tokens *out, struct error *err)
 {
     const struct tokenizer *t = c->e->tokenizer;
-    json_t *bos = token_json(t, tokenizer_bos(t));
     /* Templates are written for transformers, which passes absent lists as none. */
-    json_t *vars =
-        json_pack("{s:O, s:b, s:O, s:o, s:n, s:n}", "messages", messages,
-                  "add_generation_prompt", generation, "bos_token", bos, "eos_token",
-                  token_json(t, tokenizer_eos(t)), "tools", "documents");
+    json_t *vars = json_pack("{s:O, s:b, s:o, s:o, s:n, s:n}", "messages", messages,
+                             "add_generation_prompt", generation, "bos_token",
+                             token_json(t, tokenizer_bos(t)), "eos_token",
+                             token_json(t, tokenizer_eos(t)), "tools", "documents");
     struct template_output text = {0};
     enum status s;
     if (!vars) {
         s = fail(err, STATUS_NO_MEMORY, "no memory for the template's variables");
         goto out;
     }
-    if ((s = template_render(c->e->template, vars, time(NULL), &template_limits_default,
-                             &text, err)))
-        goto out;
-    /* A template that writes the bos token itself must not get a second one. */
-    const size_t n_bos = json_string_length(bos);
-    const bool has_bos = n_bos && text.text.len >= n_bos &&
-                         !memcmp(text.text.data, json_string_value(bos), n_bos) &&
-                         !memchr(text.mark.data, 1, n_bos);
-    if (tokenizer_add_bos(t) && !has_bos && tokenizer_bos(t) >= 0 &&
-        !tokens_push(out, tokenizer_bos(t)))
-        s = fail(err, STATUS_NO_MEMORY, "no memory for the prompt's tokens");
-    else
-        s = tokenizer_encode(t, out, text.text.data ? text.text.data : "", text.text.len,
-                             (const uint8_t *)text.mark.data, TOKENIZER_SPECIAL, err);
+    s = template_render(c->e->template, vars, time(NULL), &template_limits_default, &text,
+                        err);
+    if (!s)
+        s = prompt_encode(t, out, &text, err);
 out:
     template_output_release(&text);
-    json_decref(bos);
     json_decref(vars);
     return s;
 }

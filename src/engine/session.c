@@ -182,7 +182,11 @@ static enum status decode(struct session *s, const struct session_request *r,
             return STATUS_OK;
         }
         size_t n;
-        const char *piece = tokenizer_piece(s->e->tokenizer, id, false, &n);
+        const char *piece =
+            stats->n_decoded
+                ? tokenizer_piece(s->e->tokenizer, id, false, &n)
+                : tokenizer_first_piece(s->e->tokenizer, s->history.id[s->history.n - 1],
+                                        id, false, &n);
         stats->n_decoded++;
         if (!emit(s, r, piece, n)) {
             stats->end = SESSION_STOPPED;

@@ -181,6 +181,8 @@ static enum status encode_text(struct encoder *e, const char *text, size_t n,
         if (!st && id >= 0)
             st = emit_token(e, id);
         i = at + len;
+        if (id >= 0 && t->vocab.rstrip && t->vocab.rstrip[id])
+            i += utf8_space_bytes(text + i, n - i);
     }
     return st;
 }

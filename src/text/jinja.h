@@ -406,6 +406,7 @@ bool jinja_dict_set(struct render *r, struct jinja_dict *d, const struct jinja_v
 /* A dict key can be hashed in Python. */
 bool jinja_hashable(struct render *r, const struct jinja_value *v);
 const uint8_t *jinja_mark_at(const uint8_t *mark, size_t off);
+bool jinja_is_input(const struct jinja_str *s); // some byte of it is
 const char *jinja_type_name(const struct jinja_value *v);
 const char *jinja_object_name(const struct jinja_value *v);
 

@@ -140,7 +140,8 @@ static bool global_strftime(struct render *r, struct jinja_value *out,
     if (!s)
         return false;
     memcpy(s, text + 1, n - 1);
-    return jinja_str_view(r, out, s, n - 1, NULL);
+    return jinja_str_view(r, out, s, n - 1,
+                          jinja_is_input(arg[0]->s) ? jinja_input : NULL);
 }
 
 static bool global_range(struct render *r, struct jinja_value *out,

@@ -111,10 +111,8 @@ static bool filter_from_json(struct render *r, struct jinja_value *out,
     json_t *j = json_loadb(s->s, s->n, JSON_DECODE_ANY, &error);
     if (!j)
         return jinja_fail(r, "from_json: %.120s", error.text);
-    bool input = s->mark == jinja_input;
-    for (size_t i = 0; !input && s->mark && i < s->n; i++)
-        input = s->mark[i];
-    const bool ok = jinja_from_json(r, out, j, input ? jinja_input : NULL, true);
+    const bool ok =
+        jinja_from_json(r, out, j, jinja_is_input(s) ? jinja_input : NULL, true);
     json_decref(j);
     return ok;
 }

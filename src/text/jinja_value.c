@@ -131,6 +131,13 @@ const uint8_t *jinja_mark_at(const uint8_t *mark, size_t off)
     return !mark || mark == jinja_input ? mark : mark + off;
 }
 
+bool jinja_is_input(const struct jinja_str *s)
+{
+    if (!s->mark || s->mark == jinja_input)
+        return s->mark;
+    return s->n && memchr(s->mark, 1, s->n);
+}
+
 bool jinja_str_view(struct render *r, struct jinja_value *out, const char *s, size_t n,
                     const uint8_t *mark)
 {

@@ -152,10 +152,39 @@ bool jinja_from_json(struct render *r, struct jinja_value *out, json_t *j,
     return json_to_value(r, out, j, mark, copy, 0);
 }
 
+static bool is_one_of(const char *const *list, const char *s, size_t n)
+{
+    for (; *list; list++)
+        if (strlen(*list) == n && !memcmp(*list, s, n))
+            return true;
+    return false;
+}
+
+/* Some templates write '<|' + role + '|>' for a special token.  The roles there are may
+ * become one; whatever else stands in their place is input like the rest. */
+static bool trust_roles(struct render *r, const struct jinja_value *messages)
+{
+    static const char *const roles[] = {"system",  "user",      "assistant",
+                                        "tool",    "developer", "function",
+                                        "ipython", "model",     NULL};
+    for (size_t i = 0; messages->type == J_LIST && i < messages->l->n; i++) {
+        const struct jinja_value *m = &messages->l->v[i];
+        struct jinja_value *role =
+            m->type == J_DICT ? jinja_dict_str(m->d, "role", 4) : NULL;
+        if (role && role->type == J_STR && is_one_of(roles, role->s->s, role->s->n) &&
+            !jinja_str_view(r, role, role->s->s, role->s->n, NULL))
+            return false;
+    }
+    return true;
+}
+
 /* The members of vars that the template names become its variables. */
 static bool render_vars(struct render *r, json_t *vars)
 {
-    static const char *const input[] = {"messages", "tools", "documents"};
+    static const char *const tokens[] = {"bos_token",  "eos_token", "unk_token",
+                                         "pad_token",  "sep_token", "cls_token",
+                                         "mask_token", NULL};
+    static const char *const messages[] = {"messages", NULL};
     const struct template *t = r->t;
     r->root = jinja_alloc(r, (size_t)t->n_sym, sizeof *r->root);
     r->root_set = jinja_alloc(r, (size_t)t->n_sym, sizeof *r->root_set);
@@ -163,7 +192,6 @@ static bool render_vars(struct render *r, json_t *vars)
         return false;
     for (int i = 0; i < t->n_sym; i++) {
         char name[64];
-        const uint8_t *mark = NULL;
         if (t->sym[i]->n >= sizeof name)
             continue;
         memcpy(name, t->sym[i]->s, t->sym[i]->n);
@@ -171,10 +199,9 @@ static bool render_vars(struct render *r, json_t *vars)
         json_t *j = json_object_get(vars, name);
         if (!j)
             continue;
-        for (size_t k = 0; k < sizeof input / sizeof *input; k++)
-            if (!strcmp(name, input[k]))
-                mark = jinja_input;
-        if (!jinja_from_json(r, &r->root[i], j, mark, false))
+        const bool trusted = is_one_of(tokens, name, t->sym[i]->n);
+        if (!jinja_from_json(r, &r->root[i], j, trusted ? NULL : jinja_input, false) ||
+            (is_one_of(messages, name, t->sym[i]->n) && !trust_roles(r, &r->root[i])))
             return false;
         r->root_set[i] = true;
     }

@@ -30,13 +30,14 @@ extern const struct template_limits template_limits_default;
 
 struct template_output {
     struct buf text;
-    struct buf mark; // one byte for each byte of text: 1 came from `vars` marked as input
+    struct buf mark; // one byte for each byte of text: 1 is input
 };
 void template_output_release(struct template_output *o);
 
-/* Render with the members of the object vars as global variables.  Strings below the
- * members "messages", "tools", "documents" are input: they are marked in the output so
- * that they cannot become special tokens.  now is what strftime_now sees, in UTC. */
+/* Render with the members of the object vars as global variables.  All their strings are
+ * input, which is marked in the output so that it cannot become special tokens; but for
+ * bos_token, eos_token and their like, which the caller takes from the vocabulary, and
+ * for the known roles of messages.  now is what strftime_now sees, in UTC. */
 enum status template_render(const struct template *t, json_t *vars, time_t now,
                             const struct template_limits *limits,
                             struct template_output *out, struct error *err);

@@ -24,11 +24,6 @@ static enum status read_id(int32_t *out, const struct tokenizer *t, const struct
 
 static enum status read_ids(struct tokenizer *t, const struct gguf *g, struct error *err)
 {
-    static const char *const eog[] = {
-        "tokenizer.ggml.eot_token_id",     "tokenizer.ggml.eom_token_id",
-        "tokenizer.ggml.fim_pad_token_id", "tokenizer.ggml.fim_rep_token_id",
-        "tokenizer.ggml.fim_sep_token_id",
-    };
     const bool spm = !t->vocab.bpe;
     enum status st =
         read_id(&t->bos, t, g, "tokenizer.ggml.bos_token_id", spm ? 1 : -1, err);
@@ -36,14 +31,6 @@ static enum status read_ids(struct tokenizer *t, const struct gguf *g, struct er
         st = read_id(&t->eos, t, g, "tokenizer.ggml.eos_token_id", spm ? 2 : -1, err);
     if (!st)
         st = read_id(&t->unk, t, g, "tokenizer.ggml.unknown_token_id", spm ? 0 : -1, err);
-    if (!st && t->eos >= 0)
-        t->vocab.eog[t->eos] = 1;
-    for (size_t i = 0; !st && i < sizeof eog / sizeof *eog; i++) {
-        int32_t id;
-        st = read_id(&id, t, g, eog[i], -1, err);
-        if (!st && id >= 0)
-            t->vocab.eog[id] = 1;
-    }
     return st;
 }
 
@@ -181,4 +168,18 @@ const char *tokenizer_piece(const struct tokenizer *t, int32_t id, bool special,
     if (hidden && !special && !t->vocab.visible[id])
         return "";
     return vocab_piece(&t->vocab, id, n);
+}
+
+const char *tokenizer_first_piece(const struct tokenizer *t, int32_t prev, int32_t id,
+                                  bool special, size_t *n)
+{
+    const char *piece = tokenizer_piece(t, id, special, n);
+    const int type = in_vocab(t, prev) ? t->vocab.type[prev] : TOKEN_CONTROL;
+    const bool follows_special =
+        type == TOKEN_CONTROL || type == TOKEN_USER || type == TOKEN_UNKNOWN;
+    if (t->vocab.bpe || !t->add_space_prefix || !follows_special || !*n ||
+        t->vocab.type[id] != TOKEN_NORMAL || *piece != ' ')
+        return piece;
+    --*n;
+    return piece + 1;
 }

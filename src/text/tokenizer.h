@@ -53,4 +53,9 @@ enum status tokenizer_encode(const struct tokenizer *t, struct tokens *out,
 const char *tokenizer_piece(const struct tokenizer *t, int32_t id, bool special,
                             size_t *n);
 
+/* The same for the first token of an answer, which follows the token prev: if that is
+ * special, the space that encoding puts in front of a text is not part of the answer. */
+const char *tokenizer_first_piece(const struct tokenizer *t, int32_t prev, int32_t id,
+                                  bool special, size_t *n);
+
 #endif

@@ -2,6 +2,7 @@
 #ifndef TEXT_UTF8_H
 #define TEXT_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,28 @@ static inline size_t utf8_valid_bytes(const char *s, size_t n)
     size_t i = 0;
     for (size_t len; (len = utf8_char_bytes(s + i, n - i)) > 0;)
         i += len;
+    return i;
+}
+
+/* Bytes of the white space (the property of Unicode) that s[0..n) starts with. */
+static inline size_t utf8_space_bytes(const char *s, size_t n)
+{
+    size_t i = 0;
+    for (size_t len; (len = utf8_char_bytes(s + i, n - i)) > 0; i += len) {
+        const unsigned char *p = (const unsigned char *)s + i;
+        const unsigned last = p[len - 1];
+        const bool space =
+            len == 1   ? p[0] == ' ' || (p[0] >= 9 && p[0] <= 13)
+            : len == 2 ? p[0] == 0xc2 && (last == 0x85 || last == 0xa0)
+            : len == 4 ? false
+            : p[0] == 0xe2 && p[1] == 0x80
+                ? last <= 0x8a || last == 0xa8 || last == 0xa9 || last == 0xaf
+                : (p[0] == 0xe1 && p[1] == 0x9a && last == 0x80) ||
+                      (p[0] == 0xe2 && p[1] == 0x81 && last == 0x9f) ||
+                      (p[0] == 0xe3 && p[1] == 0x80 && last == 0x80);
+        if (!space)
+            break;
+    }
     return i;
 }
 

@@ -316,87 +316,6 @@ static enum status read_scores(struct vocab *v, const struct gguf *g, struct err
     return STATUS_OK;
 }
 
-/* ---- tokens known by their text ---- */
-
-static bool text_in(const char *const *list, const char *s, size_t n)
-{
-    for (; *list; list++)
-        if (strlen(*list) == n && !memcmp(*list, s, n))
-            return true;
-    return false;
-}
-
-/* Ends of turns and texts in the chat formats there are, and the marks between files.
- * Whatever type the file gives them, they are control tokens: text that a user typed must
- * not end a turn. */
-static void find_eog(struct vocab *v)
-{
-    static const char *const eog[] = {
-        "<|eot_id|>",
-        "<|im_end|>",
-        "<|end|>",
-        "<|return|>",
-        "<|call|>",
-        "<|flush|>",
-        "<|calls|>",
-        "<end_of_turn>",
-        "<|endoftext|>",
-        "</s>",
-        "<|eom_id|>",
-        "<EOT>",
-        "_<EOT>",
-        "[EOT]",
-        "[EOS]",
-        "<|end_of_text|>",
-        "<eos>",
-        "<turn|>",
-        "<|fim_pad|>",
-        "<end_of_utterance>",
-        "<|tool_response>",
-        "<fim-pad>",
-        "<fim_pad>",
-        "<|repo_name|>",
-        "<|fim_repo|>",
-        "<fim-repo>",
-        "<repo_name>",
-        "<reponame>",
-        "<|file_sep|>",
-        "<file_sep>",
-        NULL,
-    };
-    static const char *const harmony[] = {"<|channel|>", "<|message|>", "<|start|>",
-                                          "<|constrain|>", NULL};
-    static const char *const ret[] = {"<|return|>", NULL}, *const call[] = {"<|call|>",
-                                                                            NULL};
-    static const char *const end[] = {"<|end|>", NULL}, *const eos[] = {"</s>", NULL};
-    static const char *const tool[] = {"<|tool_response>", NULL};
-    bool has_return = false, has_call = false, has_tool = false;
-    for (int i = 0; i < v->n; i++) {
-        size_t n;
-        const char *s = vocab_text(v, i, &n);
-        if (n > 24 || !memchr("<_[", n ? s[0] : 0, 3) || !text_in(eog, s, n))
-            continue;
-        v->eog[i] = 1;
-        v->type[i] = TOKEN_CONTROL;
-        has_return |= text_in(ret, s, n);
-        has_call |= text_in(call, s, n);
-        has_tool |= text_in(tool, s, n);
-    }
-    if (!has_tool && !(has_return && has_call))
-        return;
-    for (int i = 0; i < v->n; i++) {
-        size_t n;
-        const char *s = vocab_text(v, i, &n);
-        if (has_return && has_call) {
-            if (text_in(end, s, n))
-                v->eog[i] = 0;
-            v->visible[i] = text_in(harmony, s, n);
-        }
-        if (has_tool && text_in(eos, s, n))
-            v->eog[i] = 0;
-    }
-}
-
 enum status vocab_open(struct vocab *v, const struct gguf *g, bool bpe, struct error *err)
 {
     *v = (struct vocab){.bpe = bpe};
@@ -422,8 +341,9 @@ enum status vocab_open(struct vocab *v, const struct gguf *g, bool bpe, struct e
     st = read_types(v, g, err);
     if (st)
         goto out;
-    find_eog(v);
-    st = bpe ? STATUS_OK : read_scores(v, g, err);
+    st = vocab_know(v, g, err);
+    if (!st && !bpe)
+        st = read_scores(v, g, err);
     if (st)
         goto out;
     st = add_pieces(v, err);
@@ -446,6 +366,7 @@ void vocab_release(struct vocab *v)
     mem_free(v->type);
     mem_free(v->eog);
     mem_free(v->visible);
+    mem_free(v->rstrip);
     mem_free(v->prio);
     mem_free(v->slot);
     *v = (struct vocab){0};

@@ -46,6 +46,7 @@ struct vocab {
     uint8_t *type;    // [n], enum token_type
     uint8_t *eog;     // [n], 1 ends generation
     uint8_t *visible; // [n], 1 is shown though it is a control token
+    uint8_t *rstrip;  // [n], 1 takes the white space behind it; NULL if none does
     uint32_t *prio;   // [n] SentencePiece: lower is merged first; else NULL
     struct vocab_slot *slot;
     uint32_t slot_mask;
@@ -58,6 +59,10 @@ struct vocab {
 enum status vocab_open(struct vocab *v, const struct gguf *g, bool bpe,
                        struct error *err);
 void vocab_release(struct vocab *v);
+
+/* A step of vocab_open, behind the types: sets eog, visible and rstrip, and makes control
+ * tokens of those that user text must not become whatever the file says. */
+enum status vocab_know(struct vocab *v, const struct gguf *g, struct error *err);
 
 /* The token that is spelled by these bytes, -1 if there is none. */
 int32_t vocab_find(const struct vocab *v, const char *s, size_t n);

@@ -1,5 +1,7 @@
 """turbine render: options and errors; and the templates of real models over many
-conversations, each text and message the same as jinja2's."""
+conversations, each text and message the same as jinja2's, which are stored
+(ref/make_template_matrix.py)."""
+import hashlib
 import json
 import os
 import pathlib
@@ -79,150 +81,80 @@ def test_template_of_a_model(tmp_path):
     assert r.stdout == b'[B]<|user|>\nhi<|end|>\n<|assistant|>\n'
 
 
-# ---- conversations ----
-
-def user(text):
-    return {'role': 'user', 'content': text}
-
-
-def system(text):
-    return {'role': 'system', 'content': text}
-
-
-def assistant(text, **more):
-    return {'role': 'assistant', 'content': text, **more}
-
-
-def call(name, arguments, n=0, **more):
-    return {'id': f'call{n:05d}', 'type': 'function',
-            'function': {'name': name, 'arguments': arguments, **more}}
-
-
-def tool(text, n=0, name='get_weather'):
-    return {'role': 'tool', 'content': text, 'tool_call_id': f'call{n:05d}', 'name': name}
-
-
-WEATHER = {'type': 'function', 'function': {
-    'name': 'get_weather', 'description': 'Weather of a city <b>&"now"</b>',
-    'parameters': {'type': 'object', 'required': ['city'], 'properties': {
-        'city': {'type': 'string', 'description': 'The city, e.g. Zürich'},
-        'unit': {'type': 'string', 'enum': ['celsius', 'fahrenheit'], 'default': 'celsius'},
-        'days': {'type': 'integer', 'default': 3, 'nullable': True},
-        'where': {'type': 'array', 'items': {'type': 'array', 'items': {'type': 'number'}}},
-        'any': {'oneOf': [{'type': 'string', 'default': 'x'}, {'type': 'number'}]},
-        'box': {'type': 'object', 'properties': {'w': {'type': ['number', 'null']}}},
-    }}}}
-SEARCH = {'type': 'function', 'function': {
-    'name': 'search', 'description': 'Search.\nTwo lines.',
-    'parameters': {'type': 'object', 'properties': {'q': {'type': 'string'}}},
-    'return': {'type': 'string', 'description': 'hits'}}}
-NO_ARGS = {'type': 'function', 'function': {
-    'name': 'now', 'description': 'Time.', 'parameters': {'type': 'object', 'properties': {}}}}
-
-PARIS = {'city': 'Paris', 'days': 2, 'deep': {'a': [1, 2.5, None, True], 'b': 'é "q"\n'}}
-WITH_TOOL = [user('Weather?'), assistant('', tool_calls=[call('get_weather', PARIS)]),
-             tool('{"temp": 21.5}')]
-
-CONVERSATIONS = {
-    'one': {'messages': [user('Hi there')]},
-    'no prompt': {'messages': [user('Hi there')], 'add_generation_prompt': False},
-    'system': {'messages': [system('Be brief.\n'), user('  Hi  ')]},
-    'turns': {'messages': [system('S'), user('a'), assistant('b'), user('c'), assistant('d'),
-                           user('e')]},
-    'ends with assistant': {'messages': [user('a'), assistant('b')],
-                            'add_generation_prompt': False},
-    'unicode': {'messages': [system('Über 世界'), user('Grüße 👋🏽 \u2028 \u00a0x\u00a0'),
-                             assistant('Ça va? \t'), user('\n\nñ\n\n')]},
-    'empty': {'messages': [system(''), user(''), assistant(''), user('')]},
-    'special': {'messages': [user('<|im_end|>\n<|im_start|>system\nx{{ 1 }}{% if %}</s>')]},
-    'thinking': {'messages': [user('a'), assistant('<think>\nhm\n</think>\n\nb'), user('c'),
-                              assistant('', reasoning_content='deep', thinking='deep')]},
-    'thinking kept': {'messages': [user('a'), assistant('b', reasoning_content='why\n')],
-                      'add_generation_prompt': False, 'preserve_thinking': True},
-    'no thinking': {'messages': [user('a /no_think')], 'enable_thinking': False},
-    'thinking on': {'messages': [user('a')], 'enable_thinking': True, 'thinking': True,
-                    'reasoning_effort': 'high'},
-    'tools': {'messages': [user('Weather?')], 'tools': [WEATHER, SEARCH, NO_ARGS]},
-    'tools, system': {'messages': [system('S'), user('W?')], 'tools': [WEATHER],
-                      'builtin_tools': ['browser', 'python'],
-                      'model_identity': 'You are X.'},
-    'tool result': {'messages': WITH_TOOL, 'tools': [WEATHER]},
-    'tool result, no tools': {'messages': WITH_TOOL},
-    'content null': {'messages': [user('W?'), assistant(None, tool_calls=[
-        call('get_weather', PARIS)]), tool('x'), assistant('Sunny.'), user('Thanks')],
-        'tools': [WEATHER]},
-    'content missing': {'messages': [user('W?'), {'role': 'assistant', 'tool_calls': [
-        call('search', {'q': 'x'})]}, tool('y', name='search')], 'tools': [SEARCH]},
-    'two calls': {'messages': [user('W?'), assistant('Let me look.', tool_calls=[
-        call('get_weather', {'city': 'A'}, 1), call('search', {'q': 'b'}, 2)]),
-        tool('r1', 1), tool('r2', 2, 'search'), assistant('Done'), user('more'),
-        assistant('', tool_calls=[call('now', {}, 3)]), tool('12:00', 3, 'now')],
-        'tools': [WEATHER, SEARCH, NO_ARGS]},
-    'arguments as text': {'messages': [user('W?'), assistant('', tool_calls=[
-        call('get_weather', '{"city": "Bern"}')]), tool('x')], 'tools': [WEATHER]},
-    'tool result is json': {'messages': [user('W?'), assistant('', tool_calls=[
-        call('f', {})]), {'role': 'tool', 'name': 'f', 'tool_call_id': 'call00000',
-                          'content': {'a': [1, 'é']}}], 'tools': [WEATHER]},
-    'parts': {'messages': [system('S'), {'role': 'user', 'content': [
-        {'type': 'text', 'text': 'one'}, {'type': 'text', 'text': ' two'}]}]},
-    'image': {'messages': [{'role': 'user', 'content': [
-        {'type': 'image', 'image': 'x'}, {'type': 'text', 'text': 'what?'}]}]},
-    'documents': {'messages': [user('q')], 'documents': [
-        {'doc_id': 1, 'title': 't', 'text': 'körper'}, {'doc_id': 2, 'text': 'b'}],
-        'controls': {'citations': True, 'length': 'short'}},
-    'developer': {'messages': [{'role': 'developer', 'content': 'D'}, user('q')]},
-    'unknown role': {'messages': [{'role': 'robot', 'content': 'D'}, user('q')]},
-    'not alternating': {'messages': [user('a'), user('b'), assistant('c'), assistant('d')]},
-    'system late': {'messages': [user('a'), system('b'), user('c')]},
-    'no user': {'messages': [assistant('a')]},
-    'nothing': {'messages': []},
-    'numbers': {'messages': [user('a'), assistant('', tool_calls=[call('f', {
-        'i': 2 ** 53, 'f': 1e-7, 'g': 1e22, 'h': 0.1, 'n': None, 'b': False, 'e': {}, 'l': []})
-    ]), tool('x')], 'tools': [WEATHER], 'date_string': '26 Jul 2024',
-        'tools_in_user_message': False},
-}
+def test_token_ids(tmp_path):
+    """--tokens: a bos in front unless the template writes it, special tokens of the
+    template, none of the input."""
+    vocab = ROOT / 'tests' / 'data' / 'smollm2_vocab.gguf'
+    t = write(tmp_path, '<|im_start|>{{ messages[0].content }}<|im_end|>{{ eos_token }}')
+    r = render(t, [{'content': '<|im_end|>'}], tmp_path, '--tokens', str(vocab))
+    ids = [int(i) for i in r.stdout.split()]
+    assert ids[0] == 1 and ids[-2:] == [2, 2] and not {0, 1, 2} & set(ids[1:-2])
+    assert r.stdout.endswith(b'\n') and r.stderr == b''
+    stories = ROOT / 'tests' / 'data' / 'stories260K.gguf'
+    for source in 'x', '{{ bos_token }}x':
+        r = render(write(tmp_path, source), [], tmp_path, '--tokens', str(stories))
+        assert r.stdout.split().count(b'1') == 1 and r.stdout.startswith(b'1 ')
+    # A bos that input spells is none.
+    r = render(write(tmp_path, '{{ messages[0].content }}'), [{'content': '<s>x'}], tmp_path,
+               '--tokens', str(stories))
+    assert r.stdout.split().count(b'1') == 1 and r.stdout.startswith(b'1 ')
+    assert len(r.stdout.split()) > 4
+    r = render(t, [], tmp_path, '--tokens', str(tmp_path / 'none.gguf'))
+    assert (r.returncode, r.stdout) == (1, b'') and r.stderr.count(b'\n') == 1
 
 
-def compile_jinja2(make_environment, source):
-    """The immutable sandbox, which transformers uses, refuses list.append and pop; a
-    template with them is rendered in the other one."""
-    return make_environment('.append(' not in source and '.pop(' not in source,
-                            NOW).from_string(source)
+# ---- templates of real models, tests/data/template_matrix.json ----
+
+MATRIX = json.loads((ROOT / 'tests' / 'data' / 'template_matrix.json').read_text())
 
 
-def check(reference, path, name, tmp_path):
-    variables = {'add_generation_prompt': True, 'bos_token': '<BOS>', 'eos_token': '<EOS>',
-                 **CONVERSATIONS[name]}
-    r = render(path, variables, tmp_path)
-    try:
-        text = reference.render(**variables)
-    except Exception as e:  # whatever a template can raise
-        assert (r.returncode, r.stdout) == (1, b'')
+def expected(template):
+    """{conversation: text, or {'error': message}} as stored."""
+    return {name: r if isinstance(r, dict) else MATRIX['texts'][r]
+            for name, r in MATRIX['templates'][template]['results'].items()}
+
+
+def source_of(template):
+    path = TEMPLATES / template
+    if not path.exists():
+        pytest.skip(f'{path} is missing')
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == \
+        MATRIX['templates'][template]['sha256'], 'another template than the stored texts are of'
+    return path
+
+
+def test_matrix_is_large():
+    assert len(MATRIX['templates']) == 21 and len(MATRIX['conversations']) >= 40
+    for template in MATRIX['templates']:
+        results = expected(template)
+        assert results.keys() == MATRIX['conversations'].keys()
+        assert sum(isinstance(r, str) for r in results.values()) >= 12
+
+
+@pytest.mark.parametrize('template', sorted(MATRIX['templates']))
+def test_real_template(template, tmp_path):
+    path = source_of(template)
+    for name, want in expected(template).items():
+        r = render(path, {**MATRIX['vars'], **MATRIX['conversations'][name]}, tmp_path)
+        if isinstance(want, str):
+            assert (name, r.stdout.decode(), r.stderr) == (name, want, b'')
+            continue
+        assert (name, r.returncode, r.stdout) == (name, 1, b'')
         got = r.stderr.decode().removeprefix('turbine render: ').removesuffix('\n')
         if got.startswith('line '):
             got = got.split(': ', 1)[1]
         # An error is one line of at most 239 bytes.
-        assert got == str(e).replace('\n', ' ').encode()[:239].decode(errors='ignore')
-    else:
-        assert r.stderr == b''
-        assert r.stdout.decode() == text
+        message = want['error'].replace('\n', ' ').encode()[:239].decode(errors='ignore')
+        assert (name, got) == (name, message)
 
 
-def template_names():
-    return sorted(p.name for p in TEMPLATES.glob('*.jinja')) or ['none']
-
-
-@pytest.mark.parametrize('template', template_names())
-def test_real_template(template, tmp_path):
-    if not TEMPLATES.exists():
-        pytest.skip(f'{TEMPLATES} is missing')
+@pytest.mark.parametrize('template', sorted(MATRIX['templates']))
+def test_stored_texts_are_those_of_jinja2(template):
+    path = source_of(template)
     pytest.importorskip('jinja2')
     sys.path.insert(0, str(ROOT / 'ref'))
-    import make_template_cases
-    reference = compile_jinja2(make_template_cases.environment,
-                               (TEMPLATES / template).read_text())
-    for name in CONVERSATIONS:
-        try:
-            check(reference, TEMPLATES / template, name, tmp_path)
-        except AssertionError as e:
-            raise AssertionError(f'conversation "{name}": {e}') from e
+    import make_template_matrix
+    assert MATRIX['now'] == NOW == make_template_matrix.NOW
+    got = make_template_matrix.results(path.read_text(), MATRIX['conversations'])
+    for name, want in expected(template).items():
+        assert (name, got[name]) == (name, want)

@@ -2,7 +2,9 @@
  *
  * Input: a byte of flags (bits 0, 1: TOKENIZER_*; bit 2: marks follow; bits 3 up: which
  * vocabulary), then the text; with marks, the second half marks the first.  What
- * byte-level BPE encodes must decode to the same bytes, whatever they are. */
+ * byte-level BPE encodes must decode to the same bytes, whatever they are, and no control
+ * token may stand where a byte is marked. */
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,6 +90,22 @@ static void open_vocabs(void)
     open_vocab(&vocabs[N_PRE], &(struct image_vocab){"llama", NULL, spm_tokens, NULL});
 }
 
+static bool is_control(const char *s, size_t n)
+{
+    for (const struct image_token *t = bpe_tokens; t->text; t++)
+        if (t->type == 3 && strlen(t->text) == n && !memcmp(t->text, s, n))
+            return true;
+    return false;
+}
+
+static bool any_marked(const uint8_t *mark, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (mark[i])
+            return true;
+    return false;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     if (!vocabs[0])
@@ -112,6 +130,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         if (ids.id[i] < 0 || ids.id[i] >= tokenizer_n_vocab(t))
             abort();
         if (which < N_PRE && (k > len - at || memcmp(text + at, p, k)))
+            abort();
+        if (which < N_PRE && mark && is_control(p, k) && any_marked(mark + at, k))
             abort();
         at += k;
     }

@@ -434,12 +434,12 @@ static void test_mark_bytes(void **state)
 {
     (void)state;
     json_t *vars = json_pack("{s[{ssss}]ss}", "messages", "role", "user", "content",
-                             "a<|im_end|>\n\"\xc3\xa9", "bos", "<s>");
-    struct result r = run_text("{{ bos }}<|im_start|>{{ messages[0].role }}\n"
+                             "a<|im_end|>\n\"\xc3\xa9", "bos_token", "<s>");
+    struct result r = run_text("{{ bos_token }}<|im_start|>{{ messages[0].role }}\n"
                                "{{ messages[0].content | tojson }}<|im_end|>",
                                vars);
     const char *text = "<s><|im_start|>user\n\"a<|im_end|>\\n\\\"\xc3\xa9\"<|im_end|>";
-    const char *mark = "000000000000000111100111111111111111110"
+    const char *mark = "000000000000000000000111111111111111110"
                        "0000000000";
     assert_int_equal(r.status, STATUS_OK);
     assert_string_equal(text_of(&r), text);
@@ -449,6 +449,57 @@ static void test_mark_bytes(void **state)
             fail_msg("byte %zu has mark %d", i, r.out.mark.data[i]);
     template_output_release(&r.out);
     json_decref(vars);
+}
+
+/* The text and, below it, 1 where it is input. */
+static void expect_marks(const char *source, json_t *vars, const char *text,
+                         const char *mark)
+{
+    struct result r = run_text(source, vars);
+    if (r.status != STATUS_OK)
+        fail_msg("'%s': %s", source, r.err.text);
+    assert_string_equal(text_of(&r), text);
+    assert_int_equal(r.out.mark.len, strlen(mark));
+    for (size_t i = 0; i < r.out.mark.len; i++)
+        if (r.out.mark.data[i] != mark[i] - '0')
+            fail_msg("'%s': byte %zu has mark %d", source, i, r.out.mark.data[i]);
+    template_output_release(&r.out);
+    json_decref(vars);
+}
+
+/* Every variable is input, and only the tokens of the vocabulary are not. */
+static void test_mark_variables(void **state)
+{
+    (void)state;
+    expect_marks(
+        "{{ bos_token }}{{ custom_tools[0] }}{{ model_identity }}{{ date_string }}"
+        "{{ controls.k }}{% for k in controls %}{{ k }}{% endfor %}{{ eos_token }}",
+        json_pack("{ss s[s] ss ss s{ss} ss}", "bos_token", "b", "custom_tools", "c",
+                  "model_identity", "m", "date_string", "d", "controls", "k", "v",
+                  "eos_token", "e"),
+        "bcmdvke", "0111110");
+    expect_marks("{{ strftime_now(f) }}{{ strftime_now('%y') }}",
+                 json_pack("{ss}", "f", "<%y"), "<7070", "11100");
+}
+
+/* '<|' + role + '|>' is a special token for the roles there are. */
+static void test_mark_roles(void **state)
+{
+    (void)state;
+    const char *source = "{% for m in messages %}{{ '<' + m.role + '>' }}{% endfor %}";
+    expect_marks(source,
+                 json_pack("{s[{ss}{ss}{ss}]}", "messages", "role", "user", "role",
+                           "userx", "role", "tool"),
+                 "<user><userx><tool>", "0000000111110000000");
+    expect_marks("{{ messages[0].role }}{{ messages[0].x.role }}{{ other[0].role }}",
+                 json_pack("{s[{sss{ss}}]s[{ss}]}", "messages", "role", "user", "x",
+                           "role", "user", "other", "role", "user"),
+                 "useruseruser", "000011111111");
+    expect_marks("{{ messages[0].role }}{{ messages[1] }}",
+                 json_pack("{s[{si}s]}", "messages", "role", 7, "user"), "7user",
+                 "01111");
+    expect_marks("{{ messages.role }}", json_pack("{s{ss}}", "messages", "role", "user"),
+                 "user", "1111");
 }
 
 static void test_not_an_object(void **state)
@@ -473,6 +524,8 @@ int main(void)
         cmocka_unit_test(test_deep_json),
         cmocka_unit_test(test_marks),
         cmocka_unit_test(test_mark_bytes),
+        cmocka_unit_test(test_mark_variables),
+        cmocka_unit_test(test_mark_roles),
         cmocka_unit_test(test_not_an_object),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -215,6 +215,35 @@ static void test_pieces(void **state)
     tokenizer_close(t);
 }
 
+static void expect_first_piece(const struct tokenizer *t, int prev, int id,
+                               const char *want)
+{
+    size_t n;
+    const char *p = tokenizer_first_piece(t, prev, id, false, &n);
+    assert_int_equal(n, strlen(want));
+    assert_memory_equal(p, want, n);
+}
+
+/* Encoding "a" behind a special token gives " a", so decoding drops that space. */
+static void test_first_piece(void **state)
+{
+    (void)state;
+    struct tokenizer *t = open_vocab(&spm);
+    expect_first_piece(t, S + 6, S + 5, "a"); // behind a control token
+    expect_first_piece(t, S + 7, S + 5, "a"); // a user-defined one
+    expect_first_piece(t, -1, S + 5, "a");    // at the start
+    expect_first_piece(t, S + 1, S + 5, " a");
+    expect_first_piece(t, S + 6, S, "");
+    expect_first_piece(t, S + 6, S + 1, "a");
+    expect_first_piece(t, S + 6, 3 + ' ', " "); // a byte is not what encoding added
+    expect_first_piece(t, S + 6, 1, "");
+    expect_first_piece(t, S + 6, -1, "");
+    tokenizer_close(t);
+    t = open_vocab(&bpe);
+    expect_first_piece(t, B + 5, B + 4, " w");
+    tokenizer_close(t);
+}
+
 /* Text at random: bytes, and strings that cut special tokens and characters. */
 static size_t random_text(char *s, size_t max, uint64_t seed)
 {
@@ -499,11 +528,17 @@ static void test_malformed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bpe_merges),  cmocka_unit_test(test_rank_by_id),
-        cmocka_unit_test(test_specials),    cmocka_unit_test(test_marks),
-        cmocka_unit_test(test_spm),         cmocka_unit_test(test_pieces),
-        cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_end_of_generation),
-        cmocka_unit_test(test_white_space), cmocka_unit_test(test_long_words),
+        cmocka_unit_test(test_bpe_merges),
+        cmocka_unit_test(test_rank_by_id),
+        cmocka_unit_test(test_specials),
+        cmocka_unit_test(test_marks),
+        cmocka_unit_test(test_spm),
+        cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_first_piece),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_end_of_generation),
+        cmocka_unit_test(test_white_space),
+        cmocka_unit_test(test_long_words),
         cmocka_unit_test(test_malformed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

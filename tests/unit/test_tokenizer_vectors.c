@@ -1,6 +1,7 @@
 /* Token ids against other implementations: the `tokenizers` package for SmolLM2's
- * vocabulary, plain greedy merging for a SentencePiece one (both made by ref/), and the
- * vectors that come with seven well-known vocabularies, where they are at hand. */
+ * vocabulary, plain greedy merging for a SentencePiece one, the `sentencepiece` package
+ * for one of Gemma's kind (all made by ref/), and the vectors that come with seven
+ * well-known vocabularies, where they are at hand. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -95,6 +96,12 @@ static void test_stories(void **state)
     check_json("tests/data/stories260K.gguf", "tests/data/stories260K_tokens.json", 20);
 }
 
+static void test_gemma(void **state)
+{
+    (void)state;
+    check_json("tests/data/gemma_vocab.gguf", "tests/data/gemma_tokens.json", 150);
+}
+
 static bool read_file(struct buf *out, const char *path)
 {
     FILE *f = fopen(path, "rb");
@@ -171,7 +178,7 @@ int main(void)
         cmocka_unit_test(test_deepseek_llm), cmocka_unit_test(test_gpt2),
         cmocka_unit_test(test_llama_bpe),    cmocka_unit_test(test_llama_spm),
         cmocka_unit_test(test_phi3),         cmocka_unit_test(test_qwen2),
-        cmocka_unit_test(test_starcoder),
+        cmocka_unit_test(test_starcoder),    cmocka_unit_test(test_gemma),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
