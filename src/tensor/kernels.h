@@ -24,6 +24,16 @@ struct tensor_kernels {
 #undef K
 };
 
+/* Kernels that are not in the file of their level's table. */
+#define K(name, ret, args)
+#define LINEAR(name, ret, args) \
+    ret name##_c args;          \
+    ret name##_avx2 args;       \
+    ret name##_avx512 args;     \
+    ret name##_neon args;
+#include "tensor/kernels.def"
+#undef K
+
 /* The table of the best level at or below limit that this CPU has. */
 const struct tensor_kernels *tensor_kernels_for(enum cpu_isa limit);
 
@@ -44,5 +54,9 @@ void tensor_kernels_init_dotprod(struct tensor_kernels *k);
 /* 1.5 * 2^23: adding it rounds |x| < 2^22 to an integer, which is then in the low bits.
  */
 #define KERNEL_ROUND 12582912.0f
+
+/* gelu(x) = x sigmoid(KERNEL_GELU (x + KERNEL_GELU_CUBE x^3)): 2 sqrt(2 / pi). */
+#define KERNEL_GELU 1.5957691216057308
+#define KERNEL_GELU_CUBE .044715
 
 #endif

@@ -494,6 +494,7 @@ void tensor_kernels_init_avx512(struct tensor_kernels *k)
 {
     *k = (struct tensor_kernels){
 #define K(name, ret, args) .name = name##_avx512,
+#define LINEAR(name, ret, args) .name = name##_c,
 #include "tensor/kernels.def"
 #undef K
     };

@@ -262,6 +262,7 @@ void tensor_kernels_init_neon(struct tensor_kernels *k)
 {
     *k = (struct tensor_kernels){
 #define K(name, ret, args) .name = name##_neon,
+#define LINEAR(name, ret, args) .name = name##_c,
 #include "tensor/kernels.def"
 #undef K
     };
