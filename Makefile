@@ -93,7 +93,7 @@ NEON_CC   ?= aarch64-linux-gnu-gcc
 NEON_QEMU ?= qemu-aarch64
 NEON_CPUS := max cortex-a53
 NEON_OBJ  := $(patsubst %.c,build/aarch64/%.o,$(filter src/base/% src/cpu/% src/codec/% src/tensor/%,$(SRC)))
-NEON_CHECK := build/aarch64/tests/check/check_codec build/aarch64/tests/check/check_tensor
+NEON_CHECK := $(patsubst tests/check/%.c,build/aarch64/tests/check/%,$(wildcard tests/check/check_*.c))
 
 build/aarch64/%.o: %.c | neon-tools
 	@mkdir -p $(@D)

@@ -8,58 +8,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "base/pool.h"
 #include "codec/formats.h"
 #include "codec/kernels.h"
 #include "codec/layout.h"
 #include "cpu/cpu.h"
+#include "timing.h"
 
-enum { D = 128, TOKENS = TQ_PAGE_TOKENS, GROUP_MAX = 8, L2_PAGES = 16, REPEATS = 25 };
+enum { D = 128, TOKENS = TQ_PAGE_TOKENS, GROUP_MAX = 8, L2_PAGES = 16 };
 enum { N_HEAD_KV = 8, GROUP = 2, N_TOKEN = 32768, N_PAGE = N_TOKEN / TOKENS };
 
 static const enum tq_type types[] = {TQ_F16, TQ_TURBO8, TQ_TURBO4, TQ_TURBO3, TQ_TURBO2};
 enum { N_TYPE = sizeof types / sizeof *types };
 
 static enum tq_isa isa = TQ_ISA_BEST;
-
-/* ---- time ---- */
-
-typedef void work_fn(void *ctx);
-
-/* Least, median and largest ns of a call, over `per`. */
-struct timing {
-    double least, median, most;
-};
-
-static double seconds(void)
-{
-    return (double)clock_us() * 1e-6;
-}
-
-static struct timing measure(work_fn *work, void *ctx, double per, double least_s)
-{
-    double t[REPEATS], took = 0;
-    int inner = 1;
-    for (; took < least_s; inner = took < least_s ? 2 * inner : inner) {
-        const double start = seconds();
-        for (int i = 0; i < inner; i++)
-            work(ctx);
-        took = seconds() - start;
-    }
-    for (int r = 0; r < REPEATS; r++) {
-        const double start = seconds();
-        for (int i = 0; i < inner; i++)
-            work(ctx);
-        t[r] = (seconds() - start) * 1e9 / inner / per;
-        for (int i = r; i && t[i] < t[i - 1]; i--) {
-            const double swap = t[i];
-            t[i] = t[i - 1], t[i - 1] = swap;
-        }
-    }
-    return (struct timing){t[0], t[REPEATS / 2], t[REPEATS - 1]};
-}
 
 /* ---- data ---- */
 
@@ -180,11 +143,6 @@ static void run_encode(void *ctx)
 {
     struct head *h = ctx;
     tq_encode(&h->k, h->pages, h->exact, h->scratch);
-}
-
-static void print_timing(struct timing t)
-{
-    printf(" %7.2f (%.2f, %.2f)", t.least, t.median, t.most);
 }
 
 static void bench_l2(void)

@@ -54,6 +54,8 @@ void tensor_kernels_init_dotprod(struct tensor_kernels *k);
 /* 1.5 * 2^23: adding it rounds |x| < 2^22 to an integer, which is then in the low bits.
  */
 #define KERNEL_ROUND 12582912.0f
+#define KERNEL_LOG2E_DOUBLE 1.4426950408889634
+#define KERNEL_LN2_DOUBLE .6931471805599453
 
 /* gelu(x) = x sigmoid(KERNEL_GELU (x + KERNEL_GELU_CUBE x^3)): 2 sqrt(2 / pi). */
 #define KERNEL_GELU 1.5957691216057308

@@ -14,6 +14,7 @@
 CPU_TARGET_BEGIN(CPU_TARGET_AVX2)
 
 #include "tensor/dot_avx2.h"
+#include "tensor/floats_avx2.h"
 
 #define DOT(name, bytes, n_sub, n_scale, offset, has_min, n_add, signs)                  \
     static void dot_##name##_avx2(float *dst, size_t ld, int n_row, const uint8_t *tile, \
@@ -130,21 +131,9 @@ DOT(bf16)
 
 static void rms_norm_avx2(float *dst, const float *x, const float *w, int n, float eps)
 {
-    __m256d sum4[2] = {_mm256_setzero_pd(), _mm256_setzero_pd()};
-    double sum = 0, part[4];
+    const float scale = (float)(1.0 / sqrt(squares(x, n) / n + (double)eps));
     int i = 0;
     for (; i + 8 <= n; i += 8)
-#pragma GCC unroll 2
-        for (int h = 0; h < 2; h++) {
-            const __m256d v = _mm256_cvtps_pd(_mm_loadu_ps(x + i + 4 * h));
-            sum4[h] = _mm256_fmadd_pd(v, v, sum4[h]);
-        }
-    for (; i < n; i++)
-        sum += (double)x[i] * (double)x[i];
-    _mm256_storeu_pd(part, _mm256_add_pd(sum4[0], sum4[1]));
-    sum += (part[0] + part[1]) + (part[2] + part[3]);
-    const float scale = (float)(1.0 / sqrt(sum / n + (double)eps));
-    for (i = 0; i + 8 <= n; i += 8)
         _mm256_storeu_ps(dst + i, _mm256_mul_ps(_mm256_mul_ps(_mm256_loadu_ps(x + i),
                                                               _mm256_set1_ps(scale)),
                                                 _mm256_loadu_ps(w + i)));
@@ -152,33 +141,9 @@ static void rms_norm_avx2(float *dst, const float *x, const float *w, int n, flo
         dst[i] = x[i] * scale * w[i];
 }
 
-/* See kernels.h.  min and max return their second operand for NaN. */
-INLINE __m256 exp_held8(__m256 x)
-{
-    x = _mm256_max_ps(_mm256_set1_ps(-KERNEL_EXP_MAX), x);
-    x = _mm256_min_ps(_mm256_set1_ps(KERNEL_EXP_MAX), x);
-    const __m256 round = _mm256_set1_ps(KERNEL_ROUND);
-    const __m256 shifted = _mm256_fmadd_ps(x, _mm256_set1_ps(KERNEL_LOG2E), round);
-    const __m256 n = _mm256_sub_ps(shifted, round);
-    __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(KERNEL_LN2_HI), x);
-    r = _mm256_fnmadd_ps(n, _mm256_set1_ps(KERNEL_LN2_LO), r);
-    __m256 p = _mm256_set1_ps(1.0f / 5040);
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 720));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 120));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 24));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 6));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(0.5f));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f));
-    const __m256i exponent =
-        _mm256_add_epi32(_mm256_castps_si256(shifted), _mm256_set1_epi32(127));
-    return _mm256_mul_ps(p, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));
-}
-
 INLINE __m256 swiglu8(__m256 g, __m256 u)
 {
-    const __m256 e = exp_held8(_mm256_sub_ps(_mm256_setzero_ps(), g));
-    return _mm256_mul_ps(_mm256_div_ps(g, _mm256_add_ps(_mm256_set1_ps(1.0f), e)), u);
+    return _mm256_mul_ps(silu8(g), u);
 }
 
 static void swiglu_avx2(float *dst, const float *gate, const float *up, size_t n)
@@ -257,7 +222,6 @@ void tensor_kernels_init_avx2(struct tensor_kernels *k)
 {
     *k = (struct tensor_kernels){
 #define K(name, ret, args) .name = name##_avx2,
-#define LINEAR(name, ret, args) .name = name##_c,
 #include "tensor/kernels.def"
 #undef K
     };

@@ -17,6 +17,8 @@ CPU_TARGET_BEGIN(CPU_TARGET_AVX512VNNI)
 
 #define INLINE static inline __attribute__((always_inline))
 
+#include "tensor/floats_avx512.h"
+
 /* 32 columns: code of column 4v + c of row r in byte 4r + c of w[v]. */
 struct sub {
     __m512i w[8];
@@ -432,59 +434,23 @@ static void quantize_avx512(const struct act *a, int tok)
 
 static void rms_norm_avx512(float *dst, const float *x, const float *w, int n, float eps)
 {
-    __m512d sum0 = _mm512_setzero_pd(), sum1 = sum0;
-    for (int i = 0; i < n; i += 16) {
-        const int rest = n - i;
-        const __mmask16 m = (__mmask16)(rest < 16 ? (1u << rest) - 1 : 0xffff);
-        const __m512 v = _mm512_maskz_loadu_ps(m, x + i);
-        const __m512d lo = _mm512_cvtps_pd(_mm512_castps512_ps256(v));
-        const __m512d hi = _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1));
-        sum0 = _mm512_fmadd_pd(lo, lo, sum0);
-        sum1 = _mm512_fmadd_pd(hi, hi, sum1);
-    }
-    const double sum = _mm512_reduce_add_pd(_mm512_add_pd(sum0, sum1));
+    const double sum = squares(x, n);
     const __m512 scale = _mm512_set1_ps((float)(1.0 / sqrt(sum / n + (double)eps)));
     for (int i = 0; i < n; i += 16) {
-        const int rest = n - i;
-        const __mmask16 m = (__mmask16)(rest < 16 ? (1u << rest) - 1 : 0xffff);
+        const __mmask16 m = lanes_below((size_t)(n - i));
         const __m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(m, x + i), scale);
         _mm512_mask_storeu_ps(dst + i, m,
                               _mm512_mul_ps(v, _mm512_maskz_loadu_ps(m, w + i)));
     }
 }
 
-/* See kernels.h.  min and max return their second operand for NaN. */
-INLINE __m512 exp_held16(__m512 x)
-{
-    x = _mm512_max_ps(_mm512_set1_ps(-KERNEL_EXP_MAX), x);
-    x = _mm512_min_ps(_mm512_set1_ps(KERNEL_EXP_MAX), x);
-    const __m512 round = _mm512_set1_ps(KERNEL_ROUND);
-    const __m512 shifted = _mm512_fmadd_ps(x, _mm512_set1_ps(KERNEL_LOG2E), round);
-    const __m512 n = _mm512_sub_ps(shifted, round);
-    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(KERNEL_LN2_HI), x);
-    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(KERNEL_LN2_LO), r);
-    __m512 p = _mm512_set1_ps(1.0f / 5040);
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 720));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 120));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 24));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 6));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-    const __m512i exponent =
-        _mm512_add_epi32(_mm512_castps_si512(shifted), _mm512_set1_epi32(127));
-    return _mm512_mul_ps(p, _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23)));
-}
-
 static void swiglu_avx512(float *dst, const float *gate, const float *up, size_t n)
 {
     for (size_t i = 0; i < n; i += 16) {
-        const __mmask16 m = (__mmask16)(n - i < 16 ? (1u << (n - i)) - 1 : 0xffff);
+        const __mmask16 m = lanes_below(n - i);
         const __m512 g = _mm512_maskz_loadu_ps(m, gate + i);
         const __m512 u = _mm512_maskz_loadu_ps(m, up + i);
-        const __m512 minus = _mm512_sub_ps(_mm512_setzero_ps(), g);
-        const __m512 below = _mm512_add_ps(_mm512_set1_ps(1.0f), exp_held16(minus));
-        _mm512_mask_storeu_ps(dst + i, m, _mm512_mul_ps(_mm512_div_ps(g, below), u));
+        _mm512_mask_storeu_ps(dst + i, m, _mm512_mul_ps(silu16(g), u));
     }
 }
 
@@ -494,7 +460,6 @@ void tensor_kernels_init_avx512(struct tensor_kernels *k)
 {
     *k = (struct tensor_kernels){
 #define K(name, ret, args) .name = name##_avx512,
-#define LINEAR(name, ret, args) .name = name##_c,
 #include "tensor/kernels.def"
 #undef K
     };

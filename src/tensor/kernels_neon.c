@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "tensor/floats_neon.h"
 #include "tensor/neon_blocks.h"
 
 INLINE int8x16_t four_bytes(const int8_t *q)
@@ -149,61 +150,18 @@ DOT(bf16)
 
 static void rms_norm_neon(float *dst, const float *x, const float *w, int n, float eps)
 {
-    float64x2_t part[4];
-    double sum = 0;
+    const float scale = (float)(1.0 / sqrt(squares(x, n) / n + (double)eps));
     int i = 0;
-#pragma GCC unroll 4
-    for (int k = 0; k < 4; k++)
-        part[k] = vdupq_n_f64(0.0);
-    for (; i + 8 <= n; i += 8) {
-#pragma GCC unroll 2
-        for (int k = 0; k < 2; k++) {
-            const float32x4_t v = vld1q_f32(x + i + 4 * k);
-            const float64x2_t low = vcvt_f64_f32(vget_low_f32(v));
-            const float64x2_t high = vcvt_high_f64_f32(v);
-            part[2 * k] = vfmaq_f64(part[2 * k], low, low);
-            part[2 * k + 1] = vfmaq_f64(part[2 * k + 1], high, high);
-        }
-    }
-    for (; i < n; i++)
-        sum += (double)x[i] * (double)x[i];
-    sum +=
-        vaddvq_f64(vaddq_f64(vaddq_f64(part[0], part[1]), vaddq_f64(part[2], part[3])));
-    const float scale = (float)(1.0 / sqrt(sum / n + (double)eps));
-    for (i = 0; i + 4 <= n; i += 4)
+    for (; i + 4 <= n; i += 4)
         vst1q_f32(dst + i,
                   vmulq_f32(vmulq_n_f32(vld1q_f32(x + i), scale), vld1q_f32(w + i)));
     for (; i < n; i++)
         dst[i] = x[i] * scale * w[i];
 }
 
-/* See kernels.h.  NaN stays. */
-INLINE float32x4_t exp_held4(float32x4_t x)
-{
-    x = vmaxq_f32(x, vdupq_n_f32(-KERNEL_EXP_MAX));
-    x = vminq_f32(x, vdupq_n_f32(KERNEL_EXP_MAX));
-    const float32x4_t round = vdupq_n_f32(KERNEL_ROUND);
-    const float32x4_t shifted = vfmaq_n_f32(round, x, KERNEL_LOG2E);
-    const float32x4_t n = vsubq_f32(shifted, round);
-    float32x4_t r = vfmsq_n_f32(x, n, KERNEL_LN2_HI);
-    r = vfmsq_n_f32(r, n, KERNEL_LN2_LO);
-    float32x4_t p = vdupq_n_f32(1.0f / 5040);
-    p = vfmaq_f32(vdupq_n_f32(1.0f / 720), p, r);
-    p = vfmaq_f32(vdupq_n_f32(1.0f / 120), p, r);
-    p = vfmaq_f32(vdupq_n_f32(1.0f / 24), p, r);
-    p = vfmaq_f32(vdupq_n_f32(1.0f / 6), p, r);
-    p = vfmaq_f32(vdupq_n_f32(0.5f), p, r);
-    p = vfmaq_f32(vdupq_n_f32(1.0f), p, r);
-    p = vfmaq_f32(vdupq_n_f32(1.0f), p, r);
-    const int32x4_t exponent =
-        vaddq_s32(vreinterpretq_s32_f32(shifted), vdupq_n_s32(127));
-    return vmulq_f32(p, vreinterpretq_f32_s32(vshlq_n_s32(exponent, 23)));
-}
-
 INLINE float32x4_t swiglu4(float32x4_t g, float32x4_t u)
 {
-    const float32x4_t e = exp_held4(vnegq_f32(g));
-    return vmulq_f32(vdivq_f32(g, vaddq_f32(vdupq_n_f32(1.0f), e)), u);
+    return vmulq_f32(silu4(g), u);
 }
 
 static void swiglu_neon(float *dst, const float *gate, const float *up, size_t n)
@@ -262,7 +220,6 @@ void tensor_kernels_init_neon(struct tensor_kernels *k)
 {
     *k = (struct tensor_kernels){
 #define K(name, ret, args) .name = name##_neon,
-#define LINEAR(name, ret, args) .name = name##_c,
 #include "tensor/kernels.def"
 #undef K
     };

@@ -12,7 +12,9 @@
 #include "tensor/matrix.h"
 #include "tensor/tile.h"
 
+#ifndef INLINE
 #define INLINE static inline __attribute__((always_inline))
+#endif
 
 /* 32 columns of rows 4h .. 4h + 3: code of column 4v + c in byte 4r + c of w[v]. */
 struct sub {

@@ -132,3 +132,73 @@ void probe_int8(struct probe *p, struct pool *pool, enum cpu_isa limit)
     for (int i = 0; i < PROBE_ROUNDS; i++)
         add_rate(p, work, time_int8(&j, pool, n_item));
 }
+
+/* ---- floats ---- */
+
+struct update_job {
+    probe_update_fn *fn;
+    float *mem;
+    size_t bytes; // of a thread
+    int n;        // sweeps an item
+};
+
+static void update_item(void *ctx, int item, int thread)
+{
+    const struct update_job *j = ctx;
+    char *from = (char *)j->mem + (size_t)item * j->bytes;
+    (void)thread;
+    for (int i = 0; i < j->n; i++)
+        for (size_t at = 0; at < j->bytes; at += PROBE_UPDATE_BLOCK)
+            j->fn((float *)(void *)(from + at), PROBE_UPDATE_BLOCK / sizeof(float));
+}
+
+enum status probe_update(struct probe *p, struct pool *pool, size_t bytes,
+                         enum cpu_isa limit, struct error *err)
+{
+    enum { SWEPT = 256 << 20 }; // by each thread in a round
+    const int n_thread = pool_threads(pool);
+    const size_t all = (size_t)n_thread * bytes;
+    struct update_job j = {
+        .fn = probe_float_kernels(limit).update,
+        .mem = mem_pages(all),
+        .bytes = bytes,
+        .n = bytes < SWEPT ? (int)(SWEPT / bytes) : 1,
+    };
+    if (!j.mem)
+        return fail(err, STATUS_NO_MEMORY, "no %zu MiB to measure memory with",
+                    all >> 20);
+    pool_run(pool, n_thread, update_item, &j);
+    for (int i = 0; i < PROBE_ROUNDS; i++) {
+        const uint64_t start = clock_us();
+        pool_run(pool, n_thread, update_item, &j);
+        add_rate(p, 2.0 * j.n * (double)all, clock_us() - start);
+    }
+    mem_pages_free(j.mem, all);
+    return STATUS_OK;
+}
+
+struct f32_job {
+    probe_f32_fn *fn;
+    int n;
+};
+
+static void f32_item(void *ctx, int item, int thread)
+{
+    const struct f32_job *j = ctx;
+    (void)thread;
+    const float sum = j->fn((float)item, 0.5f, 1.0f, j->n);
+    keep((uint64_t)sum);
+}
+
+void probe_f32(struct probe *p, struct pool *pool, enum cpu_isa limit)
+{
+    enum { ITEMS_PER_THREAD = 8 };
+    struct f32_job j = {probe_float_kernels(limit).f32, 1 << 16};
+    const int n_item = ITEMS_PER_THREAD * pool_threads(pool);
+    const double work = (double)n_item * j.n * PROBE_F32_WORK;
+    for (int i = 0; i < PROBE_ROUNDS; i++) {
+        const uint64_t start = clock_us();
+        pool_run(pool, n_item, f32_item, &j);
+        add_rate(p, work, clock_us() - start);
+    }
+}

@@ -1,12 +1,14 @@
-/* probe.h - what the machine can do at most, measured: reading memory, and multiplying
- * small integers with the instructions of a level.  Other work is held against these.
+/* probe.h - what the machine can do at most, measured: reading memory, rewriting it, and
+ * multiplying small integers or floats with the instructions of a level.  Other work is
+ * held against these.
  *
- * Both use all threads of a pool at once.  A machine that is shared, or that changes its
+ * All use all threads of a pool at once.  A machine that is shared, or that changes its
  * clock, gives other figures at other times: the best round is the limit, the median says
  * how much of it there usually is. */
 #ifndef TENSOR_PROBE_H
 #define TENSOR_PROBE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/pool.h"
@@ -32,6 +34,32 @@ enum status probe_read(struct probe *p, struct pool *pool, struct error *err);
 /* Add rounds of multiplying 4-bit by 8-bit integers from the first-level cache, with the
  * best instructions at or below limit: multiply-accumulates a second. */
 void probe_int8(struct probe *p, struct pool *pool, enum cpu_isa limit);
+
+/* Add rounds of changing every float of private memory, `bytes` of each thread (a
+ * multiple of PROBE_UPDATE_BLOCK) in blocks one after the other: bytes read plus bytes
+ * written a second.  How much there is decides which cache it comes from. */
+enum { PROBE_UPDATE_BLOCK = 64 << 10 };
+enum status probe_update(struct probe *p, struct pool *pool, size_t bytes,
+                         enum cpu_isa limit, struct error *err);
+
+/* Add rounds of multiplying and adding f32 in registers: multiply-accumulates a second.
+ */
+void probe_f32(struct probe *p, struct pool *pool, enum cpu_isa limit);
+
+/* ---- the kernels of probe_update and probe_f32 ---- */
+
+/* x [n] <- -x, n % 64 == 0 */
+typedef void probe_update_fn(float *x, size_t n);
+/* PROBE_F32_WORK chains x <- x a + b, n times each; returns the sum of all x. */
+enum { PROBE_F32_WORK = 192 };
+typedef float probe_f32_fn(float x, float a, float b, int n);
+
+struct probe_float {
+    probe_update_fn *update;
+    probe_f32_fn *f32;
+};
+
+struct probe_float probe_float_kernels(enum cpu_isa limit);
 
 /* ---- the kernel of probe_int8 ---- */
 

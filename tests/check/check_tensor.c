@@ -1,5 +1,6 @@
-/* check_tensor.c - every tensor kernel of every instruction set against double
- * arithmetic, with inputs and outputs that end at an unmapped page; --bench times them,
+/* check_tensor.c - every tensor kernel but those of linear.h, of every instruction set
+ * against double arithmetic, with inputs and outputs that end at an unmapped page;
+ * --bench times them,
  * --quick does a quarter of the rounds (for emulators). */
 #define _DEFAULT_SOURCE
 #include <float.h>
@@ -7,12 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/pool.h"
-#include "base/rng.h"
 #include "cpu/cpu.h"
 #include "tensor/dtype.h"
 #include "tensor/kernels.h"
@@ -20,58 +19,9 @@
 #include "tensor/ops.h"
 #include "tensor/random.h"
 #include "tensor/tile.h"
+#include "harness.h"
 
 static const struct tensor_kernels *ref, *new;
-static const char *isa_now;
-static int failures;
-
-/* ---- guarded memory ---- */
-
-enum { MAP_CAP = 64, PAGE = 4096 };
-static struct {
-    void *p;
-    size_t bytes;
-} maps[MAP_CAP];
-static int n_map;
-
-/* A buffer that ends at an unmapped page: one byte too far faults. */
-static void *guarded(size_t bytes)
-{
-    const size_t size = (bytes + PAGE - 1) / PAGE * PAGE;
-    char *p = mmap(NULL, size + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                   -1, 0);
-    if (p == MAP_FAILED || n_map == MAP_CAP || mprotect(p + size, PAGE, PROT_NONE))
-        abort();
-    maps[n_map].p = p;
-    maps[n_map++].bytes = size + PAGE;
-    return p + size - bytes;
-}
-
-static void release_all(void)
-{
-    while (n_map > 0) {
-        n_map--;
-        munmap(maps[n_map].p, maps[n_map].bytes);
-    }
-}
-
-static uint64_t counter;
-
-static uint64_t rnd(void)
-{
-    return rng_at(1, counter++);
-}
-
-static float uniform(void) // [-1, 1)
-{
-    return (float)(2 * rng_uniform(2, counter++) - 1);
-}
-
-static void complain(const char *kernel, const char *what, int n)
-{
-    if (failures++ < 20)
-        fprintf(stderr, "FAIL %s_%s n=%d: %s\n", kernel, isa_now, n, what);
-}
 
 /* ---- dot kernels ---- */
 
@@ -389,6 +339,7 @@ static const struct {
     void (*run)(void);
 } check[] = {
 #define K(name, ret, args) {#name, check_##name},
+#define LINEAR(name, ret, args) // check_linear.c
 #include "tensor/kernels.def"
 #undef K
 };

@@ -82,13 +82,47 @@ static void test_rates(void **state)
     assert_true(probe_median(&p) > 0 && probe_median(&p) <= probe_best(&p));
 }
 
+/* The kernels of the float probes do what is counted. */
+static void test_float_kernels(void **state)
+{
+    (void)state;
+    for (int isa = 0; isa <= (int)cpu_detect(); isa++) {
+        const struct probe_float kernels = probe_float_kernels((enum cpu_isa)isa);
+        float x[192 + 1];
+        for (int i = 0; i <= 192; i++)
+            x[i] = (float)i;
+        kernels.update(x, 192);
+        for (int i = 0; i < 192; i++)
+            assert_true(x[i] == (float)-i);
+        assert_true(x[192] == 192);
+        /* 8 -> 8/2 + 1 = 5 -> 3.5 -> 2.75 */
+        assert_true(kernels.f32(8, 0.5f, 1, 3) == 2.75f * PROBE_F32_WORK);
+        assert_true(kernels.f32(8, 0.5f, 1, 0) == 8.0f * PROBE_F32_WORK);
+    }
+}
+
+static void test_float_rates(void **state)
+{
+    (void)state;
+    struct pool *pool;
+    struct probe f32 = {0}, update = {0};
+    struct error err;
+    assert_int_equal(pool_open(&pool, 2, NULL), STATUS_OK);
+    probe_f32(&f32, pool, cpu_detect());
+    assert_int_equal(
+        probe_update(&update, pool, 2 * PROBE_UPDATE_BLOCK, cpu_detect(), &err),
+        STATUS_OK);
+    pool_close(pool);
+    assert_true(probe_best(&f32) > 1e8 && probe_best(&f32) < 2 * 64 * 6e9);
+    assert_true(probe_best(&update) > 1e8 && probe_best(&update) < 2 * 256 * 6e9);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_level),
-        cmocka_unit_test(test_largest_values),
-        cmocka_unit_test(test_best_and_median),
-        cmocka_unit_test(test_rates),
+        cmocka_unit_test(test_every_level),     cmocka_unit_test(test_largest_values),
+        cmocka_unit_test(test_best_and_median), cmocka_unit_test(test_rates),
+        cmocka_unit_test(test_float_kernels),   cmocka_unit_test(test_float_rates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
