@@ -331,7 +331,7 @@ static void bench_delta(struct work *w, enum cpu_isa limit)
         w->n_decay = i ? D : 1;
         probe_f32(&f32, w->pool, limit);
         probe_update(&update, w->pool, STATES * STATE * sizeof(float), limit, NULL);
-        const struct timing t = measure(run_delta, w, STATES, 2e-3);
+        const struct timing t = measure(run_delta, w, STATES, 1e-3);
         probe_update(&update, w->pool, STATES * STATE * sizeof(float), limit, NULL);
         probe_f32(&f32, w->pool, limit);
         const double s = t.least * 1e-9, cache = bytes / probe_best(&update);
@@ -357,7 +357,7 @@ static void bench_row(const char *name, work_fn *fn, struct work *w, int n)
 
 static int bench(enum cpu_isa limit)
 {
-    const size_t state_bytes = STATES * STATE * sizeof(float);
+    const size_t state_bytes = 2 << 20; // a huge page, as in the probe
     struct work w = {.state = mem_pages(state_bytes),
                      .x = guarded_random(2 * TAPS * CHANNELS, 0.1f),
                      .out = guarded_random(CHANNELS, 1)};
