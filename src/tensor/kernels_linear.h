@@ -52,7 +52,7 @@ struct delta {
 enum { SUMS = 1, UPDATE = 2 };
 
 struct rows {
-    float *state; // sums are of this row and the next ones, the ones before are updated
+    float *next, *last; // sums are of the one, updates of the other
     int parts, n_row;
     vec sum_k[ROWS], sum_q[ROWS], delta[ROWS];
 };
@@ -60,32 +60,32 @@ struct rows {
 /* Columns c .. c + n - 1. */
 INLINE void columns(struct rows *x, const struct delta d, size_t c, size_t n)
 {
-    float *next = x->state + c, *last = next - (size_t)x->n_row * d.d_k;
     const vec k = load_lanes(d.k + c, n);
     const vec decay = d.by_channel ? load_lanes(d.decay + c, n) : all(*d.decay);
     const vec q = x->parts & SUMS ? load_lanes(d.q + c, n) : k;
 #pragma GCC unroll 8
     for (size_t r = 0; r < (size_t)x->n_row; r++) {
         if (x->parts & SUMS) {
-            vec s = load_lanes(next + r * d.d_k, n);
+            vec s = load_lanes(x->next + r * d.d_k + c, n);
             if (d.by_channel)
                 s = mul(s, decay);
             x->sum_k[r] = mul_add(s, k, x->sum_k[r]);
             x->sum_q[r] = mul_add(s, q, x->sum_q[r]);
         }
         if (x->parts & UPDATE) {
-            const vec s = mul(load_lanes(last + r * d.d_k, n), decay);
-            store_lanes(last + r * d.d_k, mul_add(x->delta[r], k, s), n);
+            float *at = x->last + r * d.d_k + c;
+            const vec s = mul(load_lanes(at, n), decay);
+            store_lanes(at, mul_add(x->delta[r], k, s), n);
         }
     }
 }
 
-/* Update the n_row rows before state by their deltas, and put those of the next ones in
- * their place, for whose outputs and values there are out and v. */
-INLINE void pass(float by[ROWS], float *state, float *out, const float *v,
+/* Update n_row rows at last by their deltas, and put those of the rows at next in their
+ * place, for whose outputs and values there are out and v. */
+INLINE void pass(float by[ROWS], float *next, float *last, float *out, const float *v,
                  const struct delta d, const int parts, const int n_row)
 {
-    struct rows x = {.state = state, .parts = parts, .n_row = n_row};
+    struct rows x = {.next = next, .last = last, .parts = parts, .n_row = n_row};
     size_t c = 0;
 #pragma GCC unroll 8
     for (int r = 0; r < ROWS; r++) {
@@ -97,8 +97,8 @@ INLINE void pass(float by[ROWS], float *state, float *out, const float *v,
          * does not see that rows side by side are one stream. */
         if (parts == (SUMS | UPDATE))
 #pragma GCC unroll 8
-            for (size_t at = 0; at < ROWS * LANES; at += 64 / sizeof *state)
-                __builtin_prefetch(state + ROWS * (d.d_k + c) + at);
+            for (size_t at = 0; at < ROWS * LANES; at += 64 / sizeof *next)
+                __builtin_prefetch(next + ROWS * (d.d_k + c) + at);
         columns(&x, d, c, LANES);
     }
     if (c < d.d_k)
@@ -124,14 +124,14 @@ INLINE void all_rows(float *state, float *out, const float *v, const struct delt
     float by[ROWS] = {0};
     int r = 0;
     if (d_v >= ROWS) {
-        pass(by, state, out, v, d, SUMS, ROWS);
+        pass(by, state, NULL, out, v, d, SUMS, ROWS);
         for (r = ROWS, state += some; r + ROWS <= d_v; r += ROWS, state += some)
-            pass(by, state, out + r, v + r, d, SUMS | UPDATE, ROWS);
-        pass(by, state, out, v, d, UPDATE, ROWS);
+            pass(by, state, state - some, out + r, v + r, d, SUMS | UPDATE, ROWS);
+        pass(by, NULL, state - some, out, v, d, UPDATE, ROWS);
     }
     for (; r < d_v; r++, state += d.d_k) {
-        pass(by, state, out + r, v + r, d, SUMS, 1);
-        pass(by, state + d.d_k, out, v, d, UPDATE, 1);
+        pass(by, state, NULL, out + r, v + r, d, SUMS, 1);
+        pass(by, NULL, state, out, v, d, UPDATE, 1);
     }
 }
 
