@@ -93,12 +93,12 @@ INLINE void pass(float by[ROWS], float *next, float *last, float *out, const flo
         x.delta[r] = all(by[r]);
     }
     for (; c + LANES <= d.d_k; c += LANES) {
-        /* The rows after these: from memory they would come too late, and a processor
-         * does not see that rows side by side are one stream. */
+        /* The rows after the next ones: from memory they would come too late, and a
+         * processor does not see that rows side by side are one stream. */
         if (parts == (SUMS | UPDATE))
 #pragma GCC unroll 8
             for (size_t at = 0; at < ROWS * LANES; at += 64 / sizeof *next)
-                __builtin_prefetch(next + ROWS * (d.d_k + c) + at);
+                __builtin_prefetch(next + ROWS * (2 * d.d_k + c) + at);
         columns(&x, d, c, LANES);
     }
     if (c < d.d_k)
