@@ -25,6 +25,7 @@ static struct timing measure(work_fn *work, void *ctx, double per, double least_
 {
     double t[REPEATS], took = 0;
     int inner = 1;
+    work(ctx); // page faults
     for (; took < least_s; inner = took < least_s ? 2 * inner : inner) {
         const double start = seconds();
         for (int i = 0; i < inner; i++)

@@ -7,13 +7,6 @@
 #define INLINE static inline __attribute__((always_inline))
 #endif
 
-/* Lanes below n, for masked loads and stores. */
-INLINE __m256i first_lanes(size_t n)
-{
-    static const int32_t mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
-    return _mm256_loadu_si256((const __m256i *)(const void *)(mask + 8 - n));
-}
-
 /* exp(r), |r| <= ln 2 / 2; see kernels.h. */
 INLINE __m256 exp_rest8(__m256 r)
 {

@@ -155,12 +155,15 @@ static void update_item(void *ctx, int item, int thread)
 enum status probe_update(struct probe *p, struct pool *pool, size_t bytes,
                          enum cpu_isa limit, struct error *err)
 {
-    enum { SWEPT = 256 << 20 }; // by each thread in a round
+    /* What each thread sweeps in a round at least; and a huge page, since scattered small
+     * ones share lines of the second-level cache. */
+    enum { SWEPT = 64 << 20, HUGE_BYTES = 2 << 20 };
     const int n_thread = pool_threads(pool);
     const size_t all = (size_t)n_thread * bytes;
+    const size_t reserved = all > HUGE_BYTES ? all : HUGE_BYTES;
     struct update_job j = {
         .fn = probe_float_kernels(limit).update,
-        .mem = mem_pages(all),
+        .mem = mem_pages(reserved),
         .bytes = bytes,
         .n = bytes < SWEPT ? (int)(SWEPT / bytes) : 1,
     };
@@ -173,7 +176,7 @@ enum status probe_update(struct probe *p, struct pool *pool, size_t bytes,
         pool_run(pool, n_thread, update_item, &j);
         add_rate(p, 2.0 * j.n * (double)all, clock_us() - start);
     }
-    mem_pages_free(j.mem, all);
+    mem_pages_free(j.mem, reserved);
     return STATUS_OK;
 }
 
