@@ -92,28 +92,12 @@ void matrix_row(const struct matrix *m, float *dst, int row)
 static dot_fn *dot_of(const struct tensor_kernels *k, enum dtype t)
 {
     switch (t) {
-    case DTYPE_F32:
-        return k->dot_f32;
-    case DTYPE_F16:
-        return k->dot_f16;
-    case DTYPE_BF16:
-        return k->dot_bf16;
-    case DTYPE_Q4_0:
-        return k->dot_q4_0;
-    case DTYPE_Q4_1:
-        return k->dot_q4_1;
-    case DTYPE_Q5_0:
-        return k->dot_q5_0;
-    case DTYPE_Q5_1:
-        return k->dot_q5_1;
-    case DTYPE_Q8_0:
-        return k->dot_q8_0;
-    case DTYPE_Q4_K:
-        return k->dot_q4_k;
-    case DTYPE_Q5_K:
-        return k->dot_q5_k;
-    case DTYPE_Q6_K:
-        return k->dot_q6_k;
+#define K(name, ret, args)
+#define DOT(name, TYPE) \
+    case DTYPE_##TYPE:  \
+        return k->dot_##name;
+#include "tensor/kernels.def"
+#undef K
     default:
         return NULL;
     }

@@ -17,16 +17,16 @@
 /* 32 columns of rows 4h .. 4h + 3: code of column 4v + c in byte 4r + c of w[v]. */
 struct sub {
     int8x16_t w[8];
-    float32x4_t scale[2], min;
+    float32x4_t scale[2], min[2];
 };
 
-/* As struct format of kernels_c.c; a constant wherever it is used.
+/* As struct format of kernels_c_blocks.c; a constant wherever it is used.
  *
  *   n_add   most products that fit 16 bits: 127 * (largest code) * n_add < 32768
  *
  * Codes of Q8_0 stay signed, so it has no offset. */
 struct format {
-    int n_sub, n_scale, offset, has_min, n_add;
+    int n_sub, n_scale, offset, n_min, n_add;
     size_t tile_block_bytes;
     void (*decode)(struct sub *s, const uint8_t *block, int j, int h);
 };
@@ -89,7 +89,7 @@ INLINE void decode_q4_1(struct sub *s, const uint8_t *block, int j, int h)
 {
     (void)j;
     s->scale[0] = halves(block, h);
-    s->min = halves(block + TILE_HALF, h);
+    s->min[0] = halves(block + TILE_HALF, h);
     nibbles(s, block + 2 * TILE_HALF, h);
 }
 
@@ -105,7 +105,7 @@ INLINE void decode_q5_1(struct sub *s, const uint8_t *block, int j, int h)
 {
     (void)j;
     s->scale[0] = halves(block, h);
-    s->min = halves(block + TILE_HALF, h);
+    s->min[0] = halves(block + TILE_HALF, h);
     nibbles(s, block + 2 * TILE_HALF + TILE_WORD, h);
     fifth_bits(s, block + 2 * TILE_HALF, h);
 }
@@ -141,7 +141,7 @@ INLINE void scales_k(struct sub *s, const uint8_t *block, int j, int h)
         min = vorrq_u32(field(both, shift + 4, 15), field(mid, shift + 2, 48));
     }
     s->scale[0] = vmulq_f32(halves(block, h), vcvtq_f32_u32(scale));
-    s->min = vmulq_f32(halves(block + TILE_HALF, h), vnegq_f32(vcvtq_f32_u32(min)));
+    s->min[0] = vmulq_f32(halves(block + TILE_HALF, h), vnegq_f32(vcvtq_f32_u32(min)));
 }
 
 INLINE void nibbles_k(struct sub *s, const uint8_t *qs, int j, int h)
@@ -198,17 +198,24 @@ INLINE void decode_q6_k(struct sub *s, const uint8_t *block, int j, int h)
     }
 }
 
-/* scale * (code - offset) times 32 activations. */
+/* scale * (code - offset) times 32 activations, and two mins if there are. */
 INLINE float32x4_t dot_sub(sums_fn *sums, const struct format f, const struct sub *s,
                            const struct act_block *x)
 {
     int32x4_t sum[2];
     sums(f, sum, s, x->q);
     if (f.n_scale == 2) {
-        sum[0] = vsubq_s32(sum[0], vdupq_n_s32(f.offset * x->sum[0]));
-        sum[1] = vsubq_s32(sum[1], vdupq_n_s32(f.offset * x->sum[1]));
-        return vfmaq_f32(vmulq_f32(vcvtq_f32_s32(sum[0]), s->scale[0]),
-                         vcvtq_f32_s32(sum[1]), s->scale[1]);
+        if (f.offset) {
+            sum[0] = vsubq_s32(sum[0], vdupq_n_s32(f.offset * x->sum[0]));
+            sum[1] = vsubq_s32(sum[1], vdupq_n_s32(f.offset * x->sum[1]));
+        }
+        float32x4_t y = vmulq_f32(vcvtq_f32_s32(sum[0]), s->scale[0]);
+        y = vfmaq_f32(y, vcvtq_f32_s32(sum[1]), s->scale[1]);
+        if (f.n_min == 2) {
+            y = vfmaq_n_f32(y, s->min[0], (float)x->sum[0]);
+            y = vfmaq_n_f32(y, s->min[1], (float)x->sum[1]);
+        }
+        return y;
     }
     if (f.offset)
         sum[0] = vsubq_s32(sum[0], vdupq_n_s32(f.offset * x->sum32));
@@ -235,8 +242,8 @@ INLINE void dot_tokens(sums_fn *sums, const int n_tok, const struct format f, fl
                 for (int t = 0; t < n_tok; t++) {
                     float32x4_t sum = vld1q_f32(acc[t] + 4 * h);
                     sum = vfmaq_n_f32(sum, dot_sub(sums, f, &s, x + t), x[t].scale);
-                    if (f.has_min)
-                        sum = vfmaq_n_f32(sum, s.min, x[t].mass);
+                    if (f.n_min == 1)
+                        sum = vfmaq_n_f32(sum, s.min[0], x[t].mass);
                     vst1q_f32(acc[t] + 4 * h, sum);
                 }
             }
@@ -260,7 +267,7 @@ INLINE void dot_any(sums_fn *sums, const struct format f, float *dst, size_t ld,
         dot_tokens(sums, 1, f, dst, ld, n_row, tile, a, tok);
 }
 
-/* DOT(name, bytes of a file block, n_sub, n_scale, offset, has_min, n_add) */
+/* DOT(name, bytes of a file block, n_sub, n_scale, offset, n_min, n_add) */
 #define NEON_BLOCK_TYPES(DOT)     \
     DOT(q4_0, 18, 1, 1, 8, 0, 8)  \
     DOT(q4_1, 20, 1, 1, 0, 1, 8)  \
@@ -272,12 +279,12 @@ INLINE void dot_any(sums_fn *sums, const struct format f, float *dst, size_t ld,
     DOT(q6_k, 210, 8, 2, 32, 0, 4)
 
 /* The kernel dot_<name>_<level> with the dot product `sums`. */
-#define NEON_DOT(level, sums, name, bytes, n_sub, n_scale, offset, has_min, n_add)      \
+#define NEON_DOT(level, sums, name, bytes, n_sub, n_scale, offset, n_min, n_add)        \
     static void dot_##name##_##level(float *dst, size_t ld, int n_row,                  \
                                      const uint8_t *tile, const struct act *a, int tok, \
                                      int n_tok)                                         \
     {                                                                                   \
-        const struct format f = {n_sub, n_scale,           offset,       has_min,       \
+        const struct format f = {n_sub, n_scale,           offset,       n_min,         \
                                  n_add, TILE_ROWS * bytes, decode_##name};              \
         dot_any(sums, f, dst, ld, n_row, tile, a, tok, n_tok);                          \
     }

@@ -260,22 +260,14 @@ static void check_dots(const char *name, dot_fn *dot, enum dtype t)
     }
 }
 
-#define CHECK_DOT(name, type)                            \
-    static void check_dot_##name(void)                   \
-    {                                                    \
-        check_dots("dot_" #name, new->dot_##name, type); \
+#define K(name, ret, args)
+#define DOT(name, TYPE)                                          \
+    static void check_dot_##name(void)                           \
+    {                                                            \
+        check_dots("dot_" #name, new->dot_##name, DTYPE_##TYPE); \
     }
-CHECK_DOT(f32, DTYPE_F32)
-CHECK_DOT(f16, DTYPE_F16)
-CHECK_DOT(bf16, DTYPE_BF16)
-CHECK_DOT(q4_0, DTYPE_Q4_0)
-CHECK_DOT(q4_1, DTYPE_Q4_1)
-CHECK_DOT(q5_0, DTYPE_Q5_0)
-CHECK_DOT(q5_1, DTYPE_Q5_1)
-CHECK_DOT(q8_0, DTYPE_Q8_0)
-CHECK_DOT(q4_k, DTYPE_Q4_K)
-CHECK_DOT(q5_k, DTYPE_Q5_K)
-CHECK_DOT(q6_k, DTYPE_Q6_K)
+#include "tensor/kernels.def"
+#undef K
 
 /* ---- the others ---- */
 
@@ -396,8 +388,10 @@ static const struct {
 /* ---- benchmark ---- */
 
 static const enum dtype bench_types[] = {
-    DTYPE_F32,  DTYPE_F16,  DTYPE_BF16, DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_Q5_0,
-    DTYPE_Q5_1, DTYPE_Q8_0, DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K,
+#define K(name, ret, args)
+#define DOT(name, TYPE) DTYPE_##TYPE,
+#include "tensor/kernels.def"
+#undef K
 };
 
 struct read_job {
