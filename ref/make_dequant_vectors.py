@@ -87,6 +87,34 @@ def q6_k(b):
     return out
 
 
+IQ4 = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113]
+
+
+def iq4_nl(b):
+    return [f16(b, 0) * IQ4[nib(b[2:], i)] for i in range(32)]
+
+
+def iq4_xs(b):
+    high = int.from_bytes(b[2:4], 'little')
+    out = []
+    for j in range(8):
+        low = b[4 + j // 2] // 16 if j % 2 else b[4 + j // 2] % 16
+        scale = low + 16 * (high // 4 ** j % 4) - 32
+        out += [f16(b, 0) * scale * IQ4[nib(b[8 + 16 * j:], i)] for i in range(32)]
+    return out
+
+
+def e2m1(code):
+    """One bit of sign, two of exponent with bias 1, one of mantissa."""
+    exponent, mantissa = code >> 1 & 3, Fraction(code & 1, 2)
+    v = 2 ** (exponent - 1) * (1 + mantissa) if exponent else mantissa
+    return -v if code & 8 else v
+
+
+def mxfp4(b):
+    return [Fraction(2) ** (b[0] - 127) * e2m1(nib(b[1:], i)) for i in range(32)]
+
+
 def f32(b):
     return [Fraction(v) for v in struct.unpack(f'<{len(b) // 4}f', b)]
 
@@ -103,6 +131,8 @@ def bf16(b):
 def to_f32(x):
     """Nearest f32, ties to even, of a rational whose f64 form is exact."""
     assert Fraction(float(x)) == x
+    if abs(x) >= 2 ** 128:
+        return 0xff800000 if x < 0 else 0x7f800000
     return struct.unpack('<I', struct.pack('<f', float(x)))[0]
 
 
@@ -113,6 +143,8 @@ TYPES = {
     'Q5_0': (q5_0, 22, 3, [0]), 'Q5_1': (q5_1, 24, 3, [0, 2]),
     'Q8_0': (q8_0, 34, 3, [0]), 'Q4_K': (q4_k, 144, 2, [0, 2]),
     'Q5_K': (q5_k, 176, 2, [0, 2]), 'Q6_K': (q6_k, 210, 2, [208]),
+    'IQ4_NL': (iq4_nl, 18, 3, [0]), 'IQ4_XS': (iq4_xs, 136, 2, [0]),
+    'MXFP4': (mxfp4, 17, 7, []),
 }
 
 
@@ -128,6 +160,8 @@ def random_blocks(name, size, count, scales):
             # the second block has subnormal scales
             sigma = 1e-6 if i == 1 else 0.1
             b[at:at + 2] = struct.pack('<e', rng.gauss(0, sigma))
+        if name == 'MXFP4':  # both ends and the usual middle of the exponents
+            b[0] = (120, 0, 1, 2, 127, 254, 255)[i]
         blocks += bytes(b)
     return blocks
 

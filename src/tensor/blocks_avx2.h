@@ -158,15 +158,87 @@ INLINE void decode_q6_k(struct sub *s, const uint8_t *block, int j, int h)
     }
 }
 
+/* Codes that stand for levels become bytes of `level`. */
+INLINE void look_up(struct sub *s, __m256i level)
+{
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; v++)
+        s->w[v] = _mm256_shuffle_epi8(level, s->w[v]);
+}
+
+INLINE __m256i levels_iq4(void)
+{
+    const __m128i x = _mm_setr_epi8(LEVELS_IQ4);
+    return _mm256_broadcastsi128_si256(x);
+}
+
+INLINE void decode_iq4_nl(struct sub *s, const uint8_t *block, int j, int h)
+{
+    (void)j;
+    s->scale[0] = halves(block, h);
+    nibbles(s, block + TILE_HALF, h);
+    look_up(s, levels_iq4());
+}
+
+/* 8 unsigned halves */
+INLINE __m256i wide_halves(const uint8_t *p, int h)
+{
+    return _mm256_cvtepu16_epi32(
+        _mm_loadu_si128((const __m128i *)(const void *)(p + 16 * h)));
+}
+
+INLINE void decode_iq4_xs(struct sub *s, const uint8_t *block, int j, int h)
+{
+    const uint8_t *words = block + 2 * TILE_HALF;
+    const __m256i low = field(word(words, h), 4 * j, 15);
+    const __m256i high = field(wide_halves(block + TILE_HALF, h), 2 * j, 3);
+    const __m256i scale = _mm256_or_si256(low, _mm256_slli_epi32(high, 4));
+    const __m256i centre = _mm256_set1_epi32(32);
+    s->scale[0] = _mm256_mul_ps(halves(block, h),
+                                _mm256_cvtepi32_ps(_mm256_sub_epi32(scale, centre)));
+    nibbles(s, words + TILE_WORD * (1 + 4 * j), h);
+    look_up(s, levels_iq4());
+}
+
+/* level_e8m0_half: the larger of (e - 1) << 23 and (e + 1) << 21, which wins for the
+ * subnormals of e = 0 and 1. */
+INLINE __m256 scales_e8m0(const uint8_t *p, int h)
+{
+    const __m256i e =
+        _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p + 8 * h)));
+    const __m256i normal =
+        _mm256_sub_epi32(_mm256_slli_epi32(e, 23), _mm256_set1_epi32(1 << 23));
+    const __m256i least =
+        _mm256_add_epi32(_mm256_slli_epi32(e, 21), _mm256_set1_epi32(1 << 21));
+    return _mm256_castsi256_ps(_mm256_max_epi32(normal, least));
+}
+
+INLINE __m256i levels_e2m1(void)
+{
+    const __m128i x = _mm_setr_epi8(LEVELS_E2M1);
+    return _mm256_broadcastsi128_si256(_mm_add_epi8(x, _mm_set1_epi8(12)));
+}
+
+INLINE void decode_mxfp4(struct sub *s, const uint8_t *block, int j, int h)
+{
+    (void)j;
+    s->scale[0] = scales_e8m0(block, h);
+    nibbles(s, block + TILE_BYTE, h);
+    look_up(s, levels_e2m1());
+}
+
 /* X(name, bytes of a file block, n_sub, n_scale, offset, n_min, n_add, signs) */
-#define DOT_FORMATS(X)             \
-    X(q4_0, 18, 1, 1, 8, 0, 8, 0)  \
-    X(q4_1, 20, 1, 1, 0, 1, 8, 0)  \
-    X(q5_0, 22, 1, 1, 16, 0, 4, 0) \
-    X(q5_1, 24, 1, 1, 0, 1, 4, 0)  \
-    X(q8_0, 34, 1, 1, 0, 0, 1, 1)  \
-    X(q4_k, 144, 8, 1, 0, 1, 8, 0) \
-    X(q5_k, 176, 8, 1, 0, 1, 4, 0) \
-    X(q6_k, 210, 8, 2, 32, 0, 2, 0)
+#define DOT_FORMATS(X)               \
+    X(q4_0, 18, 1, 1, 8, 0, 8, 0)    \
+    X(q4_1, 20, 1, 1, 0, 1, 8, 0)    \
+    X(q5_0, 22, 1, 1, 16, 0, 4, 0)   \
+    X(q5_1, 24, 1, 1, 0, 1, 4, 0)    \
+    X(q8_0, 34, 1, 1, 0, 0, 1, 1)    \
+    X(q4_k, 144, 8, 1, 0, 1, 8, 0)   \
+    X(q5_k, 176, 8, 1, 0, 1, 4, 0)   \
+    X(q6_k, 210, 8, 2, 32, 0, 2, 0)  \
+    X(iq4_nl, 18, 1, 1, 0, 0, 1, 1)  \
+    X(iq4_xs, 136, 8, 1, 0, 0, 1, 1) \
+    X(mxfp4, 17, 1, 1, 12, 0, 4, 0)
 
 #endif

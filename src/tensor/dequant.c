@@ -3,6 +3,9 @@
 #include <string.h>
 
 #include "tensor/dtype.h"
+#include "tensor/levels.h"
+
+static const int8_t iq4[16] = {LEVELS_IQ4}, e2m1[16] = {LEVELS_E2M1};
 
 static uint32_t load_u32(const uint8_t *p)
 {
@@ -149,5 +152,41 @@ void dequant_q6_k(float *dst, const uint8_t *src, int64_t n_block)
             const float scale = (float)(int8_t)src[192 + i / 16];
             dst[i] = d * scale * (float)((low | high << 4) - 32);
         }
+    }
+}
+
+/* d f16, qs[16]: codes of levels */
+void dequant_iq4_nl(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 18, dst += 32) {
+        const float d = load_f16(src);
+        for (int i = 0; i < 32; i++)
+            dst[i] = d * (float)iq4[nibble(src + 2, i)];
+    }
+}
+
+/* d f16, scales_h u16, scales_l[4], qs[128]: eight times 32 elements as in IQ4_NL; a
+ * scale has its low bits in a nibble of scales_l and its high ones in bits 2j of
+ * scales_h. */
+void dequant_iq4_xs(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 136, dst += 256) {
+        const float d = load_f16(src);
+        const int high = src[2] | src[3] << 8;
+        for (int i = 0; i < 256; i++) {
+            const int j = i / 32, low = src[4 + j / 2] >> 4 * (j % 2) & 15;
+            const float scale = (float)((low | (high >> 2 * j & 3) << 4) - 32);
+            dst[i] = d * scale * (float)iq4[nibble(src + 8 + 16 * j, i % 32)];
+        }
+    }
+}
+
+/* e u8, qs[16]: values are 2^(e - 127) times floats of four bits */
+void dequant_mxfp4(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 17, dst += 32) {
+        const float half = level_e8m0_half(src[0]);
+        for (int i = 0; i < 32; i++)
+            dst[i] = half * (float)e2m1[nibble(src + 1, i)];
     }
 }

@@ -200,6 +200,70 @@ INLINE void decode_q6_k(struct sub *s, const uint8_t *block, int j)
     }
 }
 
+/* Codes that stand for levels become bytes of `level`. */
+INLINE void look_up(struct sub *s, __m512i level)
+{
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; v++)
+        s->w[v] = _mm512_shuffle_epi8(level, s->w[v]);
+}
+
+INLINE __m512i levels_iq4(void)
+{
+    const __m128i x = _mm_setr_epi8(LEVELS_IQ4);
+    return _mm512_broadcast_i32x4(_mm_add_epi8(x, _mm_set1_epi8(-128)));
+}
+
+INLINE void decode_iq4_nl(struct sub *s, const uint8_t *block, int j)
+{
+    (void)j;
+    s->scale[0] = halves(block);
+    nibbles(s, block + TILE_HALF);
+    look_up(s, levels_iq4());
+}
+
+INLINE void decode_iq4_xs(struct sub *s, const uint8_t *block, int j)
+{
+    const uint8_t *words = block + 2 * TILE_HALF;
+    const __m256i halves_h =
+        _mm256_loadu_si256((const __m256i *)(const void *)(block + TILE_HALF));
+    const __m512i low = field(word(words), 4 * j, 15);
+    const __m512i high = field(_mm512_cvtepu16_epi32(halves_h), 2 * j, 3);
+    const __m512i scale = _mm512_or_si512(low, _mm512_slli_epi32(high, 4));
+    const __m512i centre = _mm512_set1_epi32(32);
+    s->scale[0] =
+        _mm512_mul_ps(halves(block), _mm512_cvtepi32_ps(_mm512_sub_epi32(scale, centre)));
+    nibbles(s, words + TILE_WORD * (1 + 4 * j));
+    look_up(s, levels_iq4());
+}
+
+/* level_e8m0_half: the larger of (e - 1) << 23 and (e + 1) << 21, which wins for the
+ * subnormals of e = 0 and 1. */
+INLINE __m512 scales_e8m0(const uint8_t *p)
+{
+    const __m512i e =
+        _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
+    const __m512i normal =
+        _mm512_sub_epi32(_mm512_slli_epi32(e, 23), _mm512_set1_epi32(1 << 23));
+    const __m512i least =
+        _mm512_add_epi32(_mm512_slli_epi32(e, 21), _mm512_set1_epi32(1 << 21));
+    return _mm512_castsi512_ps(_mm512_max_epi32(normal, least));
+}
+
+INLINE __m512i levels_e2m1(void)
+{
+    const __m128i x = _mm_setr_epi8(LEVELS_E2M1);
+    return _mm512_broadcast_i32x4(_mm_add_epi8(x, _mm_set1_epi8(16)));
+}
+
+INLINE void decode_mxfp4(struct sub *s, const uint8_t *block, int j)
+{
+    (void)j;
+    s->scale[0] = scales_e8m0(block);
+    nibbles(s, block + TILE_BYTE);
+    look_up(s, levels_e2m1());
+}
+
 /* scale * (code - offset) times 32 activations, and two mins if there are. */
 INLINE __m512 dot_sub(const struct format f, const struct sub *s,
                       const struct act_block *x, int two_chains)
@@ -304,15 +368,18 @@ INLINE void dot_any(const struct format f, float *dst, size_t ld, int n_row,
 }
 
 /* X(name, bytes of a file block, n_sub, n_scale, offset_log2, n_min) */
-#define BLOCK_TYPES(X)        \
-    X(q4_0, 18, 1, 1, 3, 0)   \
-    X(q4_1, 20, 1, 1, -1, 1)  \
-    X(q5_0, 22, 1, 1, 4, 0)   \
-    X(q5_1, 24, 1, 1, -1, 1)  \
-    X(q8_0, 34, 1, 1, 7, 0)   \
-    X(q4_k, 144, 8, 1, -1, 1) \
-    X(q5_k, 176, 8, 1, -1, 1) \
-    X(q6_k, 210, 8, 2, 5, 0)
+#define BLOCK_TYPES(X)         \
+    X(q4_0, 18, 1, 1, 3, 0)    \
+    X(q4_1, 20, 1, 1, -1, 1)   \
+    X(q5_0, 22, 1, 1, 4, 0)    \
+    X(q5_1, 24, 1, 1, -1, 1)   \
+    X(q8_0, 34, 1, 1, 7, 0)    \
+    X(q4_k, 144, 8, 1, -1, 1)  \
+    X(q5_k, 176, 8, 1, -1, 1)  \
+    X(q6_k, 210, 8, 2, 5, 0)   \
+    X(iq4_nl, 18, 1, 1, 7, 0)  \
+    X(iq4_xs, 136, 8, 1, 7, 0) \
+    X(mxfp4, 17, 1, 1, 4, 0)
 
 #define DOT(name, bytes, n_sub, n_scale, offset_log2, n_min)                           \
     static void dot_##name##_avx512(float *dst, size_t ld, int n_row,                  \

@@ -5,6 +5,7 @@
 
 #include "tensor/dtype.h"
 #include "tensor/kernels.h"
+#include "tensor/levels.h"
 #include "tensor/matrix.h"
 #include "tensor/tile.h"
 
@@ -157,6 +158,46 @@ static void decode_q6_k(struct sub *s, const uint8_t *block, int j)
         }
 }
 
+/* Codes that stand for levels become level + offset. */
+static void look_up(struct sub *s, const int8_t level[16], int offset)
+{
+    for (int v = 0; v < 8; v++)
+        for (int i = 0; i < TILE_WORD; i++)
+            s->w[v][i] = (uint8_t)(level[s->w[v][i]] + offset);
+}
+
+static const int8_t iq4[16] = {LEVELS_IQ4}, e2m1[16] = {LEVELS_E2M1};
+
+static void decode_iq4_nl(struct sub *s, const uint8_t *block, int j)
+{
+    (void)j;
+    tile_load_halves(s->scale[0], block);
+    nibbles(s, block + TILE_HALF);
+    look_up(s, iq4, 128);
+}
+
+static void decode_iq4_xs(struct sub *s, const uint8_t *block, int j)
+{
+    const uint8_t *high = block + TILE_HALF, *low = high + TILE_HALF;
+    tile_load_halves(s->scale[0], block);
+    for (int r = 0; r < TILE_ROWS; r++) {
+        const int top = (high[2 * r] | high[2 * r + 1] << 8) >> 2 * j & 3;
+        const int scale = (scale_byte(low, r, j / 2) >> 4 * (j % 2) & 15) | top << 4;
+        s->scale[0][r] *= (float)(scale - 32);
+    }
+    nibbles(s, low + TILE_WORD * (1 + 4 * j));
+    look_up(s, iq4, 128);
+}
+
+static void decode_mxfp4(struct sub *s, const uint8_t *block, int j)
+{
+    (void)j;
+    for (int r = 0; r < TILE_ROWS; r++)
+        s->scale[0][r] = level_e8m0_half(block[r]);
+    nibbles(s, block + TILE_BYTE);
+    look_up(s, e2m1, 12);
+}
+
 /* sum[r] += four columns of row r times q[4] */
 static void dot4(int32_t *sum, const uint8_t *w, const int8_t *q)
 {
@@ -202,15 +243,18 @@ static void dot_blocks(const struct format *f, float *dst, size_t ld, int n_row,
 }
 
 /* X(name, bytes of a file block, n_sub, n_scale, offset, n_min) */
-#define BLOCK_TYPES(X)        \
-    X(q4_0, 18, 1, 1, 8, 0)   \
-    X(q4_1, 20, 1, 1, 0, 1)   \
-    X(q5_0, 22, 1, 1, 16, 0)  \
-    X(q5_1, 24, 1, 1, 0, 1)   \
-    X(q8_0, 34, 1, 1, 128, 0) \
-    X(q4_k, 144, 8, 1, 0, 1)  \
-    X(q5_k, 176, 8, 1, 0, 1)  \
-    X(q6_k, 210, 8, 2, 32, 0)
+#define BLOCK_TYPES(X)           \
+    X(q4_0, 18, 1, 1, 8, 0)      \
+    X(q4_1, 20, 1, 1, 0, 1)      \
+    X(q5_0, 22, 1, 1, 16, 0)     \
+    X(q5_1, 24, 1, 1, 0, 1)      \
+    X(q8_0, 34, 1, 1, 128, 0)    \
+    X(q4_k, 144, 8, 1, 0, 1)     \
+    X(q5_k, 176, 8, 1, 0, 1)     \
+    X(q6_k, 210, 8, 2, 32, 0)    \
+    X(iq4_nl, 18, 1, 1, 128, 0)  \
+    X(iq4_xs, 136, 8, 1, 128, 0) \
+    X(mxfp4, 17, 1, 1, 12, 0)
 
 #define DOT(name, bytes, n_sub, n_scale, offset, n_min)                               \
     static void dot_##name##_c(float *dst, size_t ld, int n_row, const uint8_t *tile, \

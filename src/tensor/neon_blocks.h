@@ -9,6 +9,7 @@
 #include <arm_neon.h>
 #include <string.h>
 
+#include "tensor/levels.h"
 #include "tensor/matrix.h"
 #include "tensor/tile.h"
 
@@ -24,7 +25,7 @@ struct sub {
  *
  *   n_add   most products that fit 16 bits: 127 * (largest code) * n_add < 32768
  *
- * Codes of Q8_0 stay signed, so it has no offset. */
+ * Codes of Q8_0 and levels stay signed, so they have no offset. */
 struct format {
     int n_sub, n_scale, offset, n_min, n_add;
     size_t tile_block_bytes;
@@ -198,6 +199,59 @@ INLINE void decode_q6_k(struct sub *s, const uint8_t *block, int j, int h)
     }
 }
 
+/* Codes that stand for levels become those. */
+INLINE void look_up(struct sub *s, const int8_t level[16])
+{
+    const int8x16_t table = vld1q_s8(level);
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; v++)
+        s->w[v] = vqtbl1q_s8(table, vreinterpretq_u8_s8(s->w[v]));
+}
+
+static const int8_t iq4[16] = {LEVELS_IQ4}, e2m1[16] = {LEVELS_E2M1};
+
+INLINE void decode_iq4_nl(struct sub *s, const uint8_t *block, int j, int h)
+{
+    (void)j;
+    s->scale[0] = halves(block, h);
+    nibbles(s, block + TILE_HALF, h);
+    look_up(s, iq4);
+}
+
+INLINE void decode_iq4_xs(struct sub *s, const uint8_t *block, int j, int h)
+{
+    const uint8_t *words = block + 2 * TILE_HALF;
+    const uint16x4_t halves_h = vreinterpret_u16_u8(vld1_u8(block + TILE_HALF + 8 * h));
+    const uint8x16_t wide = vreinterpretq_u8_u32(vmovl_u16(halves_h));
+    const uint32x4_t scale =
+        vorrq_u32(field(word(words, h), 4 * j, 15), field(wide, 2 * j - 4, 48));
+    const int32x4_t centred = vsubq_s32(vreinterpretq_s32_u32(scale), vdupq_n_s32(32));
+    s->scale[0] = vmulq_f32(halves(block, h), vcvtq_f32_s32(centred));
+    nibbles(s, words + TILE_WORD * (1 + 4 * j), h);
+    look_up(s, iq4);
+}
+
+/* level_e8m0_half: the larger of (e - 1) << 23 and (e + 1) << 21, which wins for the
+ * subnormals of e = 0 and 1. */
+INLINE float32x4_t scales_e8m0(const uint8_t *p, int h)
+{
+    uint32_t four;
+    memcpy(&four, p + 4 * h, sizeof four);
+    const uint16x8_t wide = vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(four)));
+    const int32x4_t e = vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(wide)));
+    const int32x4_t normal = vsubq_s32(vshlq_n_s32(e, 23), vdupq_n_s32(1 << 23));
+    const int32x4_t least = vaddq_s32(vshlq_n_s32(e, 21), vdupq_n_s32(1 << 21));
+    return vreinterpretq_f32_s32(vmaxq_s32(normal, least));
+}
+
+INLINE void decode_mxfp4(struct sub *s, const uint8_t *block, int j, int h)
+{
+    (void)j;
+    s->scale[0] = scales_e8m0(block, h);
+    nibbles(s, block + TILE_BYTE, h);
+    look_up(s, e2m1);
+}
+
 /* scale * (code - offset) times 32 activations, and two mins if there are. */
 INLINE float32x4_t dot_sub(sums_fn *sums, const struct format f, const struct sub *s,
                            const struct act_block *x)
@@ -268,15 +322,18 @@ INLINE void dot_any(sums_fn *sums, const struct format f, float *dst, size_t ld,
 }
 
 /* DOT(name, bytes of a file block, n_sub, n_scale, offset, n_min, n_add) */
-#define NEON_BLOCK_TYPES(DOT)     \
-    DOT(q4_0, 18, 1, 1, 8, 0, 8)  \
-    DOT(q4_1, 20, 1, 1, 0, 1, 8)  \
-    DOT(q5_0, 22, 1, 1, 16, 0, 8) \
-    DOT(q5_1, 24, 1, 1, 0, 1, 8)  \
-    DOT(q8_0, 34, 1, 1, 0, 0, 2)  \
-    DOT(q4_k, 144, 8, 1, 0, 1, 8) \
-    DOT(q5_k, 176, 8, 1, 0, 1, 8) \
-    DOT(q6_k, 210, 8, 2, 32, 0, 4)
+#define NEON_BLOCK_TYPES(DOT)       \
+    DOT(q4_0, 18, 1, 1, 8, 0, 8)    \
+    DOT(q4_1, 20, 1, 1, 0, 1, 8)    \
+    DOT(q5_0, 22, 1, 1, 16, 0, 8)   \
+    DOT(q5_1, 24, 1, 1, 0, 1, 8)    \
+    DOT(q8_0, 34, 1, 1, 0, 0, 2)    \
+    DOT(q4_k, 144, 8, 1, 0, 1, 8)   \
+    DOT(q5_k, 176, 8, 1, 0, 1, 8)   \
+    DOT(q6_k, 210, 8, 2, 32, 0, 4)  \
+    DOT(iq4_nl, 18, 1, 1, 0, 0, 2)  \
+    DOT(iq4_xs, 136, 8, 1, 0, 0, 2) \
+    DOT(mxfp4, 17, 1, 1, 0, 0, 8)
 
 /* The kernel dot_<name>_<level> with the dot product `sums`. */
 #define NEON_DOT(level, sums, name, bytes, n_sub, n_scale, offset, n_min, n_add)        \

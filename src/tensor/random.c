@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "tensor/levels.h"
 
 static void store_f16(uint8_t *p, double x)
 {
@@ -48,11 +49,42 @@ static void random_float(enum dtype t, uint8_t *dst, uint64_t bits, double sigma
         memcpy(dst, (uint16_t[]){(uint16_t)(word >> 16)}, 2);
 }
 
+static double levels_rms(const int8_t *level)
+{
+    double sum = 0;
+    for (int i = 0; i < 16; i++)
+        sum += (double)(level[i] * level[i]);
+    return sqrt(sum / 16);
+}
+
+/* Scales that can be powers of two only: one of the two neighbours of s, of which the
+ * larger is so likely that the mean square is s^2. */
+static int random_exponent(double s, uint64_t bits)
+{
+    const int k = ilogb(s);
+    const double u = (double)(bits >> 11) * 0x1p-53, above = s * s / ldexp(1, 2 * k) - 1;
+    return u < above / 3 ? k + 1 : k;
+}
+
+/* Sub-scales of IQ4_XS: six bits, 32 + or - [16, 32). */
+static void random_scales_xs(uint8_t *block, uint64_t bits)
+{
+    for (int j = 0; j < 8; j++, bits >>= 5) {
+        const int magnitude = 16 + (int)(bits & 15);
+        const int scale = bits >> 4 & 1 ? 32 + magnitude : 32 - magnitude;
+        uint8_t *low = block + 4 + j / 2, *high = block + 2 + j / 4;
+        *low = (uint8_t)(j % 2 ? (*low & 15) | (scale & 15) << 4 : scale & 15);
+        *high = (uint8_t)((j % 4 ? *high : 0) | scale >> 4 << 2 * (j % 4));
+    }
+}
+
 /* Codes are random bytes already; set the scales. */
 static void random_scales(enum dtype t, uint8_t *block, uint64_t bits, double sigma)
 {
     const double sign = bits >> 63 ? -1 : 1;
-    /* root mean square of the integers 32..63, and of 64..127 */
+    static const int8_t iq4[16] = {LEVELS_IQ4}, e2m1[16] = {LEVELS_E2M1};
+    /* root mean square of the integers 16..31, 32..63 and 64..127 */
+    const double rms5 = sqrt(23.5 * 23.5 + 255.0 / 12);
     const double rms6 = sqrt(47.5 * 47.5 + 1023.0 / 12);
     const double rms8 = sqrt(95.5 * 95.5 + 4095.0 / 12);
     double d;
@@ -85,6 +117,16 @@ static void random_scales(enum dtype t, uint8_t *block, uint64_t bits, double si
             const int scale = 64 + (int)(rng_mix(bits + (uint64_t)i) >> 58);
             block[192 + i] = (uint8_t)(bits >> i & 1 ? scale : -scale);
         }
+        break;
+    case DTYPE_IQ4_NL:
+        store_f16(block, sign * sigma / levels_rms(iq4));
+        break;
+    case DTYPE_IQ4_XS:
+        store_f16(block, sigma / (levels_rms(iq4) * rms5));
+        random_scales_xs(block, bits);
+        break;
+    case DTYPE_MXFP4:
+        block[0] = (uint8_t)(128 + random_exponent(sigma / levels_rms(e2m1), bits));
         break;
     default:
         break;

@@ -18,13 +18,18 @@ static struct layout tile_layout(enum dtype t)
     case DTYPE_Q4_0:
     case DTYPE_Q5_0:
     case DTYPE_Q8_0:
+    case DTYPE_IQ4_NL:
         l.front = 1; // the value, or d
         break;
     case DTYPE_Q4_1:
     case DTYPE_Q5_1:
     case DTYPE_Q4_K:
     case DTYPE_Q5_K:
-        l.front = 2; // d, m
+    case DTYPE_IQ4_XS:
+        l.front = 2; // d, m; d, scales_h
+        break;
+    case DTYPE_MXFP4:
+        l.bytes = 1; // the exponent
         break;
     case DTYPE_Q6_K:
         l.back = 1; // d

@@ -138,6 +138,13 @@ static void integer_block(enum dtype t, uint8_t *block)
     case DTYPE_Q8_0:
         put_f16(block, -1);
         break;
+    case DTYPE_IQ4_NL:
+    case DTYPE_IQ4_XS:
+        put_f16(block, 1);
+        break;
+    case DTYPE_MXFP4:
+        block[0] = 128; // of halves
+        break;
     default:
         put_f16(block, 1);
         put_f16(block + 2, 3);
@@ -152,7 +159,7 @@ static int has_min(enum dtype t)
 /* Largest codes and sub-scales: sums come closest to the range of their integers. */
 static void extreme_block(enum dtype t, uint8_t *block, int fill)
 {
-    const int front = t == DTYPE_Q6_K ? 0 : has_min(t) ? 4 : 2;
+    const int front = t == DTYPE_Q6_K ? 0 : t == DTYPE_MXFP4 ? 1 : has_min(t) ? 4 : 2;
     const int back = t == DTYPE_Q6_K ? 2 : 0;
     memset(block + front, fill, (size_t)(dtype_find(t)->block_bytes - front - back));
 }
@@ -200,7 +207,9 @@ enum mode { RANDOM, EXACT, EXTREME };
 static void check_dot(const char *name, dot_fn *dot, enum dtype t, int n_in,
                       enum mode mode)
 {
-    const int exact = mode == EXACT, fill = rnd() % 2 ? 0xff : 0x80;
+    static const int fills[] = {0xff, 0x80, 0x00, 0x77};
+    const int exact = mode == EXACT, fill = fills[rnd() % 4];
+    const int sign = fill == 0xff || (fill == 0x77 && rnd() % 2) ? 1 : -1;
     const struct dtype_traits *traits = dtype_find(t);
     const int n_block = n_in / traits->block_elems, is_float = traits->block_elems == 1;
     const size_t bytes = (size_t)traits->block_bytes;
@@ -209,7 +218,7 @@ static void check_dot(const char *name, dot_fn *dot, enum dtype t, int n_in,
         (int)(rnd() % 2) * ACT_GROUP + (int)(rnd() % (uint64_t)(ACT_GROUP + 1 - n_tok));
     struct act a = guarded_act(tok + n_tok, n_in);
     for (int i = 0; mode == EXTREME && i < (tok + n_tok) * n_in; i++)
-        ((float *)a.x)[i] = rnd() % 64 && fill == 0xff ? 1.0f : -1.0f;
+        ((float *)a.x)[i] = rnd() % 64 ? (float)sign : (float)-sign;
     if (exact)
         integer_act(&a);
     else if (!is_float)
