@@ -51,6 +51,33 @@ def six_bits(s):
     return low + high
 
 
+def q2_k(b):
+    out = []
+    for half in range(2):
+        for pair in range(4):
+            for s in range(2):
+                least, scale = divmod(b[8 * half + 2 * pair + s], 16)
+                for byte in b[16 + 32 * half + 16 * s:][:16]:
+                    q = byte // 4 ** pair % 4
+                    out.append(f16(b, 80) * scale * q - f16(b, 82) * least)
+    return out
+
+
+def q3_k(b):
+    mask, scales = b[:32], b[96:108]
+    low = [x % 16 for x in scales[:8]] + [x // 16 for x in scales[:8]]
+    high = [scales[8 + k % 4] // 4 ** (k // 4) % 4 for k in range(16)]
+    out = []
+    for half in range(2):
+        for pair in range(4):
+            for l in range(32):
+                k = 8 * half + 2 * pair + l // 16
+                q = b[32 + 32 * half + l] // 4 ** pair % 4
+                q -= 0 if mask[l] >> 4 * half + pair & 1 else 4
+                out.append(f16(b, 108) * (low[k] + 16 * high[k] - 32) * q)
+    return out
+
+
 def q4_k(b):
     out = []
     for j, (scale, least) in enumerate(six_bits(b[4:16])):
@@ -141,7 +168,8 @@ TYPES = {
     'F32': (f32, 4, 16, None), 'F16': (half, 2, 16, [0]), 'BF16': (bf16, 2, 16, None),
     'Q4_0': (q4_0, 18, 3, [0]), 'Q4_1': (q4_1, 20, 3, [0, 2]),
     'Q5_0': (q5_0, 22, 3, [0]), 'Q5_1': (q5_1, 24, 3, [0, 2]),
-    'Q8_0': (q8_0, 34, 3, [0]), 'Q4_K': (q4_k, 144, 2, [0, 2]),
+    'Q8_0': (q8_0, 34, 3, [0]), 'Q2_K': (q2_k, 84, 2, [80, 82]),
+    'Q3_K': (q3_k, 110, 2, [108]), 'Q4_K': (q4_k, 144, 2, [0, 2]),
     'Q5_K': (q5_k, 176, 2, [0, 2]), 'Q6_K': (q6_k, 210, 2, [208]),
     'IQ4_NL': (iq4_nl, 18, 3, [0]), 'IQ4_XS': (iq4_xs, 136, 2, [0]),
     'MXFP4': (mxfp4, 17, 7, []),

@@ -158,6 +158,57 @@ INLINE void decode_q6_k(struct sub *s, const uint8_t *block, int j, int h)
     }
 }
 
+/* Codes of two bits: four subs share 8 words. */
+INLINE void two_bits(struct sub *s, const uint8_t *qs, int j, int h)
+{
+    const __m256i low = _mm256_set1_epi8(3), shift = _mm256_set1_epi32(2 * (j & 3));
+    qs += 8 * TILE_WORD * (j >> 2);
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; v++)
+        s->w[v] =
+            _mm256_and_si256(_mm256_srlv_epi32(word(qs + TILE_WORD * v, h), shift), low);
+}
+
+INLINE void decode_q2_k(struct sub *s, const uint8_t *block, int j, int h)
+{
+    const __m256i both = word(block + TILE_WORD * (j >> 1), h);
+    const __m256 d = halves(block + TILE_WORD * 20, h);
+    const __m256 dmin = halves(block + TILE_WORD * 20 + TILE_HALF, h);
+    const __m256 minus = _mm256_sub_ps(_mm256_setzero_ps(), dmin);
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) {
+        const int at = 8 * ((2 * j + i) & 3);
+        s->scale[i] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(field(both, at, 15)));
+        s->min[i] = _mm256_mul_ps(minus, _mm256_cvtepi32_ps(field(both, at + 4, 15)));
+    }
+    two_bits(s, block + TILE_WORD * 4, j, h);
+}
+
+INLINE void decode_q3_k(struct sub *s, const uint8_t *block, int j, int h)
+{
+    const uint8_t *scales = block + TILE_WORD * 24;
+    const __m256i lows = word(scales + TILE_WORD * ((j >> 1) & 1), h);
+    const __m256i highs = word(scales + TILE_WORD * 2, h);
+    const __m256 d = halves(block + TILE_WORD * 27, h);
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) {
+        const int byte = 8 * ((2 * j + i) & 3);
+        const __m256i low = field(lows, byte + 4 * (j >> 2), 15);
+        const __m256i high = field(highs, byte + 2 * (j >> 1), 3);
+        const __m256i scale = _mm256_or_si256(low, _mm256_slli_epi32(high, 4));
+        const __m256i centred = _mm256_sub_epi32(scale, _mm256_set1_epi32(32));
+        s->scale[i] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(centred));
+    }
+    two_bits(s, block + TILE_WORD * 8, j, h);
+    const __m256i shift = _mm256_set1_epi32(j), one = _mm256_set1_epi8(1);
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; v++) {
+        const __m256i bit = _mm256_and_si256(
+            _mm256_srlv_epi32(word(block + TILE_WORD * v, h), shift), one);
+        s->w[v] = _mm256_or_si256(s->w[v], _mm256_slli_epi16(bit, 2));
+    }
+}
+
 /* Codes that stand for levels become bytes of `level`. */
 INLINE void look_up(struct sub *s, __m256i level)
 {
@@ -234,6 +285,8 @@ INLINE void decode_mxfp4(struct sub *s, const uint8_t *block, int j, int h)
     X(q5_0, 22, 1, 1, 16, 0, 4, 0)   \
     X(q5_1, 24, 1, 1, 0, 1, 4, 0)    \
     X(q8_0, 34, 1, 1, 0, 0, 1, 1)    \
+    X(q2_k, 84, 8, 2, 0, 2, 4, 0)    \
+    X(q3_k, 110, 8, 2, 4, 0, 4, 0)   \
     X(q4_k, 144, 8, 1, 0, 1, 8, 0)   \
     X(q5_k, 176, 8, 1, 0, 1, 4, 0)   \
     X(q6_k, 210, 8, 2, 32, 0, 2, 0)  \

@@ -155,6 +155,44 @@ void dequant_q6_k(float *dst, const uint8_t *src, int64_t n_block)
     }
 }
 
+/* Element i of qs[64], two bits each: four times 32 elements share the bytes of a half.
+ */
+static int two_bits(const uint8_t *qs, int i)
+{
+    return qs[i / 128 * 32 + i % 32] >> i / 32 % 4 * 2 & 3;
+}
+
+/* scales[16] (low nibble scale, high nibble min), qs[64], d f16, dmin f16 */
+void dequant_q2_k(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 84, dst += 256) {
+        const float d = load_f16(src + 80), dmin = load_f16(src + 82);
+        for (int i = 0; i < 256; i++) {
+            const float scale = (float)(src[i / 16] & 15),
+                        min = (float)(src[i / 16] >> 4);
+            dst[i] = d * scale * (float)two_bits(src + 16, i) - dmin * min;
+        }
+    }
+}
+
+/* hmask[32], qs[64], scales[12], d f16; a scale has its low bits in a nibble of
+ * scales[0..7] and its high ones in two bits of scales[8..11].  Bit j of hmask[l] belongs
+ * to element l of 32 in sub-block j. */
+void dequant_q3_k(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 110, dst += 256) {
+        const uint8_t *scales = src + 96;
+        const float d = load_f16(src + 108);
+        for (int i = 0; i < 256; i++) {
+            const int k = i / 16, high = scales[8 + k % 4] >> 2 * (k / 4) & 3;
+            const int scale = (scales[k % 8] >> 4 * (k / 8) & 15) | high << 4;
+            const int top = src[i % 32] >> i / 32 & 1;
+            const int q = two_bits(src + 32, i) + 4 * top - 4;
+            dst[i] = d * (float)(scale - 32) * (float)q;
+        }
+    }
+}
+
 /* d f16, qs[16]: codes of levels */
 void dequant_iq4_nl(float *dst, const uint8_t *src, int64_t n_block)
 {

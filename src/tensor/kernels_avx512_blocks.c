@@ -200,6 +200,55 @@ INLINE void decode_q6_k(struct sub *s, const uint8_t *block, int j)
     }
 }
 
+/* Codes of two bits: four subs share 8 words. */
+INLINE void two_bits(struct sub *s, const uint8_t *qs, int j)
+{
+    const __m512i low = _mm512_set1_epi8(3), shift = _mm512_set1_epi32(2 * (j & 3));
+    qs += 8 * TILE_WORD * (j >> 2);
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; v++)
+        s->w[v] =
+            _mm512_and_si512(_mm512_srlv_epi32(word(qs + TILE_WORD * v), shift), low);
+}
+
+INLINE void decode_q2_k(struct sub *s, const uint8_t *block, int j)
+{
+    const __m512i both = word(block + TILE_WORD * (j >> 1));
+    const __m512 d = halves(block + TILE_WORD * 20);
+    const __m512 dmin = halves(block + TILE_WORD * 20 + TILE_HALF);
+    const __m512 minus = _mm512_sub_ps(_mm512_setzero_ps(), dmin);
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) {
+        const int at = 8 * ((2 * j + i) & 3);
+        s->scale[i] = _mm512_mul_ps(d, _mm512_cvtepi32_ps(field(both, at, 15)));
+        s->min[i] = _mm512_mul_ps(minus, _mm512_cvtepi32_ps(field(both, at + 4, 15)));
+    }
+    two_bits(s, block + TILE_WORD * 4, j);
+}
+
+INLINE void decode_q3_k(struct sub *s, const uint8_t *block, int j)
+{
+    const uint8_t *scales = block + TILE_WORD * 24;
+    const __m512i lows = word(scales + TILE_WORD * ((j >> 1) & 1));
+    const __m512i highs = word(scales + TILE_WORD * 2);
+    const __m512 d = halves(block + TILE_WORD * 27);
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) {
+        const int byte = 8 * ((2 * j + i) & 3);
+        const __m512i low = field(lows, byte + 4 * (j >> 2), 15);
+        const __m512i high = field(highs, byte + 2 * (j >> 1), 3);
+        const __m512i scale = _mm512_or_si512(low, _mm512_slli_epi32(high, 4));
+        const __m512i centred = _mm512_sub_epi32(scale, _mm512_set1_epi32(32));
+        s->scale[i] = _mm512_mul_ps(d, _mm512_cvtepi32_ps(centred));
+    }
+    two_bits(s, block + TILE_WORD * 8, j);
+    const __m512i to_bit2 = _mm512_set1_epi32((j - 2) & 31), bit2 = _mm512_set1_epi8(4);
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; v++)
+        s->w[v] = or_and(s->w[v], _mm512_rorv_epi32(word(block + TILE_WORD * v), to_bit2),
+                         bit2);
+}
+
 /* Codes that stand for levels become bytes of `level`. */
 INLINE void look_up(struct sub *s, __m512i level)
 {
@@ -374,6 +423,8 @@ INLINE void dot_any(const struct format f, float *dst, size_t ld, int n_row,
     X(q5_0, 22, 1, 1, 4, 0)    \
     X(q5_1, 24, 1, 1, -1, 1)   \
     X(q8_0, 34, 1, 1, 7, 0)    \
+    X(q2_k, 84, 8, 2, -1, 2)   \
+    X(q3_k, 110, 8, 2, 2, 0)   \
     X(q4_k, 144, 8, 1, -1, 1)  \
     X(q5_k, 176, 8, 1, -1, 1)  \
     X(q6_k, 210, 8, 2, 5, 0)   \

@@ -158,6 +158,46 @@ static void decode_q6_k(struct sub *s, const uint8_t *block, int j)
         }
 }
 
+/* Codes of two bits: four subs share 8 words. */
+static void two_bits(struct sub *s, const uint8_t *qs, int j)
+{
+    for (int v = 0; v < 8; v++)
+        for (int i = 0; i < TILE_WORD; i++)
+            s->w[v][i] = qs[TILE_WORD * (8 * (j / 4) + v) + i] >> 2 * (j % 4) & 3;
+}
+
+static void decode_q2_k(struct sub *s, const uint8_t *block, int j)
+{
+    float d[TILE_ROWS], dmin[TILE_ROWS];
+    tile_load_halves(d, block + TILE_WORD * 20);
+    tile_load_halves(dmin, block + TILE_WORD * 20 + TILE_HALF);
+    for (int h = 0; h < 2; h++)
+        for (int r = 0; r < TILE_ROWS; r++) {
+            const int both = scale_byte(block, r, 2 * j + h);
+            s->scale[h][r] = d[r] * (float)(both & 15);
+            s->min[h][r] = dmin[r] * (float)-(both >> 4);
+        }
+    two_bits(s, block + TILE_WORD * 4, j);
+}
+
+static void decode_q3_k(struct sub *s, const uint8_t *block, int j)
+{
+    const uint8_t *scales = block + TILE_WORD * 24;
+    float d[TILE_ROWS];
+    tile_load_halves(d, block + TILE_WORD * 27);
+    for (int h = 0; h < 2; h++)
+        for (int r = 0; r < TILE_ROWS; r++) {
+            const int k = 2 * j + h,
+                      low = scale_byte(scales, r, k % 8) >> 4 * (k / 8) & 15;
+            const int high = scale_byte(scales, r, 8 + k % 4) >> 2 * (k / 4) & 3;
+            s->scale[h][r] = d[r] * (float)((low | high << 4) - 32);
+        }
+    two_bits(s, block + TILE_WORD * 8, j);
+    for (int v = 0; v < 8; v++)
+        for (int i = 0; i < TILE_WORD; i++)
+            s->w[v][i] |= (uint8_t)((block[TILE_WORD * v + i] >> j & 1) << 2);
+}
+
 /* Codes that stand for levels become level + offset. */
 static void look_up(struct sub *s, const int8_t level[16], int offset)
 {
@@ -249,6 +289,8 @@ static void dot_blocks(const struct format *f, float *dst, size_t ld, int n_row,
     X(q5_0, 22, 1, 1, 16, 0)     \
     X(q5_1, 24, 1, 1, 0, 1)      \
     X(q8_0, 34, 1, 1, 128, 0)    \
+    X(q2_k, 84, 8, 2, 0, 2)      \
+    X(q3_k, 110, 8, 2, 4, 0)     \
     X(q4_k, 144, 8, 1, 0, 1)     \
     X(q5_k, 176, 8, 1, 0, 1)     \
     X(q6_k, 210, 8, 2, 32, 0)    \

@@ -199,6 +199,55 @@ INLINE void decode_q6_k(struct sub *s, const uint8_t *block, int j, int h)
     }
 }
 
+/* Codes of two bits: four subs share 8 words. */
+INLINE void two_bits(struct sub *s, const uint8_t *qs, int j, int h)
+{
+    const int8x16_t down = vdupq_n_s8((int8_t)(-2 * (j & 3)));
+    qs += 8 * TILE_WORD * (j >> 2);
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; v++)
+        s->w[v] = vreinterpretq_s8_u8(
+            vandq_u8(vshlq_u8(word(qs + TILE_WORD * v, h), down), vdupq_n_u8(3)));
+}
+
+INLINE void decode_q2_k(struct sub *s, const uint8_t *block, int j, int h)
+{
+    const uint8x16_t both = word(block + TILE_WORD * (j >> 1), h);
+    const float32x4_t d = halves(block + TILE_WORD * 20, h);
+    const float32x4_t minus = vnegq_f32(halves(block + TILE_WORD * 20 + TILE_HALF, h));
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) {
+        const int at = 8 * ((2 * j + i) & 3);
+        s->scale[i] = vmulq_f32(d, vcvtq_f32_u32(field(both, at, 15)));
+        s->min[i] = vmulq_f32(minus, vcvtq_f32_u32(field(both, at + 4, 15)));
+    }
+    two_bits(s, block + TILE_WORD * 4, j, h);
+}
+
+INLINE void decode_q3_k(struct sub *s, const uint8_t *block, int j, int h)
+{
+    const uint8_t *scales = block + TILE_WORD * 24;
+    const uint8x16_t lows = word(scales + TILE_WORD * ((j >> 1) & 1), h);
+    const uint8x16_t highs = word(scales + TILE_WORD * 2, h);
+    const float32x4_t d = halves(block + TILE_WORD * 27, h);
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) {
+        const int byte = 8 * ((2 * j + i) & 3);
+        const uint32x4_t scale = vorrq_u32(field(lows, byte + 4 * (j >> 2), 15),
+                                           field(highs, byte + 2 * (j >> 1) - 4, 48));
+        const int32x4_t centred =
+            vsubq_s32(vreinterpretq_s32_u32(scale), vdupq_n_s32(32));
+        s->scale[i] = vmulq_f32(d, vcvtq_f32_s32(centred));
+    }
+    const uint8x16_t bit = vdupq_n_u8((uint8_t)(1 << j)), bit2 = vdupq_n_u8(4);
+    two_bits(s, block + TILE_WORD * 8, j, h);
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; v++) {
+        const uint8x16_t set = vtstq_u8(word(block + TILE_WORD * v, h), bit);
+        s->w[v] = or_codes(s->w[v], vandq_u8(set, bit2));
+    }
+}
+
 /* Codes that stand for levels become those. */
 INLINE void look_up(struct sub *s, const int8_t level[16])
 {
@@ -328,6 +377,8 @@ INLINE void dot_any(sums_fn *sums, const struct format f, float *dst, size_t ld,
     DOT(q5_0, 22, 1, 1, 16, 0, 8)   \
     DOT(q5_1, 24, 1, 1, 0, 1, 8)    \
     DOT(q8_0, 34, 1, 1, 0, 0, 2)    \
+    DOT(q2_k, 84, 8, 2, 0, 2, 4)    \
+    DOT(q3_k, 110, 8, 2, 4, 0, 4)   \
     DOT(q4_k, 144, 8, 1, 0, 1, 8)   \
     DOT(q5_k, 176, 8, 1, 0, 1, 8)   \
     DOT(q6_k, 210, 8, 2, 32, 0, 4)  \

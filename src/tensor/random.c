@@ -66,6 +66,26 @@ static int random_exponent(double s, uint64_t bits)
     return u < above / 3 ? k + 1 : k;
 }
 
+/* Sub-scales of Q2_K: 8 .. 15, the min's equal to the scale's. */
+static void random_scales_q2(uint8_t *s, uint64_t bits)
+{
+    for (int i = 0; i < 16; i++, bits >>= 3)
+        s[i] = (uint8_t)((8 + (bits & 7)) * 17);
+}
+
+/* Sub-scales of Q3_K: six bits, 32 + or - [16, 32). */
+static void random_scales_q3(uint8_t *s, uint64_t bits)
+{
+    memset(s, 0, 12);
+    for (int k = 0; k < 16; k++) {
+        const uint64_t b = rng_at(bits, (uint64_t)k);
+        const int magnitude = 16 + (int)(b >> 60);
+        const int scale = b & 1 ? 32 + magnitude : 32 - magnitude;
+        s[k % 8] |= (uint8_t)((scale & 15) << 4 * (k / 8));
+        s[8 + k % 4] |= (uint8_t)(scale >> 4 << 2 * (k / 4));
+    }
+}
+
 /* Sub-scales of IQ4_XS: six bits, 32 + or - [16, 32). */
 static void random_scales_xs(uint8_t *block, uint64_t bits)
 {
@@ -83,7 +103,8 @@ static void random_scales(enum dtype t, uint8_t *block, uint64_t bits, double si
 {
     const double sign = bits >> 63 ? -1 : 1;
     static const int8_t iq4[16] = {LEVELS_IQ4}, e2m1[16] = {LEVELS_E2M1};
-    /* root mean square of the integers 16..31, 32..63 and 64..127 */
+    /* root mean square of the integers 8..15, 16..31, 32..63 and 64..127 */
+    const double rms4 = sqrt(11.5 * 11.5 + 63.0 / 12);
     const double rms5 = sqrt(23.5 * 23.5 + 255.0 / 12);
     const double rms6 = sqrt(47.5 * 47.5 + 1023.0 / 12);
     const double rms8 = sqrt(95.5 * 95.5 + 4095.0 / 12);
@@ -103,6 +124,16 @@ static void random_scales(enum dtype t, uint8_t *block, uint64_t bits, double si
         d = sigma / code_rms(t == DTYPE_Q4_1 ? 16 : 32, 1);
         store_f16(block, d);
         store_f16(block + 2, -d * (t == DTYPE_Q4_1 ? 7.5 : 15.5));
+        break;
+    case DTYPE_Q2_K:
+        d = sigma / (code_rms(4, 1) * rms4);
+        store_f16(block + 80, d);
+        store_f16(block + 82, d * 1.5);
+        random_scales_q2(block, bits);
+        break;
+    case DTYPE_Q3_K:
+        store_f16(block + 108, sigma / (code_rms(8, 0) * rms5));
+        random_scales_q3(block + 96, bits);
         break;
     case DTYPE_Q4_K:
     case DTYPE_Q5_K:

@@ -31,6 +31,10 @@ static struct layout tile_layout(enum dtype t)
     case DTYPE_MXFP4:
         l.bytes = 1; // the exponent
         break;
+    case DTYPE_Q2_K:
+        l.back = 2; // d, dmin
+        break;
+    case DTYPE_Q3_K:
     case DTYPE_Q6_K:
         l.back = 1; // d
         break;

@@ -130,6 +130,13 @@ static void integer_block(enum dtype t, uint8_t *block)
     case DTYPE_Q6_K:
         put_f16(block + 208, 1);
         break;
+    case DTYPE_Q2_K:
+        put_f16(block + 80, 1);
+        put_f16(block + 82, 3);
+        break;
+    case DTYPE_Q3_K:
+        put_f16(block + 108, 1);
+        break;
     case DTYPE_F16:
         put_f16(block, f);
         break;
@@ -151,17 +158,35 @@ static void integer_block(enum dtype t, uint8_t *block)
     }
 }
 
-static int has_min(enum dtype t)
+/* Offset of the f16 of mins in a block, 0 if there is none. */
+static int min_at(enum dtype t)
 {
-    return t == DTYPE_Q4_1 || t == DTYPE_Q5_1 || t == DTYPE_Q4_K || t == DTYPE_Q5_K;
+    return t == DTYPE_Q2_K                                                            ? 82
+           : t == DTYPE_Q4_1 || t == DTYPE_Q5_1 || t == DTYPE_Q4_K || t == DTYPE_Q5_K ? 2
+                                                                                      : 0;
+}
+
+/* Bytes of scales in front of a block (positive) or at its end (negative). */
+static int scale_bytes(enum dtype t)
+{
+    switch (t) {
+    case DTYPE_Q3_K:
+    case DTYPE_Q6_K:
+        return -2;
+    case DTYPE_Q2_K:
+        return -4;
+    case DTYPE_MXFP4:
+        return 1;
+    default:
+        return min_at(t) ? 4 : 2;
+    }
 }
 
 /* Largest codes and sub-scales: sums come closest to the range of their integers. */
 static void extreme_block(enum dtype t, uint8_t *block, int fill)
 {
-    const int front = t == DTYPE_Q6_K ? 0 : t == DTYPE_MXFP4 ? 1 : has_min(t) ? 4 : 2;
-    const int back = t == DTYPE_Q6_K ? 2 : 0;
-    memset(block + front, fill, (size_t)(dtype_find(t)->block_bytes - front - back));
+    const int scales = scale_bytes(t), codes = dtype_find(t)->block_bytes - abs(scales);
+    memset(block + (scales > 0 ? scales : 0), fill, (size_t)codes);
 }
 
 /* w [n_in] values of a row, size [n_in] |scale * code| + |min| of each. */
@@ -170,9 +195,9 @@ static void row_values(enum dtype t, float *w, float *size, uint8_t *row, int n_
     const struct dtype_traits *traits = dtype_find(t);
     const int n_block = n_in / traits->block_elems;
     traits->dequant(w, row, n_block);
-    if (has_min(t))
+    if (min_at(t))
         for (int b = 0; b < n_block; b++)
-            memset(row + b * traits->block_bytes + 2, 0, 2);
+            memset(row + b * traits->block_bytes + min_at(t), 0, 2);
     traits->dequant(size, row, n_block);
     for (int i = 0; i < n_in; i++)
         size[i] = fabsf(size[i]) + fabsf(w[i] - size[i]);

@@ -44,7 +44,7 @@ static void test_types(void **state)
     assert_true(matrix_supported(DTYPE_Q4_0, 96));
     assert_false(matrix_supported(DTYPE_Q4_0, 80));
     assert_false(matrix_supported(DTYPE_Q4_K, 128));
-    assert_false(matrix_supported(DTYPE_Q2_K, 256));
+    assert_false(matrix_supported(DTYPE_IQ2_XXS, 256));
     assert_false(matrix_supported((enum dtype)4, 256));
     assert_false(matrix_supported(DTYPE_F32, 0));
 }
