@@ -142,6 +142,48 @@ def mxfp4(b):
     return [Fraction(2) ** (b[0] - 127) * e2m1(nib(b[1:], i)) for i in range(32)]
 
 
+def ue4m3(x):
+    """Four bits of exponent with bias 7, three of mantissa; 0x7f is no number."""
+    exponent, mantissa = x >> 3 & 15, Fraction(x & 7, 8)
+    if x == 0x7f:
+        return Fraction(0)
+    return (1 + mantissa) * Fraction(2) ** (exponent - 7) if exponent else mantissa / 64
+
+
+def nvfp4(b):
+    out = []
+    for s in range(4):
+        part = b[4 + 8 * s:][:8]
+        codes = [x % 16 for x in part] + [x // 16 for x in part]
+        out += [ue4m3(b[s]) * e2m1(q) for q in codes]
+    return out
+
+
+def digits(part, n):
+    """n digits of base 3 of each byte, equal digits of all bytes together."""
+    return [part[i] * 3 ** k % 256 * 3 // 256 for k in range(n) for i in range(len(part))]
+
+
+def tq1_0(b):
+    codes = digits(b[:32], 5) + digits(b[32:48], 5) + digits(b[48:52], 4)
+    return [f16(b, 52) * (q - 1) for q in codes]
+
+
+def tq2_0(b):
+    return [f16(b, 64) * (byte // 4 ** pair % 4 - 1)
+            for half in (b[:32], b[32:64]) for pair in range(4) for byte in half]
+
+
+def q1_0(b):
+    bits = int.from_bytes(b[2:], 'little')
+    return [f16(b, 0) * (1 if bits >> i & 1 else -1) for i in range(128)]
+
+
+def q2_0(b):
+    bits = int.from_bytes(b[2:], 'little')
+    return [f16(b, 0) * ((bits >> 2 * i & 3) - 1) for i in range(64)]
+
+
 def f32(b):
     return [Fraction(v) for v in struct.unpack(f'<{len(b) // 4}f', b)]
 
@@ -172,7 +214,9 @@ TYPES = {
     'Q3_K': (q3_k, 110, 2, [108]), 'Q4_K': (q4_k, 144, 2, [0, 2]),
     'Q5_K': (q5_k, 176, 2, [0, 2]), 'Q6_K': (q6_k, 210, 2, [208]),
     'IQ4_NL': (iq4_nl, 18, 3, [0]), 'IQ4_XS': (iq4_xs, 136, 2, [0]),
-    'MXFP4': (mxfp4, 17, 7, []),
+    'MXFP4': (mxfp4, 17, 7, []), 'NVFP4': (nvfp4, 36, 4, []),
+    'TQ1_0': (tq1_0, 54, 2, [52]), 'TQ2_0': (tq2_0, 66, 2, [64]),
+    'Q1_0': (q1_0, 18, 3, [0]), 'Q2_0': (q2_0, 18, 3, [0]),
 }
 
 
@@ -190,6 +234,8 @@ def random_blocks(name, size, count, scales):
             b[at:at + 2] = struct.pack('<e', rng.gauss(0, sigma))
         if name == 'MXFP4':  # both ends and the usual middle of the exponents
             b[0] = (120, 0, 1, 2, 127, 254, 255)[i]
+        if name == 'NVFP4' and i == 1:  # 0, no number, a subnormal, the unused bit
+            b[:4] = bytes((0, 0x7f, 0x05, 0xff))
         blocks += bytes(b)
     return blocks
 

@@ -17,22 +17,26 @@ INLINE void nibbles(struct sub *s, const uint8_t *qs, int h)
     }
 }
 
-/* Bit 4v + c of a row's dword goes to bit 4 of byte c of w[v]: copy its byte v / 2 four
- * times and test one bit in each. */
+/* All bits of byte c <- bit 4v + c of a row's dword: copy its byte v / 2 four times and
+ * test one bit in each. */
+INLINE __m256i bits_set(__m256i x, int v)
+{
+    const __m256i spread =
+        _mm256_add_epi8(_mm256_set_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0,
+                                         0x0c0c0c0c, 0x08080808, 0x04040404, 0),
+                        _mm256_set1_epi8((char)(v / 2)));
+    const __m256i bit = _mm256_set1_epi32(v % 2 ? (int)0x80402010 : 0x08040201);
+    const __m256i four = _mm256_shuffle_epi8(x, spread);
+    return _mm256_cmpeq_epi8(_mm256_and_si256(four, bit), bit);
+}
+
+/* Those bits go to bit 4 of the codes. */
 INLINE void fifth_bits(struct sub *s, const uint8_t *qh, int h)
 {
     const __m256i x = word(qh, h), bit4 = _mm256_set1_epi8(16);
 #pragma GCC unroll 8
-    for (int v = 0; v < 8; v++) {
-        const __m256i spread =
-            _mm256_add_epi8(_mm256_set_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0,
-                                             0x0c0c0c0c, 0x08080808, 0x04040404, 0),
-                            _mm256_set1_epi8((char)(v / 2)));
-        const __m256i bit = _mm256_set1_epi32(v % 2 ? (int)0x80402010 : 0x08040201);
-        const __m256i four = _mm256_shuffle_epi8(x, spread);
-        const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(four, bit), bit);
-        s->w[v] = _mm256_or_si256(s->w[v], _mm256_and_si256(set, bit4));
-    }
+    for (int v = 0; v < 8; v++)
+        s->w[v] = _mm256_or_si256(s->w[v], _mm256_and_si256(bits_set(x, v), bit4));
 }
 
 INLINE void decode_q4_0(struct sub *s, const uint8_t *block, int j, int h)
@@ -278,6 +282,84 @@ INLINE void decode_mxfp4(struct sub *s, const uint8_t *block, int j, int h)
     look_up(s, levels_e2m1());
 }
 
+INLINE void decode_nvfp4(struct sub *s, const uint8_t *block, int j, int h)
+{
+    const uint8_t *qs = block + TILE_WORD * (1 + 4 * j);
+    const __m256i d = word(block, h), low = _mm256_set1_epi8(15);
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) { // level_ue4m3_half of byte 2j + i
+        const __m256i x = field(d, 8 * (2 * j + i), 255);
+        const __m256i nan = _mm256_cmpeq_epi32(x, _mm256_set1_epi32(0x7f));
+        const __m256i low7 = _mm256_and_si256(x, _mm256_set1_epi32(0x7f));
+        const __m256i bits = _mm256_andnot_si256(nan, _mm256_slli_epi32(low7, 20));
+        s->scale[i] = _mm256_mul_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(0x1p119f));
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; v++) { // columns 4v .. 4v + 3 of a half and those 8 further
+        const __m256i x = word(qs + TILE_WORD * v, h);
+        const int to = v / 2 * 4 + v % 2;
+        s->w[to] = _mm256_and_si256(x, low);
+        s->w[to + 2] = _mm256_and_si256(_mm256_srli_epi16(x, 4), low);
+    }
+    look_up(s, levels_e2m1());
+}
+
+/* level_trit of bytes.  There is no product of bytes: odd and even ones go through 16
+ * bits.  Of 3 x in units of 256, 1 begins at x = 86 and 2 at 171. */
+INLINE __m256i trits(__m256i x, int power)
+{
+    const __m256i by = _mm256_set1_epi16((short)power);
+    const __m256i even =
+        _mm256_and_si256(_mm256_mullo_epi16(x, by), _mm256_set1_epi16(0xff));
+    const __m256i odd = _mm256_mullo_epi16(_mm256_srli_epi16(x, 8), by);
+    const __m256i y = _mm256_or_si256(even, _mm256_slli_epi16(odd, 8));
+    const __m256i one = _mm256_cmpeq_epi8(_mm256_max_epu8(y, _mm256_set1_epi8(86)), y);
+    const __m256i two =
+        _mm256_cmpeq_epi8(_mm256_max_epu8(y, _mm256_set1_epi8((char)171)), y);
+    return _mm256_sub_epi8(_mm256_setzero_si256(), _mm256_add_epi8(one, two));
+}
+
+INLINE void decode_tq1_0(struct sub *s, const uint8_t *block, int j, int h)
+{
+    static const uint8_t power[5] = {1, 3, 9, 27, 81};
+    s->scale[0] = halves(block + TILE_WORD * 13, h);
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; v++) { // as in kernels_c_blocks.c
+        const int last = j == 7 && v >= 4;
+        const int from = j < 5 ? v : last ? 12 : 8 + v % 4;
+        const int digit = j < 5 ? j : last ? v - 4 : 2 * (j - 5) + v / 4;
+        s->w[v] = trits(word(block + TILE_WORD * from, h), power[digit]);
+    }
+}
+
+INLINE void decode_tq2_0(struct sub *s, const uint8_t *block, int j, int h)
+{
+    s->scale[0] = halves(block + TILE_WORD * 16, h);
+    two_bits(s, block, j, h);
+}
+
+INLINE void decode_q1_0(struct sub *s, const uint8_t *block, int j, int h)
+{
+    const __m256i x = word(block + TILE_HALF + TILE_WORD * j, h);
+    s->scale[0] = halves(block, h);
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; v++)
+        s->w[v] = _mm256_and_si256(bits_set(x, v), _mm256_set1_epi8(2));
+}
+
+INLINE void decode_q2_0(struct sub *s, const uint8_t *block, int j, int h)
+{
+    s->scale[0] = halves(block, h);
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; v++) { // byte v: pairs of bits to bytes
+        const __m256i x = word(block + TILE_HALF + TILE_WORD * (2 * j + v / 4), h);
+        const __m256i b = field(x, 8 * (v % 4), 255);
+        const __m256i two = _mm256_or_si256(b, _mm256_slli_epi32(b, 6));
+        const __m256i four = _mm256_or_si256(two, _mm256_slli_epi32(two, 12));
+        s->w[v] = _mm256_and_si256(four, _mm256_set1_epi8(3));
+    }
+}
+
 /* X(name, bytes of a file block, n_sub, n_scale, offset, n_min, n_add, signs) */
 #define DOT_FORMATS(X)               \
     X(q4_0, 18, 1, 1, 8, 0, 8, 0)    \
@@ -292,6 +374,11 @@ INLINE void decode_mxfp4(struct sub *s, const uint8_t *block, int j, int h)
     X(q6_k, 210, 8, 2, 32, 0, 2, 0)  \
     X(iq4_nl, 18, 1, 1, 0, 0, 1, 1)  \
     X(iq4_xs, 136, 8, 1, 0, 0, 1, 1) \
-    X(mxfp4, 17, 1, 1, 12, 0, 4, 0)
+    X(mxfp4, 17, 1, 1, 12, 0, 4, 0)  \
+    X(nvfp4, 36, 2, 2, 12, 0, 4, 0)  \
+    X(tq1_0, 54, 8, 1, 1, 0, 8, 0)   \
+    X(tq2_0, 66, 8, 1, 1, 0, 8, 0)   \
+    X(q1_0, 18, 4, 1, 1, 0, 8, 0)    \
+    X(q2_0, 18, 2, 1, 1, 0, 8, 0)
 
 #endif

@@ -228,3 +228,59 @@ void dequant_mxfp4(float *dst, const uint8_t *src, int64_t n_block)
             dst[i] = half * (float)e2m1[nibble(src + 1, i)];
     }
 }
+
+/* d[4], each UE4M3 and for 16 elements, qs[32]: byte l of qs + 8s holds elements l (low
+ * nibble) and l + 8 of the 16.  The scale of a whole tensor is not in the block. */
+void dequant_nvfp4(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 36, dst += 64)
+        for (int i = 0; i < 64; i++) {
+            const int s = i / 16, q = src[4 + 8 * s + i % 8] >> i / 8 % 2 * 4 & 15;
+            dst[i] = level_ue4m3_half(src[s]) * (float)e2m1[q];
+        }
+}
+
+/* qs[48], qh[4], d f16: digits of base 3, five in a byte of qs and four in one of qh;
+ * equal digits of 32 (qs[0..31]), 16 or 4 bytes are elements in a row. */
+void dequant_tq1_0(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 54, dst += 256) {
+        const float d = load_f16(src + 52);
+        for (int i = 0; i < 256; i++) {
+            const int trit = i < 160   ? level_trit(src[i % 32], i / 32)
+                             : i < 240 ? level_trit(src[32 + i % 16], (i - 160) / 16)
+                                       : level_trit(src[48 + i % 4], (i - 240) / 4);
+            dst[i] = d * (float)(trit - 1);
+        }
+    }
+}
+
+/* qs[64], d f16 */
+void dequant_tq2_0(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 66, dst += 256) {
+        const float d = load_f16(src + 64);
+        for (int i = 0; i < 256; i++)
+            dst[i] = d * (float)(two_bits(src, i) - 1);
+    }
+}
+
+/* d f16, qs[16]: bit i is the sign of element i */
+void dequant_q1_0(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 18, dst += 128) {
+        const float d = load_f16(src);
+        for (int i = 0; i < 128; i++)
+            dst[i] = src[2 + i / 8] >> i % 8 & 1 ? d : -d;
+    }
+}
+
+/* d f16, qs[16]: two bits an element, in their order */
+void dequant_q2_0(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 18, dst += 64) {
+        const float d = load_f16(src);
+        for (int i = 0; i < 64; i++)
+            dst[i] = d * (float)((src[2 + i / 4] >> i % 4 * 2 & 3) - 1);
+    }
+}

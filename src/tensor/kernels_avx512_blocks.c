@@ -313,6 +313,12 @@ INLINE void decode_mxfp4(struct sub *s, const uint8_t *block, int j)
     look_up(s, levels_e2m1());
 }
 
+INLINE void decode_tq2_0(struct sub *s, const uint8_t *block, int j)
+{
+    s->scale[0] = halves(block + TILE_WORD * 16);
+    two_bits(s, block, j);
+}
+
 /* scale * (code - offset) times 32 activations, and two mins if there are. */
 INLINE __m512 dot_sub(const struct format f, const struct sub *s,
                       const struct act_block *x, int two_chains)
@@ -430,7 +436,8 @@ INLINE void dot_any(const struct format f, float *dst, size_t ld, int n_row,
     X(q6_k, 210, 8, 2, 5, 0)   \
     X(iq4_nl, 18, 1, 1, 7, 0)  \
     X(iq4_xs, 136, 8, 1, 7, 0) \
-    X(mxfp4, 17, 1, 1, 4, 0)
+    X(mxfp4, 17, 1, 1, 4, 0)   \
+    X(tq2_0, 66, 8, 1, 0, 0)
 
 #define DOT(name, bytes, n_sub, n_scale, offset_log2, n_min)                           \
     static void dot_##name##_avx512(float *dst, size_t ld, int n_row,                  \

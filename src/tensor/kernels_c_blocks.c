@@ -238,6 +238,58 @@ static void decode_mxfp4(struct sub *s, const uint8_t *block, int j)
     look_up(s, e2m1, 12);
 }
 
+static void decode_nvfp4(struct sub *s, const uint8_t *block, int j)
+{
+    const uint8_t *qs = block + TILE_WORD * (1 + 4 * j);
+    for (int h = 0; h < 2; h++)
+        for (int r = 0; r < TILE_ROWS; r++)
+            s->scale[h][r] = level_ue4m3_half((uint8_t)scale_byte(block, r, 2 * j + h));
+    for (int v = 0; v < 8; v++) // words 4h, 4h + 1: low nibbles, the next two: high ones
+        for (int i = 0; i < TILE_WORD; i++)
+            s->w[v][i] = qs[TILE_WORD * (v / 4 * 2 + v % 2) + i] >> v / 2 % 2 * 4 & 15;
+    look_up(s, e2m1, 12);
+}
+
+/* Subs 0..4 are digits of words 0..7; words 8..11 have five digits for 16 columns each,
+ * the last word four digits for four columns each. */
+static void decode_tq1_0(struct sub *s, const uint8_t *block, int j)
+{
+    tile_load_halves(s->scale[0], block + TILE_WORD * 13);
+    for (int v = 0; v < 8; v++) {
+        const int last = j == 7 && v >= 4;
+        const int from = j < 5 ? v : last ? 12 : 8 + v % 4;
+        const int digit = j < 5 ? j : last ? v - 4 : 2 * (j - 5) + v / 4;
+        for (int i = 0; i < TILE_WORD; i++)
+            s->w[v][i] = (uint8_t)level_trit(block[TILE_WORD * from + i], digit);
+    }
+}
+
+static void decode_tq2_0(struct sub *s, const uint8_t *block, int j)
+{
+    tile_load_halves(s->scale[0], block + TILE_WORD * 16);
+    two_bits(s, block, j);
+}
+
+static void decode_q1_0(struct sub *s, const uint8_t *block, int j)
+{
+    tile_load_halves(s->scale[0], block);
+    for (int r = 0; r < TILE_ROWS; r++)
+        for (int i = 0; i < 32; i++) {
+            const int bit = scale_byte(block + TILE_HALF, r, 4 * j + i / 8) >> i % 8 & 1;
+            s->w[i / 4][4 * r + i % 4] = (uint8_t)(2 * bit);
+        }
+}
+
+static void decode_q2_0(struct sub *s, const uint8_t *block, int j)
+{
+    tile_load_halves(s->scale[0], block);
+    for (int r = 0; r < TILE_ROWS; r++)
+        for (int i = 0; i < 32; i++) {
+            const int four = scale_byte(block + TILE_HALF, r, 8 * j + i / 4);
+            s->w[i / 4][4 * r + i % 4] = four >> i % 4 * 2 & 3;
+        }
+}
+
 /* sum[r] += four columns of row r times q[4] */
 static void dot4(int32_t *sum, const uint8_t *w, const int8_t *q)
 {
@@ -296,7 +348,12 @@ static void dot_blocks(const struct format *f, float *dst, size_t ld, int n_row,
     X(q6_k, 210, 8, 2, 32, 0)    \
     X(iq4_nl, 18, 1, 1, 128, 0)  \
     X(iq4_xs, 136, 8, 1, 128, 0) \
-    X(mxfp4, 17, 1, 1, 12, 0)
+    X(mxfp4, 17, 1, 1, 12, 0)    \
+    X(nvfp4, 36, 2, 2, 12, 0)    \
+    X(tq1_0, 54, 8, 1, 1, 0)     \
+    X(tq2_0, 66, 8, 1, 1, 0)     \
+    X(q1_0, 18, 4, 1, 1, 0)      \
+    X(q2_0, 18, 2, 1, 1, 0)
 
 #define DOT(name, bytes, n_sub, n_scale, offset, n_min)                               \
     static void dot_##name##_c(float *dst, size_t ld, int n_row, const uint8_t *tile, \

@@ -301,6 +301,34 @@ INLINE void decode_mxfp4(struct sub *s, const uint8_t *block, int j, int h)
     look_up(s, e2m1);
 }
 
+INLINE void decode_nvfp4(struct sub *s, const uint8_t *block, int j, int h)
+{
+    const uint8_t *qs = block + TILE_WORD * (1 + 4 * j);
+    const uint8x16_t d = word(block, h);
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) { // level_ue4m3_half of byte 2j + i
+        const uint32x4_t x = field(d, 8 * (2 * j + i), 255);
+        const uint32x4_t nan = vceqq_u32(x, vdupq_n_u32(0x7f));
+        const uint32x4_t low7 = vandq_u32(x, vdupq_n_u32(0x7f));
+        const uint32x4_t bits = vbicq_u32(vshlq_n_u32(low7, 20), nan);
+        s->scale[i] = vmulq_n_f32(vreinterpretq_f32_u32(bits), 0x1p119f);
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; v++) { // columns 4v .. 4v + 3 of a half and those 8 further
+        const uint8x16_t x = word(qs + TILE_WORD * v, h);
+        const int to = v / 2 * 4 + v % 2;
+        s->w[to] = vreinterpretq_s8_u8(vandq_u8(x, vdupq_n_u8(15)));
+        s->w[to + 2] = vreinterpretq_s8_u8(vshrq_n_u8(x, 4));
+    }
+    look_up(s, e2m1);
+}
+
+INLINE void decode_tq2_0(struct sub *s, const uint8_t *block, int j, int h)
+{
+    s->scale[0] = halves(block + TILE_WORD * 16, h);
+    two_bits(s, block, j, h);
+}
+
 /* scale * (code - offset) times 32 activations, and two mins if there are. */
 INLINE float32x4_t dot_sub(sums_fn *sums, const struct format f, const struct sub *s,
                            const struct act_block *x)
@@ -384,7 +412,9 @@ INLINE void dot_any(sums_fn *sums, const struct format f, float *dst, size_t ld,
     DOT(q6_k, 210, 8, 2, 32, 0, 4)  \
     DOT(iq4_nl, 18, 1, 1, 0, 0, 2)  \
     DOT(iq4_xs, 136, 8, 1, 0, 0, 2) \
-    DOT(mxfp4, 17, 1, 1, 0, 0, 8)
+    DOT(mxfp4, 17, 1, 1, 0, 0, 8)   \
+    DOT(nvfp4, 36, 2, 2, 0, 0, 4)   \
+    DOT(tq2_0, 66, 8, 1, 1, 0, 8)
 
 /* The kernel dot_<name>_<level> with the dot product `sums`. */
 #define NEON_DOT(level, sums, name, bytes, n_sub, n_scale, offset, n_min, n_add)        \

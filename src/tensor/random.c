@@ -66,6 +66,26 @@ static int random_exponent(double s, uint64_t bits)
     return u < above / 3 ? k + 1 : k;
 }
 
+/* The same for UE4M3, whose positive codes are in the order of their values. */
+static uint8_t random_ue4m3(double s, uint64_t bits)
+{
+    const double u = (double)(bits >> 11) * 0x1p-53;
+    uint8_t x = 0;
+    while (x < 0x7d && 2 * (double)level_ue4m3_half((uint8_t)(x + 1)) <= s)
+        x++;
+    const double a = 2 * (double)level_ue4m3_half(x);
+    const double b = 2 * (double)level_ue4m3_half((uint8_t)(x + 1));
+    return (uint8_t)(u < (s * s - a * a) / (b * b - a * a) ? x + 1 : x);
+}
+
+/* Codes of two bits from 0 to 3 with a mean of 1, and a mean square about it of 1: the
+ * high bits of uniform ones are set in a quarter of them. */
+static void random_two_bits(uint8_t *qs, int n, uint64_t bits)
+{
+    for (int i = 0; i < n; i++)
+        qs[i] &= (uint8_t)(0x55 | rng_at(bits, (uint64_t)i) >> 56);
+}
+
 /* Sub-scales of Q2_K: 8 .. 15, the min's equal to the scale's. */
 static void random_scales_q2(uint8_t *s, uint64_t bits)
 {
@@ -158,6 +178,25 @@ static void random_scales(enum dtype t, uint8_t *block, uint64_t bits, double si
         break;
     case DTYPE_MXFP4:
         block[0] = (uint8_t)(128 + random_exponent(sigma / levels_rms(e2m1), bits));
+        break;
+    case DTYPE_NVFP4:
+        for (int i = 0; i < 4; i++)
+            block[i] =
+                random_ue4m3(2 * sigma / levels_rms(e2m1), rng_at(bits, (uint64_t)i));
+        break;
+    case DTYPE_TQ1_0: // digits 0, 1, 2 are as likely
+        store_f16(block + 52, sign * sigma / sqrt(2.0 / 3));
+        break;
+    case DTYPE_TQ2_0:
+        random_two_bits(block, 64, bits);
+        store_f16(block + 64, sign * sigma);
+        break;
+    case DTYPE_Q1_0:
+        store_f16(block, sign * sigma);
+        break;
+    case DTYPE_Q2_0:
+        random_two_bits(block + 2, 16, bits);
+        store_f16(block, sign * sigma);
         break;
     default:
         break;

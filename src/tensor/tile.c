@@ -19,6 +19,8 @@ static struct layout tile_layout(enum dtype t)
     case DTYPE_Q5_0:
     case DTYPE_Q8_0:
     case DTYPE_IQ4_NL:
+    case DTYPE_Q1_0:
+    case DTYPE_Q2_0:
         l.front = 1; // the value, or d
         break;
     case DTYPE_Q4_1:
@@ -36,6 +38,8 @@ static struct layout tile_layout(enum dtype t)
         break;
     case DTYPE_Q3_K:
     case DTYPE_Q6_K:
+    case DTYPE_TQ1_0:
+    case DTYPE_TQ2_0:
         l.back = 1; // d
         break;
     default:

@@ -149,8 +149,21 @@ static void integer_block(enum dtype t, uint8_t *block)
     case DTYPE_IQ4_XS:
         put_f16(block, 1);
         break;
+    case DTYPE_Q1_0:
+    case DTYPE_Q2_0:
+        put_f16(block, 1);
+        break;
+    case DTYPE_TQ1_0:
+        put_f16(block + 52, 1);
+        break;
+    case DTYPE_TQ2_0:
+        put_f16(block + 64, 1);
+        break;
     case DTYPE_MXFP4:
         block[0] = 128; // of halves
+        break;
+    case DTYPE_NVFP4:
+        memset(block, 0x40, 4); // 2
         break;
     default:
         put_f16(block, 1);
@@ -172,11 +185,15 @@ static int scale_bytes(enum dtype t)
     switch (t) {
     case DTYPE_Q3_K:
     case DTYPE_Q6_K:
+    case DTYPE_TQ1_0:
+    case DTYPE_TQ2_0:
         return -2;
     case DTYPE_Q2_K:
         return -4;
     case DTYPE_MXFP4:
         return 1;
+    case DTYPE_NVFP4:
+        return 0;
     default:
         return min_at(t) ? 4 : 2;
     }
