@@ -7,6 +7,7 @@ rounding to f32 at the end; written element by element, independently of src/ten
 import random
 import struct
 from fractions import Fraction
+from math import frexp, isqrt
 
 rng = random.Random(20261)
 
@@ -184,6 +185,39 @@ def q2_0(b):
     return [f16(b, 0) * ((bits >> 2 * i & 3) - 1) for i in range(64)]
 
 
+def single(text):
+    return Fraction(struct.unpack('<f', struct.pack('<f', float(text)))[0])
+
+
+LEVELS3 = [single(x) for x in '-1.996684 -1.291398 -0.740341 -0.247508 0.230106 '
+           '0.725222 1.277503 1.988943'.split()]
+HALF4 = [single(x) for x in '0.128395 0.388048 0.656759 0.942340 1.256231 1.618046 '
+         '2.069017 2.732590'.split()]
+LEVELS4 = [-x for x in reversed(HALF4)] + HALF4
+SIGNS = '+-+-++-+--+-++-+--+-+--+-++-+--+'
+# 1 / sqrt(32) to 40 digits
+ROOT = Fraction(isqrt(10 ** 80 // 32), 10 ** 40)
+
+
+def rotated(b, codes, levels):
+    c = [f16(b, 0 if j < 16 else 2) * levels[q] for j, q in enumerate(codes)]
+    out = []
+    for i in range(32):  # row i of the Hadamard matrix
+        y = sum(x if (i & j).bit_count() % 2 == 0 else -x for j, x in enumerate(c)) * ROOT
+        out.append(y if SIGNS[i] == '+' else -y)
+    return out
+
+
+def tq3_1s(b):
+    bits = int.from_bytes(b[4:], 'little')
+    return rotated(b, [bits >> 3 * j & 7 for j in range(32)], LEVELS3)
+
+
+def tq4_1s(b):
+    bits = int.from_bytes(b[4:], 'little')
+    return rotated(b, [bits >> 4 * j & 15 for j in range(32)], LEVELS4)
+
+
 def f32(b):
     return [Fraction(v) for v in struct.unpack(f'<{len(b) // 4}f', b)]
 
@@ -198,8 +232,12 @@ def bf16(b):
 
 
 def to_f32(x):
-    """Nearest f32, ties to even, of a rational whose f64 form is exact."""
-    assert Fraction(float(x)) == x
+    """Nearest f32, ties to even, of a rational whose f64 form is exact, or else not so
+    near the middle of two f32 that rounding it twice could differ."""
+    double = Fraction(float(x))
+    if double != x:
+        ulp = Fraction(2) ** (frexp(float(x))[1] - 24)
+        assert abs(abs(x) / ulp % 1 - Fraction(1, 2)) > Fraction(1, 10 ** 6)
     if abs(x) >= 2 ** 128:
         return 0xff800000 if x < 0 else 0x7f800000
     return struct.unpack('<I', struct.pack('<f', float(x)))[0]
@@ -217,6 +255,7 @@ TYPES = {
     'MXFP4': (mxfp4, 17, 7, []), 'NVFP4': (nvfp4, 36, 4, []),
     'TQ1_0': (tq1_0, 54, 2, [52]), 'TQ2_0': (tq2_0, 66, 2, [64]),
     'Q1_0': (q1_0, 18, 3, [0]), 'Q2_0': (q2_0, 18, 3, [0]),
+    'TQ3_1S': (tq3_1s, 16, 3, [0, 2]), 'TQ4_1S': (tq4_1s, 20, 3, [0, 2]),
 }
 
 

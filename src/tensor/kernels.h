@@ -31,6 +31,7 @@ const struct tensor_kernels *tensor_kernels_for(enum cpu_isa limit);
  * (_blocks) are files of their own where the others fill one. */
 void tensor_kernels_init_c(struct tensor_kernels *k);
 void tensor_kernels_init_c_blocks(struct tensor_kernels *k);
+void tensor_kernels_init_c_rotated(struct tensor_kernels *k);
 void tensor_kernels_init_avx2(struct tensor_kernels *k);
 void tensor_kernels_init_avxvnni(struct tensor_kernels *k);
 void tensor_kernels_init_avx512(struct tensor_kernels *k);

@@ -151,4 +151,5 @@ void tensor_kernels_init_c(struct tensor_kernels *k)
         .swiglu = swiglu_c,
     };
     tensor_kernels_init_c_blocks(k);
+    tensor_kernels_init_c_rotated(k);
 }

@@ -23,6 +23,11 @@ bool matrix_supported(enum dtype t, int n_in)
     return traits && traits->dequant && n_in > 0 && n_in % traits->block_elems == 0;
 }
 
+bool matrix_takes_floats(enum dtype t)
+{
+    return dtype_find(t)->block_elems == 1 || t == DTYPE_TQ3_1S || t == DTYPE_TQ4_1S;
+}
+
 size_t matrix_bytes(enum dtype t, int n_out, int n_in)
 {
     const size_t n_tile = ((size_t)n_out + TILE_ROWS - 1) / TILE_ROWS;

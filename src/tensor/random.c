@@ -191,6 +191,11 @@ static void random_scales(enum dtype t, uint8_t *block, uint64_t bits, double si
         random_two_bits(block, 64, bits);
         store_f16(block + 64, sign * sigma);
         break;
+    case DTYPE_TQ3_1S:
+    case DTYPE_TQ4_1S: // the mean square of the levels; the rotation keeps it
+        store_f16(block, sign * sigma / (t == DTYPE_TQ3_1S ? 1.246526 : 1.476079));
+        memcpy(block + 2, block, 2);
+        break;
     case DTYPE_Q1_0:
         store_f16(block, sign * sigma);
         break;

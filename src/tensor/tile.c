@@ -28,7 +28,9 @@ static struct layout tile_layout(enum dtype t)
     case DTYPE_Q4_K:
     case DTYPE_Q5_K:
     case DTYPE_IQ4_XS:
-        l.front = 2; // d, m; d, scales_h
+    case DTYPE_TQ3_1S:
+    case DTYPE_TQ4_1S:
+        l.front = 2; // d, m; d, scales_h; d0, d1
         break;
     case DTYPE_MXFP4:
         l.bytes = 1; // the exponent

@@ -208,7 +208,7 @@ static void check_product(struct setup *s, struct pool *pool,
                           const struct tensor_kernels *k)
 {
     const size_t ld = (size_t)s->n_out + 5;
-    const bool quantized = dtype_find(s->t)->block_elems > 1;
+    const bool quantized = !matrix_takes_floats(s->t);
     float *dst = mem_array(ld * (size_t)s->n_tok, sizeof *dst);
     double error = 0, energy = 0;
     act_load(&s->act, k, pool, s->x, s->n_tok, s->n_in);
