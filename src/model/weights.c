@@ -132,6 +132,11 @@ enum status weights_rows(struct matrix *m, struct weights *w, const char *name,
                     (long long)t->ne[1], (long long)t->ne[0],
                     t->ne[2] * t->ne[3] != 1 ? " and more" : "");
     const struct dtype_traits *traits = dtype_find(t->dtype);
+    if (!traits->dequant)
+        return fail(err, STATUS_UNSUPPORTED,
+                    "%s: block type %s is not supported by this build; take a file of "
+                    "another type, such as Q4_K_M or IQ4_XS",
+                    name, traits->name);
     if (!matrix_supported(t->dtype, n_in))
         return fail(
             err, STATUS_UNSUPPORTED,
