@@ -7,6 +7,7 @@
 #ifndef TENSOR_PROBE_H
 #define TENSOR_PROBE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/pool.h"
@@ -28,6 +29,9 @@ double probe_median(const struct probe *p); // the same
  * bytes a second.  Without that much memory (STATUS_NO_MEMORY) nothing is added. */
 enum { PROBE_READ_BYTES = 512 << 20 };
 enum status probe_read(struct probe *p, struct pool *pool, struct error *err);
+
+/* Add one round of reading memory of the caller's, aligned to 16 bytes. */
+void probe_read_memory(struct probe *p, struct pool *pool, const void *mem, size_t bytes);
 
 /* Add rounds of multiplying 4-bit by 8-bit integers from the first-level cache, with the
  * best instructions at or below limit: multiply-accumulates a second. */
