@@ -90,6 +90,16 @@ enum status gguf_parse(struct gguf *g, struct gguf_file *f, struct gguf_table *t
 /* Open one file and, if it is the first of a split, not the others. */
 enum status gguf_open_part(struct gguf **out, const char *path, struct error *err);
 
+/* Refuse a tensor of a type that dtype_find does not know: STATUS_UNSUPPORTED, with the
+ * type's name if any program has one. */
+enum status gguf_foreign_type(const char *path, const char *tensor, uint32_t id,
+                              struct error *err);
+/* Id 42 is Q2_0, and a type of the cache in TheTom's fork.  The distance to the next of
+ * the file's n tensors, or to the end of its data, says which: STATUS_UNSUPPORTED if it
+ * is the latter. */
+enum status gguf_foreign_42(const char *path, const struct gguf_slot *slot, size_t n,
+                            uint64_t data_bytes, struct error *err);
+
 /* Bytes of a scalar, 0 for strings and arrays. */
 size_t gguf_type_bytes(enum gguf_type t);
 

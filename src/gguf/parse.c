@@ -285,24 +285,13 @@ static enum status parse_alignment(struct parse *p)
 
 /* ---- tensors ---- */
 
-static enum status unknown_dtype(struct parse *p, const char *name, uint32_t id)
-{
-    const char *why = "unknown to this build";
-    if (id >= 97)
-        why = "private to the ik_llama.cpp fork; take a file of standard types";
-    else if (id == 4 || id == 5 || (id >= 31 && id <= 33) || (id >= 36 && id <= 38))
-        why = "removed from the format; convert the model again";
-    return fail(p->err, STATUS_UNSUPPORTED, "%s: tensor '%s': type id %" PRIu32 " is %s",
-                p->path, name, id, why);
-}
-
 /* Shape and type to bytes; every product checked. */
 static enum status tensor_size(struct parse *p, struct gguf_tensor *t, uint32_t id)
 {
     const struct gguf_shown name = gguf_show(t->name, strlen(t->name));
     const struct dtype_traits *tr = dtype_find(id);
     if (!tr)
-        return unknown_dtype(p, name.s, id);
+        return gguf_foreign_type(p->path, name.s, id, p->err);
     t->dtype = (enum dtype)id;
     if (t->ne[0] % tr->block_elems)
         return fail(p->err, STATUS_BAD_FILE,
@@ -357,10 +346,14 @@ static enum status place_tensors(struct parse *p, struct gguf_slot *slot)
 {
     const struct gguf_file *f = p->c.f;
     const size_t start = (p->c.at + p->align - 1) / p->align * p->align;
+    const size_t room = start < f->bytes ? f->bytes - start : 0;
+    const enum status st =
+        gguf_foreign_42(p->path, slot, (size_t)p->n_tensors, room, p->err);
+    if (st)
+        return st;
     for (uint64_t i = 0; i < p->n_tensors; i++) {
         struct gguf_tensor *t = &slot[i].t;
         const uint64_t offset = slot[i].offset;
-        const size_t room = start < f->bytes ? f->bytes - start : 0;
         if (offset % p->align)
             return fail(p->err, STATUS_BAD_FILE,
                         "%s: tensor '%s': offset %" PRIu64 " is not a multiple of %zu",

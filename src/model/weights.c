@@ -145,6 +145,11 @@ static enum status bind_rows(struct matrix *m, struct weights *w,
                              int n_in, struct error *err)
 {
     const struct dtype_traits *traits = dtype_find(t->dtype);
+    if (!traits->dequant)
+        return fail(err, STATUS_UNSUPPORTED,
+                    "%s: block type %s is not supported by this build; take a file of "
+                    "another type, such as Q4_K_M or IQ4_XS",
+                    t->name, traits->name);
     if (!matrix_supported(t->dtype, n_in))
         return fail(
             err, STATUS_UNSUPPORTED,
@@ -161,6 +166,34 @@ static enum status bind_rows(struct matrix *m, struct weights *w,
                   gguf_tensor_index(w->g, t), (int)row))
         return fail(err, STATUS_NO_MEMORY, "%s: no memory to bind it", t->name);
     return STATUS_OK;
+}
+
+/* Name of a tensor that belongs to `name`, which ends with ".weight". */
+static struct tensor_name companion(const char *name, const char *suffix)
+{
+    struct tensor_name other;
+    const size_t n = strlen(name), cut = sizeof ".weight" - 1;
+    snprintf(other.text, sizeof other.text, "%.*s%s", (int)(n > cut ? n - cut : n), name,
+             suffix);
+    return other;
+}
+
+/* Types with coarse scales (NVFP4) come with a factor for all of a matrix: one, or one
+ * for each expert.  That of activations is for hardware that quantises them so. */
+static enum status bind_scales(struct matrix *m, struct weights *w, const char *name,
+                               int n_expert, struct error *err)
+{
+    const struct tensor_name scale = companion(name, ".scale");
+    const struct gguf_tensor *t = gguf_tensor_find(w->g, scale.text);
+    float *values;
+    find_tensor(w, companion(name, ".input_scale").text);
+    if (!t)
+        return STATUS_OK;
+    const int n = t->ne[0] == 1 ? 1 : n_expert;
+    const enum status s = weights_vector(&values, w, scale.text, n, false, err);
+    for (int i = 0; !s && i < n_expert; i++)
+        m[i].scale = values[n == 1 ? 0 : i];
+    return s;
 }
 
 enum status weights_experts(struct matrix *m, struct weights *w, const char *name,
@@ -183,7 +216,7 @@ enum status weights_experts(struct matrix *m, struct weights *w, const char *nam
         if (s)
             return s;
     }
-    return STATUS_OK;
+    return bind_scales(m, w, name, n_expert, err);
 }
 
 enum status weights_rows(struct matrix *m, struct weights *w, const char *name,

@@ -3,6 +3,9 @@
 #include <string.h>
 
 #include "tensor/dtype.h"
+#include "tensor/levels.h"
+
+static const int8_t iq4[16] = {LEVELS_IQ4}, e2m1[16] = {LEVELS_E2M1};
 
 static uint32_t load_u32(const uint8_t *p)
 {
@@ -149,5 +152,135 @@ void dequant_q6_k(float *dst, const uint8_t *src, int64_t n_block)
             const float scale = (float)(int8_t)src[192 + i / 16];
             dst[i] = d * scale * (float)((low | high << 4) - 32);
         }
+    }
+}
+
+/* Element i of qs[64], two bits each: four times 32 elements share the bytes of a half.
+ */
+static int two_bits(const uint8_t *qs, int i)
+{
+    return qs[i / 128 * 32 + i % 32] >> i / 32 % 4 * 2 & 3;
+}
+
+/* scales[16] (low nibble scale, high nibble min), qs[64], d f16, dmin f16 */
+void dequant_q2_k(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 84, dst += 256) {
+        const float d = load_f16(src + 80), dmin = load_f16(src + 82);
+        for (int i = 0; i < 256; i++) {
+            const float scale = (float)(src[i / 16] & 15),
+                        min = (float)(src[i / 16] >> 4);
+            dst[i] = d * scale * (float)two_bits(src + 16, i) - dmin * min;
+        }
+    }
+}
+
+/* hmask[32], qs[64], scales[12], d f16; a scale has its low bits in a nibble of
+ * scales[0..7] and its high ones in two bits of scales[8..11].  Bit j of hmask[l] belongs
+ * to element l of 32 in sub-block j. */
+void dequant_q3_k(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 110, dst += 256) {
+        const uint8_t *scales = src + 96;
+        const float d = load_f16(src + 108);
+        for (int i = 0; i < 256; i++) {
+            const int k = i / 16, high = scales[8 + k % 4] >> 2 * (k / 4) & 3;
+            const int scale = (scales[k % 8] >> 4 * (k / 8) & 15) | high << 4;
+            const int top = src[i % 32] >> i / 32 & 1;
+            const int q = two_bits(src + 32, i) + 4 * top - 4;
+            dst[i] = d * (float)(scale - 32) * (float)q;
+        }
+    }
+}
+
+/* d f16, qs[16]: codes of levels */
+void dequant_iq4_nl(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 18, dst += 32) {
+        const float d = load_f16(src);
+        for (int i = 0; i < 32; i++)
+            dst[i] = d * (float)iq4[nibble(src + 2, i)];
+    }
+}
+
+/* d f16, scales_h u16, scales_l[4], qs[128]: eight times 32 elements as in IQ4_NL; a
+ * scale has its low bits in a nibble of scales_l and its high ones in bits 2j of
+ * scales_h. */
+void dequant_iq4_xs(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 136, dst += 256) {
+        const float d = load_f16(src);
+        const int high = src[2] | src[3] << 8;
+        for (int i = 0; i < 256; i++) {
+            const int j = i / 32, low = src[4 + j / 2] >> 4 * (j % 2) & 15;
+            const float scale = (float)((low | (high >> 2 * j & 3) << 4) - 32);
+            dst[i] = d * scale * (float)iq4[nibble(src + 8 + 16 * j, i % 32)];
+        }
+    }
+}
+
+/* e u8, qs[16]: values are 2^(e - 127) times floats of four bits */
+void dequant_mxfp4(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 17, dst += 32) {
+        const float half = level_e8m0_half(src[0]);
+        for (int i = 0; i < 32; i++)
+            dst[i] = half * (float)e2m1[nibble(src + 1, i)];
+    }
+}
+
+/* d[4], each UE4M3 and for 16 elements, qs[32]: byte l of qs + 8s holds elements l (low
+ * nibble) and l + 8 of the 16.  The scale of a whole tensor is not in the block. */
+void dequant_nvfp4(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 36, dst += 64)
+        for (int i = 0; i < 64; i++) {
+            const int s = i / 16, q = src[4 + 8 * s + i % 8] >> i / 8 % 2 * 4 & 15;
+            dst[i] = level_ue4m3_half(src[s]) * (float)e2m1[q];
+        }
+}
+
+/* qs[48], qh[4], d f16: digits of base 3, five in a byte of qs and four in one of qh;
+ * equal digits of 32 (qs[0..31]), 16 or 4 bytes are elements in a row. */
+void dequant_tq1_0(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 54, dst += 256) {
+        const float d = load_f16(src + 52);
+        for (int i = 0; i < 256; i++) {
+            const int trit = i < 160   ? level_trit(src[i % 32], i / 32)
+                             : i < 240 ? level_trit(src[32 + i % 16], (i - 160) / 16)
+                                       : level_trit(src[48 + i % 4], (i - 240) / 4);
+            dst[i] = d * (float)(trit - 1);
+        }
+    }
+}
+
+/* qs[64], d f16 */
+void dequant_tq2_0(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 66, dst += 256) {
+        const float d = load_f16(src + 64);
+        for (int i = 0; i < 256; i++)
+            dst[i] = d * (float)(two_bits(src, i) - 1);
+    }
+}
+
+/* d f16, qs[16]: bit i is the sign of element i */
+void dequant_q1_0(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 18, dst += 128) {
+        const float d = load_f16(src);
+        for (int i = 0; i < 128; i++)
+            dst[i] = src[2 + i / 8] >> i % 8 & 1 ? d : -d;
+    }
+}
+
+/* d f16, qs[16]: two bits an element, in their order */
+void dequant_q2_0(float *dst, const uint8_t *src, int64_t n_block)
+{
+    for (; n_block-- > 0; src += 18, dst += 64) {
+        const float d = load_f16(src);
+        for (int i = 0; i < 64; i++)
+            dst[i] = d * (float)((src[2 + i / 4] >> i % 4 * 2 & 3) - 1);
     }
 }

@@ -1,5 +1,5 @@
 /* dot_avx2.h - products of quantised weights for AVX2 and, if DOT_VNNI is defined, for
- * AVX-VNNI.  Included inside a target.
+ * AVX-VNNI.  Included inside a target; the types are in blocks_avx2.h.
  *
  * Lanes are eight rows, half of a tile; a register of weights holds four columns of each
  * row.  Without VNNI, vpmaddubsw adds pairs of products to 16 bits: sums of a few stay in
@@ -18,15 +18,15 @@
 /* 32 columns of rows 8h .. 8h + 7: code of column 4v + c in byte 4r + c of w[v]. */
 struct sub {
     __m256i w[8];
-    __m256 scale[2], min;
+    __m256 scale[2], min[2];
 };
 
-/* As struct format of kernels_c.c; a constant wherever it is used.
+/* As struct format of kernels_c_blocks.c; a constant wherever it is used.
  *
  *   n_add   most pair sums that fit 16 bits: 2 * 127 * (largest code) * n_add < 32768
  *   signs   codes are signed bytes: the sign moves to the activation */
 struct format {
-    int n_sub, n_scale, offset, has_min, n_add, signs;
+    int n_sub, n_scale, offset, n_min, n_add, signs;
     size_t tile_block_bytes;
     void (*decode)(struct sub *s, const uint8_t *block, int j, int h);
 };
@@ -39,158 +39,6 @@ INLINE __m256 halves(const uint8_t *p, int h)
 INLINE __m256i word(const uint8_t *p, int h)
 {
     return _mm256_loadu_si256((const __m256i *)(const void *)(p + 32 * h));
-}
-
-INLINE void nibbles(struct sub *s, const uint8_t *qs, int h)
-{
-    const __m256i low = _mm256_set1_epi8(15);
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; v++) {
-        const __m256i x = word(qs + TILE_WORD * v, h);
-        s->w[v] = _mm256_and_si256(x, low);
-        s->w[v + 4] = _mm256_and_si256(_mm256_srli_epi16(x, 4), low);
-    }
-}
-
-/* Bit 4v + c of a row's dword goes to bit 4 of byte c of w[v]: copy its byte v / 2 four
- * times and test one bit in each. */
-INLINE void fifth_bits(struct sub *s, const uint8_t *qh, int h)
-{
-    const __m256i x = word(qh, h), bit4 = _mm256_set1_epi8(16);
-#pragma GCC unroll 8
-    for (int v = 0; v < 8; v++) {
-        const __m256i spread =
-            _mm256_add_epi8(_mm256_set_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0,
-                                             0x0c0c0c0c, 0x08080808, 0x04040404, 0),
-                            _mm256_set1_epi8((char)(v / 2)));
-        const __m256i bit = _mm256_set1_epi32(v % 2 ? (int)0x80402010 : 0x08040201);
-        const __m256i four = _mm256_shuffle_epi8(x, spread);
-        const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(four, bit), bit);
-        s->w[v] = _mm256_or_si256(s->w[v], _mm256_and_si256(set, bit4));
-    }
-}
-
-INLINE void decode_q4_0(struct sub *s, const uint8_t *block, int j, int h)
-{
-    (void)j;
-    s->scale[0] = halves(block, h);
-    nibbles(s, block + TILE_HALF, h);
-}
-
-INLINE void decode_q4_1(struct sub *s, const uint8_t *block, int j, int h)
-{
-    (void)j;
-    s->scale[0] = halves(block, h);
-    s->min = halves(block + TILE_HALF, h);
-    nibbles(s, block + 2 * TILE_HALF, h);
-}
-
-INLINE void decode_q5_0(struct sub *s, const uint8_t *block, int j, int h)
-{
-    (void)j;
-    s->scale[0] = halves(block, h);
-    nibbles(s, block + TILE_HALF + TILE_WORD, h);
-    fifth_bits(s, block + TILE_HALF, h);
-}
-
-INLINE void decode_q5_1(struct sub *s, const uint8_t *block, int j, int h)
-{
-    (void)j;
-    s->scale[0] = halves(block, h);
-    s->min = halves(block + TILE_HALF, h);
-    nibbles(s, block + 2 * TILE_HALF + TILE_WORD, h);
-    fifth_bits(s, block + 2 * TILE_HALF, h);
-}
-
-INLINE void decode_q8_0(struct sub *s, const uint8_t *block, int j, int h)
-{
-    (void)j;
-    s->scale[0] = halves(block, h);
-#pragma GCC unroll 8
-    for (int v = 0; v < 8; v++)
-        s->w[v] = word(block + TILE_HALF + TILE_WORD * v, h);
-}
-
-/* (x >> shift) & mask in each row's dword */
-INLINE __m256i field(__m256i x, int shift, int mask)
-{
-    return _mm256_and_si256(_mm256_srlv_epi32(x, _mm256_set1_epi32(shift)),
-                            _mm256_set1_epi32(mask));
-}
-
-INLINE void scales_k(struct sub *s, const uint8_t *block, int j, int h)
-{
-    const uint8_t *words = block + 2 * TILE_HALF;
-    const __m256i low = word(words, h), mid = word(words + TILE_WORD, h);
-    const int shift = 8 * (j & 3);
-    __m256i scale, min;
-    if (j < 4) {
-        scale = field(low, shift, 63);
-        min = field(mid, shift, 63);
-    } else {
-        const __m256i both = word(words + 2 * TILE_WORD, h);
-        scale = _mm256_or_si256(field(both, shift, 15), field(low, shift + 2, 48));
-        min = _mm256_or_si256(field(both, shift + 4, 15), field(mid, shift + 2, 48));
-    }
-    s->scale[0] = _mm256_mul_ps(halves(block, h), _mm256_cvtepi32_ps(scale));
-    s->min =
-        _mm256_mul_ps(halves(block + TILE_HALF, h),
-                      _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_setzero_si256(), min)));
-}
-
-INLINE void nibbles_k(struct sub *s, const uint8_t *qs, int j, int h)
-{
-    const __m256i low = _mm256_set1_epi8(15), shift = _mm256_set1_epi32(4 * (j & 1));
-    qs += 8 * TILE_WORD * (j >> 1);
-#pragma GCC unroll 8
-    for (int v = 0; v < 8; v++)
-        s->w[v] =
-            _mm256_and_si256(_mm256_srlv_epi32(word(qs + TILE_WORD * v, h), shift), low);
-}
-
-INLINE void decode_q4_k(struct sub *s, const uint8_t *block, int j, int h)
-{
-    scales_k(s, block, j, h);
-    nibbles_k(s, block + 2 * TILE_HALF + 3 * TILE_WORD, j, h);
-}
-
-INLINE void decode_q5_k(struct sub *s, const uint8_t *block, int j, int h)
-{
-    const uint8_t *qh = block + 2 * TILE_HALF + 3 * TILE_WORD;
-    const __m256i shift = _mm256_set1_epi32(j), one = _mm256_set1_epi8(1);
-    scales_k(s, block, j, h);
-    nibbles_k(s, qh + 8 * TILE_WORD, j, h);
-#pragma GCC unroll 8
-    for (int v = 0; v < 8; v++) {
-        const __m256i bit =
-            _mm256_and_si256(_mm256_srlv_epi32(word(qh + TILE_WORD * v, h), shift), one);
-        s->w[v] = _mm256_or_si256(s->w[v], _mm256_slli_epi16(bit, 4));
-    }
-}
-
-INLINE void decode_q6_k(struct sub *s, const uint8_t *block, int j, int h)
-{
-    const int n = j >> 2, k = j & 3;
-    const uint8_t *ql = block + TILE_WORD * (16 * n + 8 * (k & 1));
-    const uint8_t *qh = block + TILE_WORD * (32 + 8 * n);
-    const __m256i low = _mm256_set1_epi8(15), two = _mm256_set1_epi8(3);
-    const __m256i nibble = _mm256_set1_epi32(4 * (k >> 1));
-    const __m256i pair = _mm256_set1_epi32(2 * k);
-#pragma GCC unroll 8
-    for (int v = 0; v < 8; v++) {
-        const __m256i lo = _mm256_srlv_epi32(word(ql + TILE_WORD * v, h), nibble);
-        const __m256i hi = _mm256_srlv_epi32(word(qh + TILE_WORD * v, h), pair);
-        s->w[v] = _mm256_or_si256(_mm256_and_si256(lo, low),
-                                  _mm256_slli_epi16(_mm256_and_si256(hi, two), 4));
-    }
-    const __m256 d = halves(block + TILE_WORD * 52, h);
-    const __m256i scales = word(block + TILE_WORD * (48 + (j >> 1)), h);
-#pragma GCC unroll 2
-    for (int i = 0; i < 2; i++) { // byte 2j + i, sign extended
-        const __m256i up = _mm256_set1_epi32(24 - 8 * ((2 * j + i) & 3));
-        const __m256i scale = _mm256_srai_epi32(_mm256_sllv_epi32(scales, up), 24);
-        s->scale[i] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(scale));
-    }
 }
 
 INLINE __m256i four_columns(const int8_t *q)
@@ -307,6 +155,11 @@ INLINE void clear_sums(const int n_tok, __m256i sum[4][2])
         sum[t][0] = sum[t][1] = _mm256_setzero_si256();
 }
 
+INLINE __m256 float_of(int32_t x)
+{
+    return _mm256_cvtepi32_ps(_mm256_set1_epi32(x));
+}
+
 /* acc [token][half] += products of 32 columns. */
 INLINE void dot_sub(const int n_tok, const struct format f, __m256 (*acc)[2],
                     const struct sub s[2], const struct act_block *x)
@@ -333,11 +186,15 @@ INLINE void dot_sub(const int n_tok, const struct format f, __m256 (*acc)[2],
                 dot = _mm256_sub_epi32(dot, offset);
             __m256 y = _mm256_mul_ps(_mm256_cvtepi32_ps(dot), s[h].scale[0]);
             if (f.n_scale == 2) {
-                dot = _mm256_sub_epi32(hi[t][h], second);
+                dot = f.offset ? _mm256_sub_epi32(hi[t][h], second) : hi[t][h];
                 y = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), s[h].scale[1], y);
             }
+            if (f.n_min == 2) {
+                y = _mm256_fmadd_ps(s[h].min[0], float_of(x[t].sum[0]), y);
+                y = _mm256_fmadd_ps(s[h].min[1], float_of(x[t].sum[1]), y);
+            }
             y = _mm256_fmadd_ps(y, scale, acc[t][h]);
-            acc[t][h] = f.has_min ? _mm256_fmadd_ps(s[h].min, mass, y) : y;
+            acc[t][h] = f.n_min == 1 ? _mm256_fmadd_ps(s[h].min[0], mass, y) : y;
         }
     }
 }
@@ -438,16 +295,5 @@ INLINE void dot_any(const struct format f, float *dst, size_t ld, int n_row,
     else
         dot_group(f, dst, ld, n_row, tile, a, tok, n_tok);
 }
-
-/* X(name, bytes of a file block, n_sub, n_scale, offset, has_min, n_add, signs) */
-#define DOT_FORMATS(X)             \
-    X(q4_0, 18, 1, 1, 8, 0, 8, 0)  \
-    X(q4_1, 20, 1, 1, 0, 1, 8, 0)  \
-    X(q5_0, 22, 1, 1, 16, 0, 4, 0) \
-    X(q5_1, 24, 1, 1, 0, 1, 4, 0)  \
-    X(q8_0, 34, 1, 1, 0, 0, 1, 1)  \
-    X(q4_k, 144, 8, 1, 0, 1, 8, 0) \
-    X(q5_k, 176, 8, 1, 0, 1, 4, 0) \
-    X(q6_k, 210, 8, 2, 32, 0, 2, 0)
 
 #endif

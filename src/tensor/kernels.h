@@ -1,7 +1,7 @@
 /* kernels.h - inner loops of the tensor layer, one table for each instruction set.
  *
  * kernels.def lists them: table field, check and benchmark come from that list.
- * kernels_c.c is the definition; other levels give the same integers, and floats that
+ * kernels_c*.c are the definition; other levels give the same integers, and floats that
  * differ by the rounding of fused multiply-adds and the order of sums only. */
 #ifndef TENSOR_KERNELS_H
 #define TENSOR_KERNELS_H
@@ -37,11 +37,15 @@ struct tensor_kernels {
 /* The table of the best level at or below limit that this CPU has. */
 const struct tensor_kernels *tensor_kernels_for(enum cpu_isa limit);
 
-/* Set the entries that a level has; the others stay. */
+/* Set the entries that a level has; the others stay.  Products of quantised weights
+ * (_blocks) are files of their own where the others fill one. */
 void tensor_kernels_init_c(struct tensor_kernels *k);
+void tensor_kernels_init_c_blocks(struct tensor_kernels *k);
+void tensor_kernels_init_c_rotated(struct tensor_kernels *k);
 void tensor_kernels_init_avx2(struct tensor_kernels *k);
 void tensor_kernels_init_avxvnni(struct tensor_kernels *k);
 void tensor_kernels_init_avx512(struct tensor_kernels *k);
+void tensor_kernels_init_avx512_blocks(struct tensor_kernels *k);
 void tensor_kernels_init_neon(struct tensor_kernels *k);
 void tensor_kernels_init_dotprod(struct tensor_kernels *k);
 

@@ -1,4 +1,4 @@
-/* kernels_avx2.c - products (dot_avx2.h), norms and activations for AVX2. */
+/* kernels_avx2.c - products (blocks_avx2.h), norms and activations for AVX2. */
 #include "tensor/kernels.h"
 
 #if defined(__x86_64__)
@@ -13,14 +13,14 @@
 
 CPU_TARGET_BEGIN(CPU_TARGET_AVX2)
 
-#include "tensor/dot_avx2.h"
+#include "tensor/blocks_avx2.h"
 #include "tensor/floats_avx2.h"
 
-#define DOT(name, bytes, n_sub, n_scale, offset, has_min, n_add, signs)                  \
+#define DOT(name, bytes, n_sub, n_scale, offset, n_min, n_add, signs)                    \
     static void dot_##name##_avx2(float *dst, size_t ld, int n_row, const uint8_t *tile, \
                                   const struct act *a, int tok, int n_tok)               \
     {                                                                                    \
-        const struct format f = {n_sub, n_scale,           offset,       has_min, n_add, \
+        const struct format f = {n_sub, n_scale,           offset,       n_min, n_add,   \
                                  signs, TILE_ROWS * bytes, decode_##name};               \
         dot_any(f, dst, ld, n_row, tile, a, tok, n_tok);                                 \
     }
@@ -220,11 +220,19 @@ CPU_TARGET_END
 
 void tensor_kernels_init_avx2(struct tensor_kernels *k)
 {
-    *k = (struct tensor_kernels){
-#define K(name, ret, args) .name = name##_avx2,
+    k->dot_f32 = dot_f32_avx2;
+    k->dot_f16 = dot_f16_avx2;
+    k->dot_bf16 = dot_bf16_avx2;
+#define DOT(name, ...) k->dot_##name = dot_##name##_avx2;
+    DOT_FORMATS(DOT)
+#undef DOT
+    k->quantize = quantize_avx2;
+    k->rms_norm = rms_norm_avx2;
+    k->swiglu = swiglu_avx2;
+#define K(name, ret, args)
+#define LINEAR(name, ret, args) k->name = name##_avx2;
 #include "tensor/kernels.def"
 #undef K
-    };
 }
 
 #else

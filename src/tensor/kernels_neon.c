@@ -218,11 +218,19 @@ static void quantize_neon(const struct act *a, int tok)
 
 void tensor_kernels_init_neon(struct tensor_kernels *k)
 {
-    *k = (struct tensor_kernels){
-#define K(name, ret, args) .name = name##_neon,
+    k->dot_f32 = dot_f32_neon;
+    k->dot_f16 = dot_f16_neon;
+    k->dot_bf16 = dot_bf16_neon;
+#define DOT(name, ...) k->dot_##name = dot_##name##_neon;
+    NEON_BLOCK_TYPES(DOT)
+#undef DOT
+    k->quantize = quantize_neon;
+    k->rms_norm = rms_norm_neon;
+    k->swiglu = swiglu_neon;
+#define K(name, ret, args)
+#define LINEAR(name, ret, args) k->name = name##_neon;
 #include "tensor/kernels.def"
 #undef K
-    };
 }
 
 #endif

@@ -23,6 +23,11 @@ bool matrix_supported(enum dtype t, int n_in)
     return traits && traits->dequant && n_in > 0 && n_in % traits->block_elems == 0;
 }
 
+bool matrix_takes_floats(enum dtype t)
+{
+    return dtype_find(t)->block_elems == 1 || t == DTYPE_TQ3_1S || t == DTYPE_TQ4_1S;
+}
+
 size_t matrix_bytes(enum dtype t, int n_out, int n_in)
 {
     const size_t n_tile = ((size_t)n_out + TILE_ROWS - 1) / TILE_ROWS;
@@ -87,36 +92,30 @@ void matrix_row(const struct matrix *m, float *dst, int row)
         tile_get(m->dtype, block, tile + at * TILE_ROWS, row % TILE_ROWS);
         traits->dequant(dst, block, 1);
     }
+    for (int i = 0; m->scale != 0.0f && i < m->n_in; i++)
+        dst[i - m->n_in] *= m->scale; // dst is behind the row
 }
 
 static dot_fn *dot_of(const struct tensor_kernels *k, enum dtype t)
 {
     switch (t) {
-    case DTYPE_F32:
-        return k->dot_f32;
-    case DTYPE_F16:
-        return k->dot_f16;
-    case DTYPE_BF16:
-        return k->dot_bf16;
-    case DTYPE_Q4_0:
-        return k->dot_q4_0;
-    case DTYPE_Q4_1:
-        return k->dot_q4_1;
-    case DTYPE_Q5_0:
-        return k->dot_q5_0;
-    case DTYPE_Q5_1:
-        return k->dot_q5_1;
-    case DTYPE_Q8_0:
-        return k->dot_q8_0;
-    case DTYPE_Q4_K:
-        return k->dot_q4_k;
-    case DTYPE_Q5_K:
-        return k->dot_q5_k;
-    case DTYPE_Q6_K:
-        return k->dot_q6_k;
+#define K(name, ret, args)
+#define DOT(name, TYPE) \
+    case DTYPE_##TYPE:  \
+        return k->dot_##name;
+#include "tensor/kernels.def"
+#undef K
     default:
         return NULL;
     }
+}
+
+/* x [n_tok][n], row stride ld, times a factor. */
+static void scale_rows(float *x, size_t ld, int n, int n_tok, float scale)
+{
+    for (int t = 0; t < n_tok; t++)
+        for (int i = 0; i < n; i++)
+            x[(size_t)t * ld + (size_t)i] *= scale;
 }
 
 /* A range of the tiles of a product, for token groups [group0, group1). */
@@ -133,6 +132,9 @@ static void matmul_tiles(const struct matmul_part *p, dot_fn *dot, int tile0, in
             const int n_row = m->n_out - row < TILE_ROWS ? m->n_out - row : TILE_ROWS;
             dot(p->dst + (size_t)tok * p->ld + row, p->ld, n_row,
                 m->tiles + (size_t)i * tile_bytes, p->a, tok, n_tok);
+            if (m->scale != 0.0f)
+                scale_rows(p->dst + (size_t)tok * p->ld + row, p->ld, n_row, n_tok,
+                           m->scale);
         }
     }
 }

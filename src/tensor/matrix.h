@@ -4,7 +4,7 @@
  * output rows: no horizontal sums, and an output element is computed in one order
  * whatever the number of tokens.  Tiles take the bytes of the file's blocks (rows are
  * padded to a multiple of 16).  Activations are quantised to int8 in blocks of 32 for
- * integer types and stay f32 for float types.
+ * integer types and stay f32 for float types and those of dequant_rotated.c.
  *
  * For a fixed machine and build an element of the product is a pure function of its
  * weight row and its activation row: batch size, threads and chunking do not change a
@@ -26,10 +26,13 @@ struct matrix {
     enum dtype dtype;
     int n_out, n_in;
     uint8_t *tiles; // matrix_bytes, 64-byte aligned, the caller's
+    float scale;    // multiplies all values; 0 is 1
 };
 
 /* false for a type that cannot be computed with, or n_in not a multiple of its block. */
 bool matrix_supported(enum dtype t, int n_in);
+/* Whether products take activations in f32 instead of their int8 blocks. */
+bool matrix_takes_floats(enum dtype t);
 size_t matrix_bytes(enum dtype t, int n_out, int n_in);
 
 /* Repack rows [n_out][n_in] of GGUF blocks at src into m->tiles (set by the caller, as

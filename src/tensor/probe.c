@@ -56,15 +56,22 @@ static void touch_item(void *ctx, int item, int thread)
     memset((uint8_t *)ctx + (size_t)item * READ_ITEM_BYTES, item + 1, READ_ITEM_BYTES);
 }
 
+struct read_job {
+    const uint8_t *mem;
+    size_t bytes;
+};
+
 /* Vectors of 16 bytes, eight in flight: more than memory delivers. */
 static void read_item(void *ctx, int item, int thread)
 {
     typedef uint64_t vec __attribute__((vector_size(16)));
-    const uint8_t *from = (const uint8_t *)ctx + (size_t)item * READ_ITEM_BYTES;
-    const vec *p = (const vec *)(const void *)from;
+    const struct read_job *job = ctx;
+    const size_t from = (size_t)item * READ_ITEM_BYTES, rest = job->bytes - from;
+    const size_t n = rest < READ_ITEM_BYTES ? rest : READ_ITEM_BYTES;
+    const vec *p = (const vec *)(const void *)(job->mem + from);
     vec a = {0}, b = a, c = a, d = a;
     (void)thread;
-    for (size_t i = 0; i < READ_ITEM_BYTES / sizeof *p; i += 8) {
+    for (size_t i = 0; i + 8 <= n / sizeof *p; i += 8) {
         a += p[i] ^ p[i + 4];
         b += p[i + 1] ^ p[i + 5];
         c += p[i + 2] ^ p[i + 6];
@@ -72,6 +79,15 @@ static void read_item(void *ctx, int item, int thread)
     }
     a += b + c + d;
     keep(a[0] + a[1]);
+}
+
+void probe_read_memory(struct probe *p, struct pool *pool, const void *mem, size_t bytes)
+{
+    struct read_job job = {mem, bytes};
+    const uint64_t start = clock_us();
+    pool_run(pool, (int)((bytes + READ_ITEM_BYTES - 1) / READ_ITEM_BYTES), read_item,
+             &job);
+    add_rate(p, (double)bytes, clock_us() - start);
 }
 
 enum status probe_read(struct probe *p, struct pool *pool, struct error *err)
@@ -84,11 +100,8 @@ enum status probe_read(struct probe *p, struct pool *pool, struct error *err)
         return fail(err, STATUS_NO_MEMORY, "no %d MiB to measure memory with",
                     PROBE_READ_BYTES >> 20);
     pool_run(pool, READ_ITEMS, touch_item, mem);
-    for (int i = 0; i < PROBE_ROUNDS; i++) {
-        const uint64_t start = clock_us();
-        pool_run(pool, READ_ITEMS, read_item, mem);
-        add_rate(p, PROBE_READ_BYTES, clock_us() - start);
-    }
+    for (int i = 0; i < PROBE_ROUNDS; i++)
+        probe_read_memory(p, pool, mem, PROBE_READ_BYTES);
     mem_pages_free(mem, PROBE_READ_BYTES);
     return STATUS_OK;
 }

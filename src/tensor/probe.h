@@ -31,6 +31,9 @@ double probe_median(const struct probe *p); // the same
 enum { PROBE_READ_BYTES = 512 << 20 };
 enum status probe_read(struct probe *p, struct pool *pool, struct error *err);
 
+/* Add one round of reading memory of the caller's, aligned to 16 bytes. */
+void probe_read_memory(struct probe *p, struct pool *pool, const void *mem, size_t bytes);
+
 /* Add rounds of multiplying 4-bit by 8-bit integers from the first-level cache, with the
  * best instructions at or below limit: multiply-accumulates a second. */
 void probe_int8(struct probe *p, struct pool *pool, enum cpu_isa limit);

@@ -2,59 +2,102 @@
 
 #include <string.h>
 
-/* Halves in front of the words and behind them; the other bytes are words. */
-static void tile_halves(enum dtype t, int *front, int *back)
+/* The units of a file block, in their order; what is left between is words. */
+struct layout {
+    int bytes, front; // bytes or halves in front of the words
+    int n_word;
+    int back; // halves behind them
+};
+
+static struct layout tile_layout(enum dtype t)
 {
-    *front = *back = 0;
+    struct layout l = {0};
     switch (t) {
     case DTYPE_F16:
     case DTYPE_BF16:
     case DTYPE_Q4_0:
     case DTYPE_Q5_0:
     case DTYPE_Q8_0:
-        *front = 1; // the value, or d
+    case DTYPE_IQ4_NL:
+    case DTYPE_Q1_0:
+    case DTYPE_Q2_0:
+        l.front = 1; // the value, or d
         break;
     case DTYPE_Q4_1:
     case DTYPE_Q5_1:
     case DTYPE_Q4_K:
     case DTYPE_Q5_K:
-        *front = 2; // d, m
+    case DTYPE_IQ4_XS:
+    case DTYPE_TQ3_1S:
+    case DTYPE_TQ4_1S:
+        l.front = 2; // d, m; d, scales_h; d0, d1
         break;
+    case DTYPE_MXFP4:
+        l.bytes = 1; // the exponent
+        break;
+    case DTYPE_Q2_K:
+        l.back = 2; // d, dmin
+        break;
+    case DTYPE_Q3_K:
     case DTYPE_Q6_K:
-        *back = 1; // d
+    case DTYPE_TQ1_0:
+    case DTYPE_TQ2_0:
+        l.back = 1; // d
         break;
     default:
         break;
     }
+    l.n_word = (dtype_find(t)->block_bytes - l.bytes - 2 * (l.front + l.back)) / 4;
+    return l;
+}
+
+/* Each copies n units of `unit` bytes and goes on behind them. */
+static void put_units(uint8_t **tile_block, const uint8_t **block, int r, size_t unit,
+                      int n)
+{
+    for (; n-- > 0; *tile_block += unit * TILE_ROWS, *block += unit)
+        memcpy(*tile_block + unit * (size_t)r, *block, unit);
+}
+
+static void get_units(uint8_t **block, const uint8_t **tile_block, int r, size_t unit,
+                      int n)
+{
+    for (; n-- > 0; *tile_block += unit * TILE_ROWS, *block += unit)
+        memcpy(*block, *tile_block + unit * (size_t)r, unit);
 }
 
 void tile_put(enum dtype t, uint8_t *tile_block, const uint8_t *block, int r)
 {
-    int front, back;
-    tile_halves(t, &front, &back);
-    const int n_word = (dtype_find(t)->block_bytes - 2 * (front + back)) / 4;
-    for (; front-- > 0; tile_block += TILE_HALF, block += 2)
-        memcpy(tile_block + 2 * r, block, 2);
-    for (int i = 0; i < n_word; i++, tile_block += TILE_WORD, block += 4)
-        memcpy(tile_block + 4 * r, block, 4);
-    if (back)
-        memcpy(tile_block + 2 * r, block, 2);
+    const struct layout l = tile_layout(t);
+    put_units(&tile_block, &block, r, 1, l.bytes);
+    put_units(&tile_block, &block, r, 2, l.front);
+    put_units(&tile_block, &block, r, 4, l.n_word);
+    put_units(&tile_block, &block, r, 2, l.back);
 }
 
 void tile_get(enum dtype t, uint8_t *block, const uint8_t *tile_block, int r)
 {
-    int front, back;
-    tile_halves(t, &front, &back);
-    const int n_word = (dtype_find(t)->block_bytes - 2 * (front + back)) / 4;
-    for (; front-- > 0; tile_block += TILE_HALF, block += 2)
-        memcpy(block, tile_block + 2 * r, 2);
-    for (int i = 0; i < n_word; i++, tile_block += TILE_WORD, block += 4)
-        memcpy(block, tile_block + 4 * r, 4);
-    if (back)
-        memcpy(block, tile_block + 2 * r, 2);
+    const struct layout l = tile_layout(t);
+    get_units(&block, &tile_block, r, 1, l.bytes);
+    get_units(&block, &tile_block, r, 2, l.front);
+    get_units(&block, &tile_block, r, 4, l.n_word);
+    get_units(&block, &tile_block, r, 2, l.back);
+}
+
+void tile_load_halves(float *dst, const uint8_t *src)
+{
+    for (int r = 0; r < TILE_ROWS; r++)
+        dst[r] = dtype_f16_to_f32((uint16_t)(src[2 * r] | src[2 * r + 1] << 8));
 }
 
 /* n units of 16 rows: rows next to each other at dst, row_bytes apart at src. */
+static void pack_bytes(uint8_t *dst, const uint8_t *src, size_t row_bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++, dst += TILE_BYTE)
+        for (size_t r = 0; r < TILE_ROWS; r++)
+            dst[r] = src[r * row_bytes + i];
+}
+
 static void pack_halves(uint8_t *dst, const uint8_t *src, size_t row_bytes, size_t n)
 {
     for (size_t i = 0; i < n; i++, dst += TILE_HALF, src += 2)
@@ -78,11 +121,10 @@ static void pack_words(uint8_t *dst, const uint8_t *src, size_t row_bytes, size_
 void tile_pack(enum dtype t, uint8_t *tile, const uint8_t *src, size_t row_bytes)
 {
     const size_t block_bytes = (size_t)dtype_find(t)->block_bytes;
-    int front, back;
-    tile_halves(t, &front, &back);
-    const size_t front_bytes = 2 * (size_t)front, back_bytes = 2 * (size_t)back;
-    const size_t word_bytes = block_bytes - front_bytes - back_bytes;
-    if (block_bytes == front_bytes) { // the row is nothing but halves
+    const struct layout l = tile_layout(t);
+    const size_t halves = (size_t)l.bytes, words = halves + 2 * (size_t)l.front;
+    const size_t back = words + 4 * (size_t)l.n_word;
+    if (block_bytes == words) { // the row is nothing but halves
         pack_halves(tile, src, row_bytes, row_bytes / 2);
         return;
     }
@@ -93,10 +135,9 @@ void tile_pack(enum dtype t, uint8_t *tile, const uint8_t *src, size_t row_bytes
     for (size_t at = 0; at < row_bytes; at += block_bytes) {
         const uint8_t *block = src + at;
         uint8_t *dst = tile + at * TILE_ROWS;
-        pack_halves(dst, block, row_bytes, (size_t)front);
-        pack_words(dst + front_bytes * TILE_ROWS, block + front_bytes, row_bytes,
-                   word_bytes / 4);
-        pack_halves(dst + (front_bytes + word_bytes) * TILE_ROWS,
-                    block + front_bytes + word_bytes, row_bytes, (size_t)back);
+        pack_bytes(dst, block, row_bytes, halves);
+        pack_halves(dst + halves * TILE_ROWS, block + halves, row_bytes, (size_t)l.front);
+        pack_words(dst + words * TILE_ROWS, block + words, row_bytes, (size_t)l.n_word);
+        pack_halves(dst + back * TILE_ROWS, block + back, row_bytes, (size_t)l.back);
     }
 }

@@ -129,7 +129,7 @@ def test_errors_name_what_is_wrong(tmp_path):
     assert 'truncated' in bad(SAMPLE[:200])
     assert "tensor 'b' needs 20 bytes" in bad(SAMPLE[:-1])
     assert "key 'k' occurs twice" in bad(gguf([kv('k', U8, 1), kv('k', U8, 2)]))
-    assert "tensor 't': type id 97 is private" in bad(
+    assert "tensor 't': type id 97 (no known name) is private" in bad(
         gguf([], [tensor('t', [32], 97, 0)], bytes(64)))
     assert "key 'a?b': unknown value type" in bad(
         gguf([text('a\nb') + struct.pack('<IQ', 99, 0)]))

@@ -80,6 +80,13 @@ static void integer_block(enum dtype t, uint8_t *block)
     case DTYPE_Q6_K:
         put_f16(block + 208, 1);
         break;
+    case DTYPE_Q2_K:
+        put_f16(block + 80, 1);
+        put_f16(block + 82, 3);
+        break;
+    case DTYPE_Q3_K:
+        put_f16(block + 108, 1);
+        break;
     case DTYPE_F16:
         put_f16(block, f);
         break;
@@ -88,23 +95,65 @@ static void integer_block(enum dtype t, uint8_t *block)
     case DTYPE_Q8_0:
         put_f16(block, -1);
         break;
+    case DTYPE_IQ4_NL:
+    case DTYPE_IQ4_XS:
+        put_f16(block, 1);
+        break;
+    case DTYPE_Q1_0:
+    case DTYPE_Q2_0:
+        put_f16(block, 1);
+        break;
+    case DTYPE_TQ1_0:
+        put_f16(block + 52, 1);
+        break;
+    case DTYPE_TQ2_0:
+        put_f16(block + 64, 1);
+        break;
+    case DTYPE_MXFP4:
+        block[0] = 128; // of halves
+        break;
+    case DTYPE_NVFP4:
+        memset(block, 0x40, 4); // 2
+        break;
     default:
         put_f16(block, 1);
         put_f16(block + 2, 3);
     }
 }
 
-static int has_min(enum dtype t)
+/* Offset of the f16 of mins in a block, 0 if there is none. */
+static int min_at(enum dtype t)
 {
-    return t == DTYPE_Q4_1 || t == DTYPE_Q5_1 || t == DTYPE_Q4_K || t == DTYPE_Q5_K;
+    return t == DTYPE_Q2_K                                                            ? 82
+           : t == DTYPE_Q4_1 || t == DTYPE_Q5_1 || t == DTYPE_Q4_K || t == DTYPE_Q5_K ? 2
+                                                                                      : 0;
+}
+
+/* Bytes of scales in front of a block (positive) or at its end (negative). */
+static int scale_bytes(enum dtype t)
+{
+    switch (t) {
+    case DTYPE_Q3_K:
+    case DTYPE_Q6_K:
+    case DTYPE_TQ1_0:
+    case DTYPE_TQ2_0:
+        return -2;
+    case DTYPE_Q2_K:
+        return -4;
+    case DTYPE_MXFP4:
+        return 1;
+    case DTYPE_NVFP4:
+        return 0;
+    default:
+        return min_at(t) ? 4 : 2;
+    }
 }
 
 /* Largest codes and sub-scales: sums come closest to the range of their integers. */
 static void extreme_block(enum dtype t, uint8_t *block, int fill)
 {
-    const int front = t == DTYPE_Q6_K ? 0 : has_min(t) ? 4 : 2;
-    const int back = t == DTYPE_Q6_K ? 2 : 0;
-    memset(block + front, fill, (size_t)(dtype_find(t)->block_bytes - front - back));
+    const int scales = scale_bytes(t), codes = dtype_find(t)->block_bytes - abs(scales);
+    memset(block + (scales > 0 ? scales : 0), fill, (size_t)codes);
 }
 
 /* w [n_in] values of a row, size [n_in] |scale * code| + |min| of each. */
@@ -113,9 +162,9 @@ static void row_values(enum dtype t, float *w, float *size, uint8_t *row, int n_
     const struct dtype_traits *traits = dtype_find(t);
     const int n_block = n_in / traits->block_elems;
     traits->dequant(w, row, n_block);
-    if (has_min(t))
+    if (min_at(t))
         for (int b = 0; b < n_block; b++)
-            memset(row + b * traits->block_bytes + 2, 0, 2);
+            memset(row + b * traits->block_bytes + min_at(t), 0, 2);
     traits->dequant(size, row, n_block);
     for (int i = 0; i < n_in; i++)
         size[i] = fabsf(size[i]) + fabsf(w[i] - size[i]);
@@ -150,16 +199,18 @@ enum mode { RANDOM, EXACT, EXTREME };
 static void check_dot(const char *name, dot_fn *dot, enum dtype t, int n_in,
                       enum mode mode)
 {
-    const int exact = mode == EXACT, fill = rnd() % 2 ? 0xff : 0x80;
+    static const int fills[] = {0xff, 0x80, 0x00, 0x77};
+    const int exact = mode == EXACT, fill = fills[rnd() % 4];
+    const int sign = fill == 0xff || (fill == 0x77 && rnd() % 2) ? 1 : -1;
     const struct dtype_traits *traits = dtype_find(t);
-    const int n_block = n_in / traits->block_elems, is_float = traits->block_elems == 1;
+    const int n_block = n_in / traits->block_elems, is_float = matrix_takes_floats(t);
     const size_t bytes = (size_t)traits->block_bytes;
     const int n_row = 1 + (int)(rnd() % TILE_ROWS), n_tok = 1 + (int)(rnd() % ACT_GROUP);
     const int tok =
         (int)(rnd() % 2) * ACT_GROUP + (int)(rnd() % (uint64_t)(ACT_GROUP + 1 - n_tok));
     struct act a = guarded_act(tok + n_tok, n_in);
     for (int i = 0; mode == EXTREME && i < (tok + n_tok) * n_in; i++)
-        ((float *)a.x)[i] = rnd() % 64 && fill == 0xff ? 1.0f : -1.0f;
+        ((float *)a.x)[i] = rnd() % 64 ? (float)sign : (float)-sign;
     if (exact)
         integer_act(&a);
     else if (!is_float)
@@ -206,26 +257,19 @@ static void check_dots(const char *name, dot_fn *dot, enum dtype t)
         const int n_in = unit == 1 ? 7 * i : unit * i;
         check_dot(name, dot, t, n_in, RANDOM);
         check_dot(name, dot, t, n_in, EXTREME);
-        check_dot(name, dot, t, unit == 1 ? 32 * i : n_in, EXACT);
+        if (unit == 1 || !matrix_takes_floats(t)) // rotated weights are no integers
+            check_dot(name, dot, t, unit == 1 ? 32 * i : n_in, EXACT);
     }
 }
 
-#define CHECK_DOT(name, type)                            \
-    static void check_dot_##name(void)                   \
-    {                                                    \
-        check_dots("dot_" #name, new->dot_##name, type); \
+#define K(name, ret, args)
+#define DOT(name, TYPE)                                          \
+    static void check_dot_##name(void)                           \
+    {                                                            \
+        check_dots("dot_" #name, new->dot_##name, DTYPE_##TYPE); \
     }
-CHECK_DOT(f32, DTYPE_F32)
-CHECK_DOT(f16, DTYPE_F16)
-CHECK_DOT(bf16, DTYPE_BF16)
-CHECK_DOT(q4_0, DTYPE_Q4_0)
-CHECK_DOT(q4_1, DTYPE_Q4_1)
-CHECK_DOT(q5_0, DTYPE_Q5_0)
-CHECK_DOT(q5_1, DTYPE_Q5_1)
-CHECK_DOT(q8_0, DTYPE_Q8_0)
-CHECK_DOT(q4_k, DTYPE_Q4_K)
-CHECK_DOT(q5_k, DTYPE_Q5_K)
-CHECK_DOT(q6_k, DTYPE_Q6_K)
+#include "tensor/kernels.def"
+#undef K
 
 /* ---- the others ---- */
 
@@ -347,8 +391,10 @@ static const struct {
 /* ---- benchmark ---- */
 
 static const enum dtype bench_types[] = {
-    DTYPE_F32,  DTYPE_F16,  DTYPE_BF16, DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_Q5_0,
-    DTYPE_Q5_1, DTYPE_Q8_0, DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K,
+#define K(name, ret, args)
+#define DOT(name, TYPE) DTYPE_##TYPE,
+#include "tensor/kernels.def"
+#undef K
 };
 
 struct read_job {

@@ -461,15 +461,19 @@ static void test_tensor_types(void **state)
         uint32_t id;
         const char *text;
     } bad[] = {
-        {4, "tensor 't': type id 4 is removed"},
-        {5, "removed"},
-        {31, "removed"},
-        {33, "removed"},
-        {36, "removed"},
-        {38, "removed"},
-        {97, "ik_llama.cpp"},
-        {137, "type id 137 is private"},
-        {96, "type id 96 is unknown"},
+        {4, "tensor 't': type id 4 (Q4_2) is removed"},
+        {5, "(Q4_3) is removed"},
+        {9, "(Q8_1) is a type of activations"},
+        {15, "(Q8_K) is a type of activations"},
+        {31, "(Q4_0_4_4) is removed"},
+        {33, "(Q4_0_8_8) is removed"},
+        {36, "(IQ4_NL_4_4) is removed"},
+        {38, "(IQ4_NL_8_8) is removed"},
+        {43, "type id 43 (TURBO3_0) is a cache type of a llama.cpp fork"},
+        {44, "type id 44 (TURBO4_0) is a cache type of a llama.cpp fork"},
+        {96, "type id 96 (no known name) is unknown"},
+        {97, "type id 97 (no known name) is private to the ik_llama.cpp fork"},
+        {137, "type id 137 (IQ2_K) is private"},
         {UINT32_MAX, "ik_llama.cpp"},
         {9999, "ik_llama.cpp"},
     };
@@ -477,6 +481,43 @@ static void test_tensor_types(void **state)
         one_tensor("t", 1, ne, bad[i].id, 0);
         REFUSED(UNSUPPORTED, bad[i].text);
     }
+}
+
+/* Two tensors of type 42, [n_row][256], the second `second` bytes behind the first and
+ * with `last` bytes of data. */
+static void two_of_id_42(uint64_t n_row, size_t second, size_t last)
+{
+    im_head(&im, 3, 2, 0);
+    im_tensor(&im, "a", 256, n_row, 42, 0);
+    im_tensor(&im, "b", 256, n_row, 42, second);
+    im_pad(&im, 32);
+    im_data(&im, second + last, 1);
+}
+
+/* A row of 256 values has 72 bytes in Q2_0 and 68 in TURBO2_0. */
+static void test_tensor_type_42(void **state)
+{
+    (void)state;
+    two_of_id_42(64, 64 * 72, 64 * 72);
+    struct gguf *g = opened(&im);
+    assert_int_equal(gguf_tensor_find(g, "a")->dtype, DTYPE_Q2_0);
+    assert_int_equal(gguf_tensor_find(g, "b")->bytes, 64 * 72);
+    gguf_close(g);
+    two_of_id_42(64, 64 * 68, 64 * 68);
+    REFUSED(UNSUPPORTED,
+            "tensor 'a': type id 42 (TURBO2_0, for it has 4352 bytes and Q2_0 "
+            "would take 4608) is a cache type of a llama.cpp fork");
+    two_of_id_42(64, 64 * 72, 64 * 68); // the end of the file decides
+    REFUSED(UNSUPPORTED, "tensor 'b': type id 42 (TURBO2_0");
+    two_of_id_42(64, 64 * 72, 64 * 68 - 1); // neither
+    REFUSED(BAD_FILE, "tensor 'b' needs 4608 bytes at data offset 4608");
+    two_of_id_42(1, 96, 72); // the same with padding
+    gguf_close(opened(&im));
+    two_of_id_42(64, 1 << 13, 64 * 72); // a gap
+    gguf_close(opened(&im));
+    static const uint64_t ne[] = {64, 10}; // no multiple of 128: never TURBO2_0
+    one_tensor("t", 2, ne, 42, 0);
+    REFUSED(BAD_FILE, "tensor 't' needs 180 bytes");
 }
 
 static void test_tensor_places(void **state)
@@ -592,14 +633,15 @@ static void test_bit_flips(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tables),       cmocka_unit_test(test_tensors),
-        cmocka_unit_test(test_elements),     cmocka_unit_test(test_int),
-        cmocka_unit_test(test_f64_bool_str), cmocka_unit_test(test_strings),
-        cmocka_unit_test(test_header),       cmocka_unit_test(test_counts),
-        cmocka_unit_test(test_keys),         cmocka_unit_test(test_alignment),
-        cmocka_unit_test(test_tensor_names), cmocka_unit_test(test_tensor_shapes),
-        cmocka_unit_test(test_tensor_types), cmocka_unit_test(test_tensor_places),
-        cmocka_unit_test(test_truncation),   cmocka_unit_test(test_bit_flips),
+        cmocka_unit_test(test_tables),        cmocka_unit_test(test_tensors),
+        cmocka_unit_test(test_elements),      cmocka_unit_test(test_int),
+        cmocka_unit_test(test_f64_bool_str),  cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_header),        cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_keys),          cmocka_unit_test(test_alignment),
+        cmocka_unit_test(test_tensor_names),  cmocka_unit_test(test_tensor_shapes),
+        cmocka_unit_test(test_tensor_types),  cmocka_unit_test(test_tensor_type_42),
+        cmocka_unit_test(test_tensor_places), cmocka_unit_test(test_truncation),
+        cmocka_unit_test(test_bit_flips),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
