@@ -80,11 +80,11 @@ enum status arch_of(const struct arch **out, const struct gguf *g, struct error 
         buf_printf(&known, "%s%s", i ? ", " : "", a);
     }
     describe(&found, g);
-    const enum status bad = fail(
-        err, STATUS_UNSUPPORTED,
-        "architecture '%.*s' is not supported: it has %s, put together in a way that "
-        "this build does not know; it knows %s",
-        (int)(name.n < 40 ? name.n : 40), name.s, text_of(&found), text_of(&known));
+    const enum status bad =
+        fail(err, STATUS_UNSUPPORTED,
+             "architecture '%.*s' is not supported: it has %s, but how they go together "
+             "is not known; known are %s",
+             (int)(name.n < 40 ? name.n : 40), name.s, text_of(&found), text_of(&known));
     buf_release(&known);
     buf_release(&found);
     return bad;

@@ -113,6 +113,8 @@ def test_not_finite_before_the_last_step(tmp_path):
 
 @pytest.mark.parametrize('change, says', [
     ({'meta': {'general.architecture': 'gp\nt\x1b[31m'}}, ["architecture 'gp t?[31m'", 'llama']),
+    ({'meta': {'general.architecture': 'nova'}, 'tensors': {'blk.0.ssm_a': np.ones(4, 'f4')}},
+     ["'nova'", 'attention, recurrent layers, dense layers', 'gemma3', 'qwen3next']),
     ({'tensors': {'blk.0.e\nvil\x1b[2J': np.ones(4, 'f4')}}, ['blk.0.e vil?[2J']),
     ({'tensors': {'blk.0.attn_q.bias.x': np.ones(4, 'f4')}}, ['blk.0.attn_q.bias.x']),
     ({'drop': ['blk.0.ffn_up.weight']}, ['blk.0.ffn_up.weight is missing']),
