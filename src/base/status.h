@@ -27,7 +27,7 @@ enum status {
 
 struct error {
     enum status status;
-    char text[240];
+    char text[400];
 };
 
 /* Fill err (may be NULL) and return s.  Long texts are cut.  A text may hold names and
