@@ -27,7 +27,7 @@ enum status {
 
 struct error {
     enum status status;
-    char text[400];
+    char text[800]; // a list of known names may be in it
 };
 
 /* Fill err (may be NULL) and return s.  Long texts are cut.  A text may hold names and

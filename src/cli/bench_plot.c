@@ -2,16 +2,11 @@
  * machine's limit as a dashed one of the same colour. */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "cli/bench.h"
 #include "cli/svg.h"
 
 enum { WIDTH = 960, LEFT = 84, RIGHT = 780, PANEL_HEIGHT = 340, LABEL_HEIGHT = 18 };
-
-static const char *const colors[] = {"#1257b8", "#c2410c", "#15803d", "#86198f",
-                                     "#a16207", "#0e7490", "#be123c", "#475569"};
-enum { N_COLOR = sizeof colors / sizeof *colors };
 
 /* One of the two pictures: what it shows, and where. */
 struct speed_panel {
@@ -115,7 +110,7 @@ static void put_line(struct buf *b, const struct speed_panel *p, int first,
 static void put_type(struct buf *b, const struct speed_panel *p, int type)
 {
     const int first = type * p->b->n_depth;
-    const char *color = colors[type % N_COLOR];
+    const char *color = svg_color(type);
     char style[96];
     if (limit_rate(p, &p->b->rows[first]) > 0) {
         snprintf(style, sizeof style,
@@ -131,42 +126,23 @@ static void put_type(struct buf *b, const struct speed_panel *p, int type)
     }
 }
 
-struct end_label {
-    int type;
-    double y;
-};
-
-static int order_labels(const void *a, const void *b)
-{
-    const struct end_label *x = a, *y = b;
-    return x->y != y->y ? (x->y > y->y) - (x->y < y->y) : x->type - y->type;
-}
-
-/* The names at the ends of the lines, moved apart where they would meet. */
+/* The names at the ends of the lines. */
 static void put_names(struct buf *b, const struct speed_panel *p)
 {
-    struct end_label label[BENCH_TYPES_MAX];
     const int n = p->b->n_type;
+    double y[BENCH_TYPES_MAX];
+    for (int i = 0; i < n; i++)
+        y[i] = speed_y(p, speed_of(p, &p->b->rows[(i + 1) * p->b->n_depth - 1]));
+    svg_spread(y, n, LABEL_HEIGHT, p->top + PANEL_HEIGHT);
     for (int i = 0; i < n; i++) {
         const struct bench_row *r = &p->b->rows[(i + 1) * p->b->n_depth - 1];
-        label[i] = (struct end_label){i, speed_y(p, speed_of(p, r))};
-    }
-    qsort(label, (size_t)n, sizeof *label, order_labels);
-    for (int i = 1; i < n; i++)
-        label[i].y = fmax(label[i].y, label[i - 1].y + LABEL_HEIGHT);
-    for (double floor_y = p->top + PANEL_HEIGHT, i = n - 1; i >= 0;
-         i--, floor_y -= LABEL_HEIGHT)
-        label[(int)i].y = fmin(label[(int)i].y, floor_y);
-    for (int i = 0; i < n; i++) {
-        const struct bench_row *r = &p->b->rows[(label[i].type + 1) * p->b->n_depth - 1];
         char name[KV_NAME_BYTES], text[KV_NAME_BYTES + 32], style[64];
         const double speed = speed_of(p, r);
         const int digits = speed < 10 ? 2 : speed < 100 ? 1 : 0;
         snprintf(text, sizeof text, "%s %.*f", kv_types_name(name, &r->type), digits,
                  speed);
-        snprintf(style, sizeof style, "class='name' fill='%s'",
-                 colors[label[i].type % N_COLOR]);
-        svg_text(b, RIGHT - 4, label[i].y + 5, style, text);
+        snprintf(style, sizeof style, "class='name' fill='%s'", svg_color(i));
+        svg_text(b, RIGHT - 4, y[i] + 5, style, text);
     }
 }
 

@@ -18,6 +18,7 @@ enum cli_kind {
     CLI_FLOAT,  // double *, [min, max]
     CLI_STRING, // const char **
     CLI_CPU,    // enum cpu_isa *
+    CLI_BYTES,  // size_t *, "16G", [1 MiB, 1 PiB]
 };
 
 struct cli_option {

@@ -7,6 +7,8 @@
 
 #include "base/buf.h"
 #include "cli/cli.h"
+#include "cli/inspect_kv.h"
+#include "cli/planned.h"
 #include "gguf/gguf.h"
 #include "text/utf8.h"
 
@@ -19,12 +21,21 @@ enum {
 };
 
 static bool inspect_json;
+static const char *inspect_types;
 static const struct cli_option inspect_options[] = {
+    {"--kv", CLI_STRING, &inspect_types, 0, 0,
+     "K[/V]  instead: how a cache of this type keeps each layer, and in how many bytes"},
     {"--json", CLI_FLAG, &inspect_json, 0, 0, "one JSON object"},
     {NULL, CLI_FLAG, NULL, 0, 0, NULL},
 };
 static const struct cli_command inspect_command = {
-    "inspect", "FILE", "metadata and tensors of a GGUF file", inspect_options, 1, 1,
+    "inspect",
+    "FILE | MODEL --kv K[/V]",
+    "metadata and tensors of a GGUF file, or the cache of a model: store, types and size "
+    "of each layer.\n" PLANNED_HELP,
+    inspect_options,
+    1,
+    1,
 };
 
 /* ---- text ---- */
@@ -265,6 +276,17 @@ static enum status inspect_print_json(const struct gguf *g, struct error *err)
     return STATUS_OK;
 }
 
+static enum status inspect_file(const char *path, struct error *err)
+{
+    struct gguf *g;
+    enum status st = gguf_open(&g, path, err);
+    if (st)
+        return st;
+    st = inspect_json ? inspect_print_json(g, err) : inspect_text(g, err);
+    gguf_close(g);
+    return st;
+}
+
 int cmd_inspect(int argc, char **argv)
 {
     const char *path;
@@ -272,12 +294,8 @@ int cmd_inspect(int argc, char **argv)
     if (rc >= 0)
         return rc;
     struct error err;
-    struct gguf *g;
-    enum status st = gguf_open(&g, path, &err);
-    if (st)
-        return cli_fail(&inspect_command, &err);
-    st = inspect_json ? inspect_print_json(g, &err) : inspect_text(g, &err);
-    gguf_close(g);
+    enum status st = inspect_types ? inspect_kv(path, inspect_types, inspect_json, &err)
+                                   : inspect_file(path, &err);
     if (!st && (fflush(stdout) || ferror(stdout)))
         st = fail(&err, STATUS_IO, "cannot write to standard output");
     return st ? cli_fail(&inspect_command, &err) : CLI_OK;

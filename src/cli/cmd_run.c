@@ -7,7 +7,7 @@
 #include "cli/calibrate.h"
 #include "cli/run.h"
 
-enum { CTX_DEFAULT = 8192, PROMPT_MAX = 64 << 20, CHAT_MARKS = 8 };
+enum { CTX_DEFAULT = 8192, PROMPT_MAX = 64 << 20 };
 
 struct run_options {
     const char *kv, *system;
@@ -175,7 +175,7 @@ int cmd_run(int argc, char **argv)
         .repeat_last_n = d.repeat_last_n,
         .seed = o.seed >= 0 ? (uint64_t)o.seed : (uint64_t)time(NULL),
     };
-    o.n_mark = arg[1] ? 1 : CHAT_MARKS; // one answer never goes back
+    o.n_mark = arg[1] ? 1 : RUN_CHAT_MARKS; // one answer never goes back
     if (open_run(&r, &o, arg[0], &err))
         rc = cli_fail(&command, &err);
     else

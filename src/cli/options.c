@@ -35,11 +35,37 @@ static bool parse_number(double *out, const char *text, const struct cli_option 
     return true;
 }
 
+/* A number with a unit: K, M, G, T and KiB, MiB, GiB, TiB are powers of 1024; KB, MB, GB,
+ * TB are powers of 1000. */
+static bool parse_bytes(size_t *out, const char *text)
+{
+    static const char units[] = "KMGT";
+    const size_t n = strspn(text, "0123456789.");
+    char *end, digits[32];
+    if (n == 0 || n >= sizeof digits || !text[n])
+        return false;
+    memcpy(digits, text, n);
+    digits[n] = 0;
+    const double v = strtod(digits, &end);
+    const char *unit = strchr(units, text[n] >= 'a' ? text[n] - 'a' + 'A' : text[n]);
+    const char *rest = text + n + 1;
+    if (*end || !unit)
+        return false;
+    const double base = !strcmp(rest, "B") ? 1000 : 1024;
+    if (*rest && strcmp(rest, "B") && strcmp(rest, "iB"))
+        return false;
+    const double bytes = v * pow(base, (double)(unit - units + 1));
+    if (bytes < 0x1p20 || bytes > 0x1p50)
+        return false;
+    *out = (size_t)bytes;
+    return true;
+}
+
 static int set_option(const struct cli_command *c, const struct cli_option *o,
                       const char *text)
 {
     double v;
-    char expected[80];
+    char expected[120];
     switch (o->kind) {
     case CLI_FLAG:
         *(bool *)o->out = true;
@@ -51,6 +77,14 @@ static int set_option(const struct cli_command *c, const struct cli_option *o,
         if (cpu_isa_parse(o->out, text))
             return -1;
         snprintf(expected, sizeof expected, "--cpu takes %s, not", cpu_isa_names());
+        return wrong_usage(c, expected, text);
+    case CLI_BYTES:
+        if (parse_bytes(o->out, text))
+            return -1;
+        snprintf(expected, sizeof expected,
+                 "%s takes a size from 1M to 1024T with a unit, as 16G, 24GiB or 8000M, "
+                 "not",
+                 o->name);
         return wrong_usage(c, expected, text);
     case CLI_INT:
     case CLI_FLOAT:

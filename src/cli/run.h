@@ -6,6 +6,8 @@
 #include "engine/chat.h"
 #include "engine/session.h"
 
+enum { RUN_CHAT_MARKS = 8 }; // checkpoints of a chat
+
 struct run {
     const struct cli_command *command;
     struct engine engine;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -51,6 +52,28 @@ void svg_text(struct buf *b, double x, double y, const char *style, const char *
     buf_printf(b, "<text x='%.1f' y='%.1f' %s>", x, y, style);
     put_xml(b, text);
     buf_puts(b, "</text>\n");
+}
+
+const char *svg_color(int i)
+{
+    static const char *const colors[] = {"#1257b8", "#c2410c", "#15803d", "#86198f",
+                                         "#a16207", "#0e7490", "#be123c", "#475569"};
+    return colors[(size_t)i % (sizeof colors / sizeof *colors)];
+}
+
+void svg_spread(double *y, int n, double gap, double bottom)
+{
+    int order[SVG_LABELS_MAX]; // by y
+    for (int i = 0; i < n; i++) {
+        int at = i;
+        for (; at > 0 && y[order[at - 1]] > y[i]; at--)
+            order[at] = order[at - 1];
+        order[at] = i;
+    }
+    for (int i = 1; i < n; i++)
+        y[order[i]] = fmax(y[order[i]], y[order[i - 1]] + gap);
+    for (int i = n - 1; i >= 0; i--, bottom -= gap)
+        y[order[i]] = fmin(y[order[i]], bottom);
 }
 
 enum { TEMP_BYTES = 4096 };

@@ -17,6 +17,14 @@ void svg_end(struct buf *b);
  * cannot hold becomes '?'. */
 void svg_text(struct buf *b, double x, double y, const char *style, const char *text);
 
+/* A color for the i-th of some lines; they repeat after 8. */
+const char *svg_color(int i);
+
+/* Move labels of one column apart where they would meet: y [n], n <= SVG_LABELS_MAX, keep
+ * their order and get `gap` from each other; the last is not below `bottom`. */
+enum { SVG_LABELS_MAX = 32 };
+void svg_spread(double *y, int n, double gap, double bottom);
+
 /* Whether svg_write could write there now, before long work. */
 enum status svg_check(const char *path, struct error *err);
 

@@ -4,34 +4,19 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/arena.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "cli/shapes.h"
 #include "gguf/writer.h"
-#include "tensor/matrix.h"
 #include "tensor/random.h"
 
-/* Sources: the config.json of each model. */
-static const struct shape {
-    const char *name;
-    int n_layer, n_embd, n_head, n_head_kv, head_dim, n_ff, n_vocab, n_ctx;
-    float rope_theta;
-    bool tied;
-} shapes[] = {
-    {"smollm2-135m", 30, 576, 9, 3, 64, 1536, 49152, 8192, 1e5f, true},
-    {"qwen3-0.6b", 28, 1024, 16, 8, 128, 3072, 151936, 40960, 1e6f, true},
-    {"llama-3.2-1b", 16, 2048, 32, 8, 64, 8192, 128256, 131072, 5e5f, true},
-    {"llama-3.1-8b", 32, 4096, 32, 8, 128, 14336, 128256, 131072, 5e5f, false},
-};
-enum { N_SHAPE = sizeof shapes / sizeof *shapes };
-
-enum { TYPE_ID_MAX = 64, FILL_BYTES = 1 << 19, FILL_ITEMS = 16, MIXED = -1 };
+enum { FILL_BYTES = 1 << 19, FILL_ITEMS = 16 };
 
 struct plan {
     const struct shape *shape;
-    int type; // enum dtype, or MIXED for Q4_K_M
+    struct weight_types types;
     struct gguf_writer *w;
     struct pool *pool;
     uint8_t *fill; // [FILL_ITEMS][FILL_BYTES]
@@ -46,59 +31,21 @@ struct spec_tensor {
 static enum status parse_spec(struct plan *p, const char *spec, struct error *err)
 {
     const size_t n = strcspn(spec, ":");
-    for (int i = 0; i < N_SHAPE; i++)
-        if (strlen(shapes[i].name) == n && !strncasecmp(shapes[i].name, spec, n))
-            p->shape = &shapes[i];
-    if (!p->shape) {
-        char list[120] = "";
-        for (int i = 0; i < N_SHAPE; i++)
-            snprintf(list + strlen(list), sizeof list - strlen(list), " %s",
-                     shapes[i].name);
-        return fail(err, STATUS_BAD_ARG, "unknown shape '%.24s'; known are%s", spec,
-                    list);
+    int type;
+    p->shape = shape_find(spec, n);
+    if (!p->shape || !shape_is_plain(p->shape)) {
+        struct buf list;
+        buf_init(&list, 1 << 12);
+        shape_names(&list, true);
+        const enum status bad =
+            fail(err, STATUS_BAD_ARG, "unknown shape '%.24s'; known are%s", spec,
+                 list.failed ? "" : list.data);
+        buf_release(&list);
+        return bad;
     }
-    const char *type = spec[n] ? spec + n + 1 : "";
-    if (!strcasecmp(type, "Q4_K_M")) {
-        p->type = MIXED;
-        return STATUS_OK;
-    }
-    for (int id = 0; id < TYPE_ID_MAX; id++) {
-        const struct dtype_traits *t = dtype_find((uint32_t)id);
-        if (t && !strcasecmp(t->name, type) && matrix_supported((enum dtype)id, 256)) {
-            p->type = id;
-            return STATUS_OK;
-        }
-    }
-    return fail(err, STATUS_BAD_ARG,
-                "'%.24s' is not a type to compute with: give SHAPE:TYPE, for example "
-                "%s:Q4_K_M",
-                type, p->shape->name);
-}
-
-/* Blocks of 256 that do not divide a row become blocks of 32.
- * Source: llama.cpp, tensor_type_fallback. */
-static enum dtype fallback(enum dtype t, int n_in)
-{
-    if (n_in % dtype_find(t)->block_elems == 0)
-        return t;
-    return t == DTYPE_Q4_K ? DTYPE_Q5_0 : t == DTYPE_Q5_K ? DTYPE_Q5_1 : DTYPE_Q8_0;
-}
-
-/* Layers whose value and down projections get 6 bits in Q4_K_M: the first and the last
- * eighth and every third between.  Source: llama.cpp, use_more_bits. */
-static bool more_bits(int layer, int n_layer)
-{
-    const int eighth = n_layer / 8;
-    return layer < eighth || layer >= 7 * n_layer / 8 || (layer - eighth) % 3 == 2;
-}
-
-/* Q4_K_M, as a type of one tensor: `fine` ones have 6 bits. */
-static enum dtype type_of(const struct plan *p, bool fine, int n_in)
-{
-    const enum dtype t = p->type != MIXED ? (enum dtype)p->type
-                         : fine           ? DTYPE_Q6_K
-                                          : DTYPE_Q4_K;
-    return fallback(t, n_in);
+    const enum status s = weight_types_parse(&type, spec[n] ? spec + n + 1 : "", err);
+    p->types = shape_tensors(p->shape, type).types;
+    return s;
 }
 
 typedef void tensor_fn(struct plan *p, const struct spec_tensor *t, int index);
@@ -110,11 +57,11 @@ struct walk {
 };
 
 static void visit(struct walk *w, const char *prefix, const char *name, int n_out,
-                  int n_in, bool fine)
+                  int n_in)
 {
     struct spec_tensor t = {.n_out = n_out, .n_in = n_in};
     snprintf(t.name, sizeof t.name, "%s%s.weight", prefix, name);
-    t.type = n_out ? type_of(w->p, fine, n_in) : DTYPE_F32;
+    t.type = n_out ? weight_type_of(&w->p->types, t.name, n_in) : DTYPE_F32;
     w->fn(w->p, &t, w->n++);
 }
 
@@ -124,23 +71,22 @@ static void walk_tensors(struct plan *p, tensor_fn *fn)
     const struct shape *s = p->shape;
     struct walk w = {p, fn, 0};
     const int n_q = s->n_head * s->head_dim, n_kv = s->n_head_kv * s->head_dim;
-    visit(&w, "", "token_embd", s->n_vocab, s->n_embd, s->tied);
-    visit(&w, "", "output_norm", 0, s->n_embd, false);
+    visit(&w, "", "token_embd", s->n_vocab, s->n_embd);
+    visit(&w, "", "output_norm", 0, s->n_embd);
     if (!s->tied)
-        visit(&w, "", "output", s->n_vocab, s->n_embd, true);
+        visit(&w, "", "output", s->n_vocab, s->n_embd);
     for (int i = 0; i < s->n_layer; i++) {
-        const bool more = more_bits(i, s->n_layer);
         char blk[24];
         snprintf(blk, sizeof blk, "blk.%d.", i);
-        visit(&w, blk, "attn_norm", 0, s->n_embd, false);
-        visit(&w, blk, "attn_q", n_q, s->n_embd, false);
-        visit(&w, blk, "attn_k", n_kv, s->n_embd, false);
-        visit(&w, blk, "attn_v", n_kv, s->n_embd, more);
-        visit(&w, blk, "attn_output", s->n_embd, n_q, false);
-        visit(&w, blk, "ffn_norm", 0, s->n_embd, false);
-        visit(&w, blk, "ffn_gate", s->n_ff, s->n_embd, false);
-        visit(&w, blk, "ffn_up", s->n_ff, s->n_embd, false);
-        visit(&w, blk, "ffn_down", s->n_embd, s->n_ff, more);
+        visit(&w, blk, "attn_norm", 0, s->n_embd);
+        visit(&w, blk, "attn_q", n_q, s->n_embd);
+        visit(&w, blk, "attn_k", n_kv, s->n_embd);
+        visit(&w, blk, "attn_v", n_kv, s->n_embd);
+        visit(&w, blk, "attn_output", s->n_embd, n_q);
+        visit(&w, blk, "ffn_norm", 0, s->n_embd);
+        visit(&w, blk, "ffn_gate", s->n_ff, s->n_embd);
+        visit(&w, blk, "ffn_up", s->n_ff, s->n_embd);
+        visit(&w, blk, "ffn_down", s->n_embd, s->n_ff);
     }
 }
 
@@ -282,7 +228,7 @@ static void put_hparams(const struct plan *p, const char *spec)
     gguf_put_str(w, "general.name", spec);
     for (size_t i = 0; i < sizeof ints / sizeof *ints; i++)
         gguf_put_u32(w, ints[i].key, (uint32_t)ints[i].value);
-    gguf_put_f32(w, "llama.rope.freq_base", s->rope_theta);
+    gguf_put_f32(w, "llama.rope.freq_base", 5e5f);
     gguf_put_f32(w, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
 }
 

@@ -82,8 +82,8 @@ static void writer_free(struct gguf_writer *w)
     mem_free(w);
 }
 
-enum status gguf_writer_open(struct gguf_writer **out, const char *path,
-                             struct error *err)
+static enum status writer_new(struct gguf_writer **out, const char *path,
+                              struct error *err)
 {
     *out = NULL;
     struct gguf_writer *w = mem_array(1, sizeof *w);
@@ -94,6 +94,18 @@ enum status gguf_writer_open(struct gguf_writer **out, const char *path,
     w->align = 32;
     buf_init(&w->kv, GGUF_META_MAX / 2);
     buf_init(&w->info, GGUF_META_MAX / 2);
+    *out = w;
+    return STATUS_OK;
+}
+
+enum status gguf_writer_open(struct gguf_writer **out, const char *path,
+                             struct error *err)
+{
+    struct gguf_writer *w;
+    const enum status s = writer_new(&w, path, err);
+    *out = NULL;
+    if (s)
+        return s;
     if (!open_temp(w)) {
         const int saved = errno;
         writer_free(w);
@@ -265,6 +277,14 @@ static void write_padding(struct gguf_writer *w, uint64_t after)
     }
 }
 
+static void put_header(struct buf *b, const struct gguf_writer *w)
+{
+    buf_append(b, "GGUF", 4);
+    put_le(b, 3, 4);
+    put_le(b, w->n_tensors, 8);
+    put_le(b, w->n_kv, 8);
+}
+
 static void write_head(struct gguf_writer *w)
 {
     if (w->started || w->err.status)
@@ -272,10 +292,7 @@ static void write_head(struct gguf_writer *w)
     w->started = true;
     struct buf head;
     buf_init(&head, 64);
-    buf_append(&head, "GGUF", 4);
-    put_le(&head, 3, 4);
-    put_le(&head, w->n_tensors, 8);
-    put_le(&head, w->n_kv, 8);
+    put_header(&head, w);
     if (head.failed || w->kv.failed || w->info.failed) {
         (void)!fail(&w->err, STATUS_NO_MEMORY,
                     "%s: no memory for the metadata, or more than %d MiB of them",
@@ -360,6 +377,29 @@ enum status gguf_writer_close(struct gguf_writer *w, struct error *err)
         if (w->err.status)
             unlink(w->path);
     }
+    const enum status st = w->err.status;
+    if (st && err)
+        *err = w->err;
+    writer_free(w);
+    return st;
+}
+
+/* ---- metadata in memory ---- */
+
+enum status gguf_writer_open_memory(struct gguf_writer **out, struct error *err)
+{
+    return writer_new(out, "memory", err);
+}
+
+enum status gguf_writer_close_memory(struct gguf_writer *w, struct buf *b,
+                                     struct error *err)
+{
+    put_header(b, w);
+    buf_append(b, w->kv.data, w->kv.len);
+    if (w->n_tensors)
+        writer_misuse(w, "tensors", "an image in memory has none");
+    if (!w->err.status && (w->kv.failed || b->failed))
+        (void)!fail(&w->err, STATUS_NO_MEMORY, "no memory for the metadata of a model");
     const enum status st = w->err.status;
     if (st && err)
         *err = w->err;

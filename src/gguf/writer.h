@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/status.h"
 #include "tensor/dtype.h"
 
@@ -28,6 +29,11 @@ void gguf_put_i32_array(struct gguf_writer *w, const char *key, const int32_t *v
 void gguf_put_tensor(struct gguf_writer *w, const char *name, enum dtype t, int n_dims,
                      const int64_t *ne);
 void gguf_write_data(struct gguf_writer *w, const void *data, size_t bytes);
+/* A writer of metadata alone, without a file: gguf_put_* of keys, then the image comes
+ * behind what is in b, for gguf_open_memory. */
+enum status gguf_writer_open_memory(struct gguf_writer **out, struct error *err);
+enum status gguf_writer_close_memory(struct gguf_writer *w, struct buf *b,
+                                     struct error *err);
 /* Errors of all the calls above come out here; the file is removed if there was one. */
 enum status gguf_writer_close(struct gguf_writer *w, struct error *err);
 

@@ -165,6 +165,9 @@ enum status context_open(struct context **out, const struct model *m,
                          const struct context_options *o, struct error *err)
 {
     const size_t n_layer = (size_t)m->hp.n_layer;
+    if (model_is_planned(m))
+        return fail(err, STATUS_BAD_ARG,
+                    "a planned model has no weights: a context of it cannot be opened");
     struct context *c = mem_array(1, sizeof *c);
     if (!c)
         return fail(err, STATUS_NO_MEMORY, "no memory for a context");

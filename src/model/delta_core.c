@@ -45,7 +45,7 @@ static int range_width(int n_channel, int from)
 void delta_transpose(float *weight, int n_channel, int from, const float *tensor, int n,
                      int n_tap)
 {
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; tensor && i < n; i++) {
         const int range = (from + i) / CHANNELS * CHANNELS;
         const int width = range_width(n_channel, range);
         for (int t = 0; t < n_tap; t++)

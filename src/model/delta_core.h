@@ -46,8 +46,9 @@ void delta_core_run(struct delta_core *d);
 void delta_work(struct token_work *sum, const struct hparams *hp);
 
 /* Channels [from, from + n) of the weights of the convolution, as the core reads them, <-
- * a tensor [n][n_tap] of the file.  weight [n_tap * n_channel] holds the taps of a range
- * of channels together, one range after the other. */
+ * a tensor [n][n_tap] of the file, or nothing if it is NULL (planned weights).  weight
+ * [n_tap * n_channel] holds the taps of a range of channels together, one range after the
+ * other. */
 void delta_transpose(float *weight, int n_channel, int from, const float *tensor, int n,
                      int n_tap);
 

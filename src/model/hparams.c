@@ -170,11 +170,13 @@ static enum status load_heads(struct hparams *hp, const struct gguf *g, const ch
 }
 
 /* The vocabulary is as large as the embedding matrix says; the key and the tokenizer may
- * only be absent or agree. */
+ * only be absent or agree.  Metadata without tensors have the key. */
 static enum status load_vocab(struct hparams *hp, const struct gguf *g, const char *arch,
                               struct error *err)
 {
     const struct gguf_tensor *t = gguf_tensor_find(g, "token_embd.weight");
+    if (gguf_n_tensors(g) == 0 && gguf_find(g, hparams_key(arch, "vocab_size").text) >= 0)
+        return hparams_int(&hp->n_vocab, g, arch, "vocab_size", 1, MAX_VOCAB, -1, err);
     if (!t)
         return fail(err, STATUS_BAD_FILE, "tensor token_embd.weight is missing");
     if (t->ne[1] > MAX_VOCAB || t->ne[2] != 1 || t->ne[3] != 1)

@@ -117,6 +117,8 @@ static enum status bind_all(struct model *m, struct weights *w, struct error *er
 struct open_job {
     struct model *m;
     const struct gguf *g;
+    bool planned;
+    const struct weights_shape *shape;
 };
 
 /* Reads the mapping, so it runs guarded. */
@@ -131,13 +133,15 @@ static enum status open_guarded(void *ctx, struct error *err)
     if (m->arch->hparams && (s = m->arch->hparams(&m->hp, job->g, err)))
         return s;
     m->hp.rope.pairing = m->hp.rope_window.pairing = m->arch->rope_pairing;
-    if ((s = weights_open(&m->weights, job->g, m->pool, err)))
+    s = job->planned ? weights_plan(&m->weights, job->g, job->shape, err)
+                     : weights_open(&m->weights, job->g, m->pool, err);
+    if (s)
         return s;
     return bind_all(m, &m->weights, err);
 }
 
-enum status model_open(struct model **out, struct gguf *g, struct pool *pool,
-                       enum cpu_isa isa, struct error *err)
+static enum status make_model(struct model **out, struct gguf *g, struct open_job *job,
+                              struct pool *pool, enum cpu_isa isa, struct error *err)
 {
     struct model *m = mem_array(1, sizeof *m);
     if (!m)
@@ -145,13 +149,29 @@ enum status model_open(struct model **out, struct gguf *g, struct pool *pool,
     m->pool = pool;
     m->isa = cpu_best(isa);
     m->kernels = tensor_kernels_for(isa);
-    struct open_job job = {m, g};
-    const enum status s = gguf_guard(g, open_guarded, &job, err);
+    job->m = m;
+    job->g = g;
+    const enum status s = gguf_guard(g, open_guarded, job, err);
     if (s)
         model_close(m);
     else
         *out = m;
     return s;
+}
+
+enum status model_open(struct model **out, struct gguf *g, struct pool *pool,
+                       enum cpu_isa isa, struct error *err)
+{
+    struct open_job job = {0};
+    return make_model(out, g, &job, pool, isa, err);
+}
+
+enum status model_plan(struct model **out, struct gguf *g,
+                       const struct weights_shape *shape, struct pool *pool,
+                       enum cpu_isa isa, struct error *err)
+{
+    struct open_job job = {.planned = true, .shape = shape};
+    return make_model(out, g, &job, pool, isa, err);
 }
 
 void model_close(struct model *m)
@@ -186,6 +206,16 @@ const char *model_arch(const struct model *m)
 size_t model_bytes(const struct model *m)
 {
     return m->weights.used;
+}
+
+uint64_t model_params(const struct model *m)
+{
+    return m->weights.n_param;
+}
+
+bool model_is_planned(const struct model *m)
+{
+    return m->weights.planned;
 }
 
 uint64_t model_digest(const struct model *m)

@@ -21,14 +21,24 @@
 
 struct model;
 struct context;
+struct weights_shape; // model/weights.h
 
 /* g may be closed afterwards.  Everything is repacked into memory of the model. */
 enum status model_open(struct model **out, struct gguf *g, struct pool *pool,
                        enum cpu_isa isa, struct error *err);
+/* A model without weights, which tells what model_open would make of g, and in how much
+ * memory, and reads no tensor data.  With a shape, g holds metadata alone and the tensors
+ * are those of the shape.  It has bytes, parameters, work and plans of contexts, but no
+ * digest and no contexts. */
+enum status model_plan(struct model **out, struct gguf *g,
+                       const struct weights_shape *shape, struct pool *pool,
+                       enum cpu_isa isa, struct error *err);
 void model_close(struct model *m);
 const struct hparams *model_hparams(const struct model *m);
 const char *model_arch(const struct model *m);
-size_t model_bytes(const struct model *m); // resident weights
+size_t model_bytes(const struct model *m);    // resident weights; planned: those to be
+uint64_t model_params(const struct model *m); // values of all tensors in use
+bool model_is_planned(const struct model *m); // opened by model_plan
 /* A hash (XXH3, 64 bits) of metadata and tensors: the same for the same file. */
 uint64_t model_digest(const struct model *m);
 enum cpu_isa model_isa(const struct model *m); // that is used

@@ -3,7 +3,10 @@
  * All weights live in one reservation.  Matrices are repacked into it by weights_finish
  * (before that their tiles are zero) and the file's pages dropped, so that the model is
  * resident once.  Every tensor of the file must be
- * bound: one that nothing uses means that the mathematics would be wrong. */
+ * bound: one that nothing uses means that the mathematics would be wrong.
+ *
+ * Planned weights are bound in the same way and only counted: no tensor data are read,
+ * matrices have no tiles and vectors stay NULL. */
 #ifndef MODEL_WEIGHTS_H
 #define MODEL_WEIGHTS_H
 
@@ -16,19 +19,35 @@
 #include "model/weights_pack.h"
 #include "tensor/matrix.h"
 
+/* The tensors of a model without a file. */
+struct weights_shape {
+    const void *ctx;
+    /* Whether an optional tensor, or one of several forms of the same, is there. */
+    bool (*has)(const void *ctx, const char *name);
+    /* The type of a tensor of matrices with rows of n_in. */
+    enum dtype (*type)(const void *ctx, const char *name, int n_in);
+};
+
 struct weights {
     const struct gguf *g;
     struct pool *pool;
-    uint8_t *mem; // [cap]
+    bool planned;
+    const struct weights_shape *shape; // planned, of a model without a file; or NULL
+    struct gguf_tensor shaped;         // its last one
+    uint8_t *mem;                      // [cap], NULL if planned
     size_t used, cap;
-    bool *bound;    // [gguf_n_tensors]
-    uint64_t *hash; // [gguf_n_tensors], of the data of bound tensors
+    uint64_t n_param; // values of all that was bound
+    bool *bound;      // [gguf_n_tensors]
+    uint64_t *hash;   // [gguf_n_tensors], of the data of bound tensors
     struct pack_list pack;
     uint64_t digest; // of the metadata and all tensors, after weights_finish
 };
 
 enum status weights_open(struct weights *w, const struct gguf *g, struct pool *pool,
                          struct error *err);
+/* Planned weights: of the tensors of g, or of a shape that lives until weights_finish. */
+enum status weights_plan(struct weights *w, const struct gguf *g,
+                         const struct weights_shape *shape, struct error *err);
 /* Fails if a tensor was not bound; fills the matrices; releases what only loading needs,
  * not mem. */
 enum status weights_finish(struct weights *w, const char *arch, struct error *err);

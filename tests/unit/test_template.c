@@ -113,10 +113,11 @@ static void test_long_message(void **state)
     (void)state;
     struct result r = run_text("{{ raise_exception('x' ~ '\xc3\xa9' * 500) }}", NULL);
     assert_int_equal(r.status, STATUS_BAD_INPUT);
-    assert_int_equal(strlen(r.err.text), 399);
-    assert_memory_equal(r.err.text + 397, "\xc3\xa9", 2);
+    const size_t most = sizeof r.err.text - 1; // odd
+    assert_int_equal(strlen(r.err.text), most);
+    assert_memory_equal(r.err.text + most - 2, "\xc3\xa9", 2);
     r = run_text("{{ raise_exception('\xc3\xa9' * 500) }}", NULL);
-    assert_int_equal(strlen(r.err.text), 398);
+    assert_int_equal(strlen(r.err.text), most - 1);
 }
 
 /* ---- limits ---- */
