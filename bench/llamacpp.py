@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 N_CTX, N_BATCH, N_UBATCH, N_SEQ_MAX, FLASH_ATTN, TYPE_K, TYPE_V = 0, 1, 2, 3, 13, 26, 27
 KV_UNIFIED = 133
 FLASH_AUTO, FLASH_OFF, FLASH_ON = 0xffffffff, 0, 1
-KV_TYPES = {'f16': 1, 'q4_0': 2, 'q8_0': 8}  # enum ggml_type
+KV_TYPES = {'f32': 0, 'f16': 1, 'q4_0': 2, 'q8_0': 8}  # enum ggml_type
 # What llama_context_default_params has there: another release would hardly agree.
 DEFAULTS = {N_CTX: 512, N_BATCH: 2048, N_UBATCH: 512, N_SEQ_MAX: 1, FLASH_ATTN: FLASH_AUTO, TYPE_K: 1, TYPE_V: 1}
 
