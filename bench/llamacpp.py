@@ -65,6 +65,7 @@ def _load():
             ('llama_vocab_get_add_bos', C.c_bool, [C.c_void_p]),
             ('llama_tokenize', C.c_int32, [C.c_void_p, C.c_char_p, C.c_int32, C.POINTER(C.c_int32), C.c_int32,
                                            C.c_bool, C.c_bool]),
+            ('llama_token_to_piece', C.c_int32, [C.c_void_p, C.c_int32, C.c_char_p, C.c_int32, C.c_int32, C.c_bool]),
             ('llama_model_free', None, [C.c_void_p]),
             ('llama_free', None, [C.c_void_p]),
             ('llama_n_ctx', C.c_uint32, [C.c_void_p]),
@@ -141,11 +142,19 @@ class Llama:
         self.lib.llama_batch_free(self.batch)
         self.lib.llama_free(self.context)
 
-    def tokenize(self, text, add_special=False):
+    def tokenize(self, text, add_special=False, parse_special=False):
         data = text.encode() if isinstance(text, str) else text
         ids = (C.c_int32 * (len(data) + 2))()
-        n = self.lib.llama_tokenize(self.vocab, data, len(data), ids, len(ids), add_special, False)
+        n = self.lib.llama_tokenize(self.vocab, data, len(data), ids, len(ids), add_special, parse_special)
         return list(ids[:n])
+
+    def detokenize(self, ids):
+        """The text that ids continue a text with; control tokens give none."""
+        piece, out = C.create_string_buffer(256), b''
+        for t in ids:
+            n = self.lib.llama_token_to_piece(self.vocab, t, piece, len(piece), 0, False)
+            out += piece.raw[:n]
+        return out.decode()
 
     def bos(self):
         """The id that starts a text, or None if this model does without."""
