@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 N_CTX, N_BATCH, N_UBATCH, N_SEQ_MAX, FLASH_ATTN, TYPE_K, TYPE_V = 0, 1, 2, 3, 13, 26, 27
 KV_UNIFIED = 133
 FLASH_AUTO, FLASH_OFF, FLASH_ON = 0xffffffff, 0, 1
-KV_TYPES = {'f16': 1, 'q4_0': 2, 'q8_0': 8}  # enum ggml_type
+KV_TYPES = {'f32': 0, 'f16': 1, 'q4_0': 2, 'q8_0': 8}  # enum ggml_type
 # What llama_context_default_params has there: another release would hardly agree.
 DEFAULTS = {N_CTX: 512, N_BATCH: 2048, N_UBATCH: 512, N_SEQ_MAX: 1, FLASH_ATTN: FLASH_AUTO, TYPE_K: 1, TYPE_V: 1}
 
@@ -65,6 +65,7 @@ def _load():
             ('llama_vocab_get_add_bos', C.c_bool, [C.c_void_p]),
             ('llama_tokenize', C.c_int32, [C.c_void_p, C.c_char_p, C.c_int32, C.POINTER(C.c_int32), C.c_int32,
                                            C.c_bool, C.c_bool]),
+            ('llama_token_to_piece', C.c_int32, [C.c_void_p, C.c_int32, C.c_char_p, C.c_int32, C.c_int32, C.c_bool]),
             ('llama_model_free', None, [C.c_void_p]),
             ('llama_free', None, [C.c_void_p]),
             ('llama_n_ctx', C.c_uint32, [C.c_void_p]),
@@ -141,11 +142,19 @@ class Llama:
         self.lib.llama_batch_free(self.batch)
         self.lib.llama_free(self.context)
 
-    def tokenize(self, text, add_special=False):
+    def tokenize(self, text, add_special=False, parse_special=False):
         data = text.encode() if isinstance(text, str) else text
         ids = (C.c_int32 * (len(data) + 2))()
-        n = self.lib.llama_tokenize(self.vocab, data, len(data), ids, len(ids), add_special, False)
+        n = self.lib.llama_tokenize(self.vocab, data, len(data), ids, len(ids), add_special, parse_special)
         return list(ids[:n])
+
+    def detokenize(self, ids):
+        """The text that ids continue a text with; control tokens give none."""
+        piece, out = C.create_string_buffer(256), b''
+        for t in ids:
+            n = self.lib.llama_token_to_piece(self.vocab, t, piece, len(piece), 0, False)
+            out += piece.raw[:n]
+        return out.decode()
 
     def bos(self):
         """The id that starts a text, or None if this model does without."""
