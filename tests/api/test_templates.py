@@ -143,8 +143,8 @@ def test_real_template(template, tmp_path):
         got = r.stderr.decode().removeprefix('turbine render: ').removesuffix('\n')
         if got.startswith('line '):
             got = got.split(': ', 1)[1]
-        # An error is one line of at most 399 bytes.
-        message = want['error'].replace('\n', ' ').encode()[:399].decode(errors='ignore')
+        # An error is one line of at most 799 bytes.
+        message = want['error'].replace('\n', ' ').encode()[:799].decode(errors='ignore')
         assert (name, got) == (name, message)
 
 
