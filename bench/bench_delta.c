@@ -1,7 +1,8 @@
 /* bench_delta.c - what the delta rule costs a model: one token through the states of all
  * layers, which come from memory, and a prefill of one layer, against what the machine
  * rewrites and multiplies in the same run.  The shape is that of Qwen3-Next: 36 layers of
- * 32 value heads and 16 key heads of 128.
+ * 32 value heads and 16 key heads of 128.  Then its share of a layer of Qwen3.5-4B, whose
+ * delta nets are the same: matrices in Q4_K, from memory.
  *
  *   bench_delta [--cpu=ISA] [--threads=N] */
 #include <math.h>
@@ -15,7 +16,9 @@
 #include "cpu/cpu.h"
 #include "tensor/kernels.h"
 #include "tensor/linear.h"
+#include "tensor/matrix.h"
 #include "tensor/probe.h"
+#include "tensor/random.h"
 #include "timing.h"
 
 enum { D = 128, N_LAYER = 36, N_HEAD = 32, N_HEAD_K = 16, N_TOKEN = 512 };
@@ -150,6 +153,81 @@ static void bench_prefill(struct work *w, enum cpu_isa limit)
         }
 }
 
+/* ---- a layer of Qwen3.5-4B ---- */
+
+enum { N_EMBD = 2560, N_FF = 9216, N_MATRIX = 6 };
+
+struct layer {
+    struct work *w;
+    struct matrix m[N_MATRIX];
+    struct act in[N_MATRIX];
+    float *x, *dst; // [N_TOKEN][N_FF]
+    int n_tok;
+};
+
+/* Queries, keys and values; gate; output; gate, up and down of the feed-forward part. */
+static void open_layer(struct layer *l, struct work *w)
+{
+    static const int shape[N_MATRIX][2] = {{2 * N_HEAD_K * D + N_HEAD * D, N_EMBD},
+                                           {N_HEAD * D, N_EMBD},
+                                           {N_EMBD, N_HEAD * D},
+                                           {N_FF, N_EMBD},
+                                           {N_FF, N_EMBD},
+                                           {N_EMBD, N_FF}};
+    *l = (struct layer){
+        .w = w, .x = need((size_t)N_TOKEN * N_FF), .dst = need((size_t)N_TOKEN * N_FF)};
+    for (size_t i = 0; i < (size_t)N_TOKEN * N_FF; i++)
+        l->x[i] = (float)rng_uniform(5, i) - 0.5f;
+    for (int i = 0; i < N_MATRIX; i++) {
+        struct matrix *m = &l->m[i];
+        *m = (struct matrix){
+            .dtype = DTYPE_Q4_K, .n_out = shape[i][0], .n_in = shape[i][1]};
+        const size_t bytes = matrix_bytes(m->dtype, m->n_out, m->n_in);
+        uint8_t *rows = (uint8_t *)need(bytes / sizeof(float));
+        m->tiles = (uint8_t *)need(bytes / sizeof(float));
+        dtype_random(m->dtype, rows, (int64_t)m->n_out * m->n_in / 256, 1, 0.02f);
+        matrix_pack(m, rows, w->pool);
+        mem_pages_free(rows, bytes);
+        act_init(&l->in[i], need(act_bytes(N_TOKEN, m->n_in) / sizeof(float) + 1),
+                 N_TOKEN, m->n_in);
+    }
+}
+
+static void run_matrices(void *ctx)
+{
+    struct layer *l = ctx;
+    for (int i = 0; i < N_MATRIX; i++) {
+        const struct matrix *m = &l->m[i];
+        act_load(&l->in[i], l->w->kernels, l->w->pool, l->x, l->n_tok, m->n_in);
+        matmul(l->dst, (size_t)m->n_out, m, &l->in[i], l->w->kernels, l->w->pool);
+    }
+}
+
+static void bench_share(struct work *w)
+{
+    struct layer l;
+    open_layer(&l, w);
+    printf("\nshare of a layer of Qwen3.5-4B, %d threads: least (median, largest) ms\n",
+           pool_threads(w->pool));
+    w->n_decay = 1;
+    for (int i = 0; i < 2; i++) {
+        l.n_tok = i ? N_TOKEN : 1;
+        w->rows = i ? 32 : D;
+        const struct timing matrices = measure(run_matrices, &l, 1e6, 5e-3);
+        struct timing delta = measure(i ? run_prefill : run_decode, w, 1e6, 5e-3);
+        if (!i) { // of all layers
+            delta.least /= N_LAYER;
+            delta.median /= N_LAYER;
+            delta.most /= N_LAYER;
+        }
+        printf("%-8s matrices ", i ? "prefill" : "decode");
+        print_timing(matrices);
+        printf(", delta rule ");
+        print_timing(delta);
+        printf(", share %.0f %%\n", 100 * delta.least / (delta.least + matrices.least));
+    }
+}
+
 static void fill(struct work *w)
 {
     const size_t n = (size_t)N_TOKEN * N_HEAD * D, n_k = (size_t)N_TOKEN * N_HEAD_K * D;
@@ -201,6 +279,7 @@ int main(int argc, char **argv)
            REPEATS);
     bench_decode(&w, limit);
     bench_prefill(&w, limit);
+    bench_share(&w);
     pool_close(w.pool);
     return 0;
 }
