@@ -150,7 +150,7 @@ TQ_API void tq_unrotate(const struct tq_codec *c, float *x, int n);
  *
  * Where scores meet something that is not a stored key, add what they lost: the scores
  * that tq_attend sees are those of the plain keys less s = scale of tq_query_load times
- * tq_affine_shift.  A soft cap belongs on score + s.  A sink logit z enters as a partial
+ * tq_affine_shift.  A soft cap belongs on score + s (struct tq_cache).  A sink logit z enters as a partial
  * result {m = z - s, l = 1, o = the zero row after tq_affine_rows of the values}. */
 struct tq_affine {
     const float *mean, *scale;
@@ -298,6 +298,11 @@ enum { TQ_LEAF_TOKENS = 1024, TQ_TREE_NODES = 48 };
  * they need not exist; nor do entries of table before the first page that one attends
  * to.
  *
+ * With a softcap c > 0 a score s becomes c tanh(s / c) before softmax.  Where keys are stored
+ * without their means, shift [n of the queries of the call] (NULL: zeros) is what that took
+ * from each query's scores (s of tq_affine); it is added inside tanh, and scores are whole
+ * afterwards.
+ *
  * In a latent cache the values of a token are the first v->d channels of its key, in the
  * rotated basis too.  Everything is stored once, as keys: v_offset, sink_v and
  * exact_vpages are not used, v has the type of k and exact_v that of exact_k, both
@@ -318,6 +323,8 @@ struct tq_cache {
     int exact_page;
     const void *const *exact_kpages, *const *exact_vpages;
     bool latent;
+    float softcap; // 0: none
+    const float *shift;
 };
 
 /* Bytes of scratch, 64-byte aligned, for at most n queries, head dimensions up to d_max

@@ -1,7 +1,7 @@
-"""Eleven architectures in float64 numpy: the definition that golden files come from.
+"""Twelve architectures in float64 numpy: the definition that golden files come from.
 
 The loop is written once; an architecture says which mixer and which feed-forward network a
-layer has.  Sources: transformers/models/{llama,mixtral,qwen2,qwen3,qwen3_moe,phi3,gemma3,
+layer has.  Sources: transformers/models/{llama,mixtral,qwen2,qwen3,qwen3_moe,phi3,gemma2,gemma3,
 gpt_oss,qwen3_next,qwen3_5,qwen3_5_moe}/modeling_*.py, arXiv 2510.26692 for kimi-linear; keys
 and names of tensors: the GGUF specification."""
 import dataclasses
@@ -56,6 +56,8 @@ ARCHS = {
     'qwen3': Arch(),
     'qwen3moe': Arch(ffn=experts.mixture),
     'phi3': Arch(ffn=ffn.gated_fused),
+    'gemma2': Arch(mixers.alternating, functools.partial(ffn.gated, act=ops.gelu), scaled_embedding=True,
+                   post_norms=('post_attention_norm', 'post_ffw_norm')),
     'gemma3': Arch(mixers.gemma, functools.partial(ffn.gated, act=ops.gelu), scaled_embedding=True,
                    post_norms=('post_attention_norm', 'post_ffw_norm')),
     'gpt-oss': Arch(mixers.alternating, experts.clamped, ffn_norm='post_attention_norm'),

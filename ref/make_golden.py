@@ -140,6 +140,10 @@ MODELS = {
                             n_vocab=64, eps=1e-5, tied=True, recurrent=(0, 1), d_state=32, n_expert=4, n_used=3,
                             n_ff_expert=16, n_ff_shared=32, n_dense=2, latent=(512, 8, 64, 8), flat=True,
                             conv_gain=0.03),
+    # scores capped at 3, logits too; a window of 70 in every other layer; head size 128
+    'gemma2': dict(arch='gemma2', d=128, n_head=3, n_head_kv=1, n_layer=4, n_embd=20, n_ff=24, n_vocab=64, n_tok=288,
+                   tied=True, keys={'attention.sliding_window': 70, 'attn_logit_softcapping': 3.0,
+                                    'final_logit_softcapping': 2.0}),
 }
 
 

@@ -30,7 +30,8 @@ def attend(layer, q, k, v, window=None, base=None, neighbours=False):
     f, mscale = rope.frequencies(layer, n_rot, base or layer.key('rope.freq_base', 10000.0), scaled=base is None)
     q, k = (rope.rotate(x, f, mscale, neighbours) for x in (q, k))
     scale = layer.key('attention.scale', 1 / np.sqrt(d))
-    return ops.attention(q, k, v, scale, window, layer['attn_sinks.weight']).reshape(len(q), -1)
+    cap = layer.key('attn_logit_softcapping')
+    return ops.attention(q, k, v, scale, window, layer['attn_sinks.weight'], cap).reshape(len(q), -1)
 
 
 def plain(layer, h, **how):
@@ -50,7 +51,7 @@ def is_local(layer, period):
 
 
 def alternating(layer, h):
-    """gpt-oss: every other layer sees a window."""
+    """gpt-oss and gemma2: every other layer sees a window."""
     return plain(layer, h, window=layer.key('attention.sliding_window') if is_local(layer, 2) else None)
 
 

@@ -32,11 +32,12 @@ def l2_norm(x, eps):
     return x / np.sqrt(np.sum(x * x, axis=-1, keepdims=True) + eps)
 
 
-def attention(q, k, v, scale, window=None, sinks=None):
+def attention(q, k, v, scale, window=None, sinks=None, cap=None):
     """q [T][n_head][d], k [T][n_head_kv][d], v [T][n_head_kv][d_v] -> [T][n_head][d_v].
 
     window: how many tokens a query sees, its own included.  sinks [n_head]: one more logit
-    for each head, which takes its share of the weight and has no value."""
+    for each head, which takes its share of the weight and has no value.  cap: of scores, which
+    become cap tanh(score / cap)."""
     n_tok, n_head, _ = q.shape
     group = n_head // k.shape[1]
     age = np.arange(n_tok)[:, None] - np.arange(n_tok)
@@ -44,6 +45,8 @@ def attention(q, k, v, scale, window=None, sinks=None):
     heads = []
     for h in range(n_head):
         score = np.where(hidden, -np.inf, q[:, h] @ k[:, h // group].T * scale)
+        if cap:
+            score = np.where(hidden, -np.inf, cap * np.tanh(q[:, h] @ k[:, h // group].T * scale / cap))
         if sinks is not None:
             score = np.column_stack([score, np.full(n_tok, sinks[h])])
         heads.append(softmax(score)[:, :n_tok] @ v[:, h // group])

@@ -12,7 +12,7 @@ QK_NORM = ('qwen3', 'qwen3moe', 'gemma3', *HYBRID)
 BIASED = {'qwen2': ('attn_qkv', 'attn_q', 'attn_k', 'attn_v'),
           'gpt-oss': ('attn_q', 'attn_k', 'attn_v', 'attn_output', 'ffn_gate_inp', 'ffn_gate_exps', 'ffn_up_exps',
                       'ffn_down_exps')}
-NORMS = {'gemma3': ('attn_norm', 'post_attention_norm', 'ffn_norm', 'post_ffw_norm'),
+NORMS = {**dict.fromkeys(('gemma2', 'gemma3'), ('attn_norm', 'post_attention_norm', 'ffn_norm', 'post_ffw_norm')),
          **dict.fromkeys(('gpt-oss', *HYBRID), ('attn_norm', 'post_attention_norm'))}
 BOOL, I32 = 7, 5  # types of arrays in metadata
 
@@ -219,8 +219,8 @@ def build(rng, arch, **shape):
     if c.n_mtp:
         b.keys({'nextn_predict_layers': c.n_mtp})
     b.keys(c.keys)
-    # gemma3 scales its embedding by the root of n_embd itself.
-    b.matrix('token_embd', c.n_vocab, c.n_embd, gain=1.0 if arch == 'gemma3' else np.sqrt(c.n_embd))
+    # Gemma scales its embedding by the root of n_embd itself.
+    b.matrix('token_embd', c.n_vocab, c.n_embd, gain=1.0 if arch in ('gemma2', 'gemma3') else np.sqrt(c.n_embd))
     b.norm('output_norm', c.n_embd)
     if not c.tied:
         b.matrix('output', c.n_vocab, c.n_embd)

@@ -152,6 +152,8 @@ struct attend_job {
     const void *coded; // the key page as it was given
     bool latent;       // values are its first channels
     const uint8_t *hi;
+    float softcap;
+    const float *shift;
     int lo, tile0, tile1;
     struct attend_scratch a;
 };
@@ -308,11 +310,27 @@ static void attend_value_part(struct attend_job *job, int part, int i0, int n)
     fetch_ahead(&job->ahead);
 }
 
+/* c tanh(x) with |x| from exp(-2 |x|), which keeps NaN. */
+static void cap_scores(const struct attend_job *job, int i0, int n)
+{
+    const float cap = job->softcap, inverse = 1.0f / cap;
+    for (int i = 0; i < n; i++) {
+        const float shift = job->shift ? job->shift[i0 + i] : 0.0f;
+        for (int j = 16 * job->tile0; j < 16 * job->tile1; j++) {
+            float *s = &job->a.s[i * TOKENS + j];
+            const float x = (*s + shift) * inverse, e = tq_exp(-2.0f * fabsf(x));
+            *s = copysignf(cap * ((1.0f - e) / (1.0f + e)), x);
+        }
+    }
+}
+
 /* Queries i0 .. i0 + n - 1, n <= QUERIES, all of which see a token of the page. */
 static void attend_run(struct attend_job *job, int i0, int n)
 {
     const struct attend_scratch *a = &job->a;
     attend_scores(job, i0, n);
+    if (job->softcap > 0)
+        cap_scores(job, i0, n);
     fetch_ahead(&job->ahead);
     job->v->kernels->softmax(a->s, job->p->m + i0, job->p->l + i0, a->c, job->lo,
                              job->hi + i0, n);
@@ -481,7 +499,9 @@ void tq_attend_view(const struct tq_codec *k, const struct tq_codec *v,
                              .vpage = view->v ? view->v : view->k,
                              .coded = view->k,
                              .latent = !view->v,
-                             .hi = view->hi};
+                             .hi = view->hi,
+                             .softcap = view->softcap,
+                             .shift = view->shift};
     if (!find_tiles(&job, view))
         return;
     attend_layout(&job.a, scratch, k->d > v->d ? k->d : v->d);

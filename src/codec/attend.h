@@ -13,6 +13,8 @@ struct tq_page_view {
     const void *next_k, *next_v;
     int lo;
     const uint8_t *lows, *hi; // [n]
+    float softcap;            // as in struct tq_cache
+    const float *shift;       // [n] or NULL
 };
 
 /* tq_attend; bits do not depend on what other queries see. */

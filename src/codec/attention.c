@@ -168,7 +168,9 @@ static void attend_stored(struct tq_partial *p, const struct sight *s, int page,
     struct tq_page_view view = {.k = at + c->k_offset,
                                 .v = c->latent ? NULL : at + c->v_offset,
                                 .lows = s->lo,
-                                .hi = s->hi};
+                                .hi = s->hi,
+                                .softcap = c->softcap,
+                                .shift = c->shift};
     if (next > page) {
         view.next_k = cache_page(c, next) + c->k_offset;
         view.next_v = c->latent ? NULL : cache_page(c, next) + c->v_offset;
@@ -179,7 +181,12 @@ static void attend_stored(struct tq_partial *p, const struct sight *s, int page,
 static void attend_exact(struct tq_partial *p, const struct sight *s, const void *k,
                          const void *v, void *scratch)
 {
-    const struct tq_page_view view = {.k = k, .v = v, .lows = s->lo, .hi = s->hi};
+    const struct tq_page_view view = {.k = k,
+                                      .v = v,
+                                      .lows = s->lo,
+                                      .hi = s->hi,
+                                      .softcap = s->c->softcap,
+                                      .shift = s->c->shift};
     tq_attend_view(s->c->exact_k, s->c->exact_v, p, s->q, &view, scratch);
 }
 

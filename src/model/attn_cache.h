@@ -20,6 +20,7 @@ struct attn_shape {
     int n_head, n_head_kv; // the first a multiple of the second
     int d, d_v;            // of keys and of values
     float scale;           // of scores
+    float softcap;         // of scores; 0: none
     int window;            // tokens that a query sees; 0: all
     bool latent;           // values are the first d_v of the key, which is stored once
 };

@@ -59,6 +59,7 @@ struct attn_thread {
     void *attention, *encode;
     float *rows;                     // [rows][d_v]
     float *lse;                      // [rows]
+    float *shift;                    // [rows], what means take from scores
     int32_t *seen;                   // [rows], tokens that each query row sees
     const void **exact_k, **exact_v; // [tail_pages + 1]
 };
@@ -95,6 +96,7 @@ static size_t carve_core(struct attn_core *a, uint8_t *base, const struct contex
         ts.encode = carve_take(&v, tq_encode_scratch_bytes(d_max), 1);
         ts.rows = carve_take(&v, rows * dv, sizeof(float));
         ts.lse = carve_take(&v, rows, sizeof(float));
+        ts.shift = carve_take(&v, rows, sizeof(float));
         ts.seen = carve_take(&v, rows, sizeof *ts.seen);
         ts.exact_k = carve_take(&v, n_exact, sizeof *ts.exact_k);
         ts.exact_v = carve_take(&v, n_exact, sizeof *ts.exact_v);
@@ -264,31 +266,46 @@ static void encode_pages(const struct attn_core *a)
     }
 }
 
+/* Query rows of one kv head from that of token `row` on. */
+static const float *queries_of(const struct attn_core *a, int head, int row)
+{
+    return a->q_heads + ((size_t)head * (size_t)a->s->n_tok + (size_t)row) *
+                            (size_t)(group_of(&a->shape) * a->shape.d);
+}
+
+/* What the cache's means take from the scores of n tokens, where it matters. */
+static void load_shifts(const struct attn_core *a, const struct attn_thread *ts, int head,
+                        int row, int n)
+{
+    const struct attn_shape *shape = &a->shape;
+    const struct tq_affine means = means_from(a->k_mean, head, shape->d);
+    const float *x = queries_of(a, head, row);
+    if (!a->sinks && shape->softcap <= 0)
+        return;
+    for (int i = 0; i < n * group_of(shape); i++, x += shape->d)
+        ts->shift[i] = shape->scale * tq_affine_shift(&means, x, shape->d);
+}
+
 static void load_query(const struct attn_core *a, struct tq_query *q,
                        const struct attn_thread *ts, int head, int row, int n)
 {
     const struct attn_shape *shape = &a->shape;
     const int group = group_of(shape);
-    const size_t d = (size_t)shape->d;
-    const size_t at =
-        ((size_t)head * (size_t)a->s->n_tok + (size_t)row) * (size_t)group * d;
     tq_query_init(q, ts->query, shape->d, group * a->split.block);
-    tq_query_load(&a->cache.k, q, a->q_heads + at, d, n * group, shape->scale);
+    tq_query_load(&a->cache.k, q, queries_of(a, head, row), (size_t)shape->d, n * group,
+                  shape->scale);
+    load_shifts(a, ts, head, row, n);
 }
 
 /* What is left for values when a sink takes weight too: rows of n tokens shrink. */
 static void apply_sinks(const struct attn_core *a, const struct attn_thread *ts, int head,
-                        int row, int n)
+                        int n)
 {
     const struct attn_shape *shape = &a->shape;
     const int group = group_of(shape);
-    const struct tq_affine means = means_from(a->k_mean, head, shape->d);
-    const float *q = a->q_heads + ((size_t)head * (size_t)a->s->n_tok + (size_t)row) *
-                                      (size_t)(group * shape->d);
-    for (int i = 0; i < n * group; i++, q += shape->d) {
-        /* The cache's scores are less by the means (tq_affine). */
-        const float lse =
-            ts->lse[i] + shape->scale * tq_affine_shift(&means, q, shape->d);
+    for (int i = 0; i < n * group; i++) {
+        /* Scores are less by the means, unless they were capped. */
+        const float lse = ts->lse[i] + (shape->softcap > 0 ? 0.0f : ts->shift[i]);
         const float left = 1.0f / (1.0f + expf(a->sinks[head * group + i % group] - lse));
         float *out = ts->rows + (size_t)i * (size_t)shape->d_v;
         for (int k = 0; k < shape->d_v; k++)
@@ -305,7 +322,7 @@ static void finish_block(const struct attn_core *a, const struct attn_thread *ts
     const struct tq_affine means = means_from(a->v_mean, head, shape->d_v);
     tq_affine_output(&means, ts->rows, n * (int)group, shape->d_v);
     if (a->sinks)
-        apply_sinks(a, ts, head, row, n);
+        apply_sinks(a, ts, head, n);
     if (tq_type_compressed(a->cache.v.type))
         tq_unrotate(&a->cache.v, ts->rows, n * (int)group);
     for (int i = 0; i < n; i++)
@@ -321,6 +338,8 @@ static void cache_view(struct tq_cache *out, const struct attn_core *a,
 {
     attn_cache_view(out, &a->cache, &r->place, head, pos / KV_PAGE_TOKENS, ts->exact_k,
                     ts->exact_v);
+    out->softcap = a->shape.softcap;
+    out->shift = ts->shift;
 }
 
 /* One (query block, kv head). */
@@ -381,6 +400,7 @@ static void merge_item(void *ctx, int item, int thread)
     for (int i = 1; i < r->n_part; i++)
         tq_tree_append(t, t + i);
     tq_tree_finish(t, ts->rows, (size_t)shape->d_v, ts->lse);
+    load_shifts(a, ts, head, r->run->row, 1);
     finish_block(a, ts, head, r->run->row, 1);
 }
 

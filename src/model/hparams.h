@@ -80,6 +80,7 @@ struct hparams {
     int n_ctx_train;
     float rms_eps;
     float attn_scale;    // multiplies q.k
+    float attn_softcap;  // c tanh(score / c); 0: none
     float embd_scale;    // multiplies embeddings
     float logit_softcap; // c tanh(logit / c); 0: none
     int window;          // tokens that a LAYER_WINDOW sees, its own included

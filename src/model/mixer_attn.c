@@ -37,6 +37,7 @@ static struct attn_shape shape_of(const struct model *m, int layer)
         .d = hp->head_dim,
         .d_v = hp->head_dim_v,
         .scale = hp->attn_scale,
+        .softcap = hp->attn_softcap,
         .window = hp->layer[layer] == LAYER_WINDOW ? hp->window : 0,
     };
 }

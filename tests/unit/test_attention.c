@@ -39,6 +39,7 @@ static struct {
     float q[N_QUERY * D];
     struct tq_query query;
     void *scratch;
+    float cap, shift[N_QUERY]; // of scores
 } h;
 
 static void *take(size_t bytes)
@@ -111,7 +112,9 @@ static struct tq_cache cache(bool with_exact)
                          .base = h.pool,
                          .stride = page_stride(),
                          .table = h.table,
-                         .v_offset = tq_page_bytes(h.k.type, D)};
+                         .v_offset = tq_page_bytes(h.k.type, D),
+                         .softcap = h.cap,
+                         .shift = h.cap > 0 ? h.shift : NULL};
     if (with_exact) {
         c.exact_k = &h.xk, c.exact_v = &h.xv;
         c.n_sink = N_SINK;
@@ -150,6 +153,8 @@ static void expected(double *out, double *lse, int query, int first, int n_token
                 double s = 0;
                 for (int i = 0; i < D; i++)
                     s += 0.25 * h.q[query * D + i] * k[j % 64 * D + i];
+                if (h.cap > 0)
+                    s = h.cap * tanh((s + h.shift[query]) / h.cap);
                 score[j] = s;
                 top = s > top ? s : top;
                 continue;
@@ -221,6 +226,21 @@ static void test_against_double(void **state)
     compare_filled(TQ_TURBO8, TQ_TURBO8, 1500, true, 2e-3);
     compare_filled(TQ_TURBO4, TQ_TURBO4, N_TOKEN, true, 4e-2);
     compare_filled(TQ_TURBO2, TQ_TURBO3, 3000, false, 4e-2);
+}
+
+static void test_softcap_against_double(void **state)
+{
+    (void)state;
+    static const float caps[] = {1.5f, 4, 50};
+    for (int i = 0; i < 3; i++) {
+        h.cap = caps[i];
+        for (int q = 0; q < N_QUERY; q++)
+            h.shift[q] = (float)(q - 1) * 0.7f;
+        compare_filled(TQ_F16, TQ_F16, 3000, false, 2e-5);
+        compare_filled(TQ_TURBO8, TQ_TURBO8, 1500, true, 2e-3);
+        compare_filled(TQ_TURBO4, TQ_TURBO4, 5000, true, 4e-2);
+    }
+    h.cap = 0;
 }
 
 static const int windows[] = {1, 24, 64, 70, 1000, 1024, 5000};
@@ -505,6 +525,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_double),
+        cmocka_unit_test(test_softcap_against_double),
         cmocka_unit_test(test_window_against_double),
         cmocka_unit_test(test_tree),
         cmocka_unit_test(test_any_cut),
