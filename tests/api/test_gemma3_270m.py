@@ -92,6 +92,7 @@ def test_no_template(tmp_path):
     assert not list(tmp_path.rglob('*.cal'))  # it did not read a text first
 
 
+@pytest.mark.skipif('/san-' in TURBINE, reason='minutes with sanitizers')
 def test_perplexity(tmp_path):
     """A passage of twice the window; all predictions are behind its first 512 tokens."""
     v = VECTORS['perplexity']
