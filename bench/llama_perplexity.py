@@ -6,7 +6,9 @@ with an f16 cache.
                             [--kv f16|f32] [--flash auto|off]
 
 llama.cpp's flash attention, its default, rounds more than its plain attention does: for
-Gemma 3 270M it adds 0.7 %.  --flash off compares the models and not the roundings.
+Gemma 3 270M it adds 0.7 %.  --flash off compares the models and not the roundings:
+
+  bench/llama_perplexity.py "$(script/model gemma3-270m)" wikitext2-test.txt --windows 4 --flash off
 
 Needs npm (llama.cpp is the prebuilt package node-llama-cpp, put into build/node) and numpy.
 TURBINE names the binary (default build/turbine)."""

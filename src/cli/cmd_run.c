@@ -92,6 +92,10 @@ static enum status open_run(struct run *r, const struct run_options *o, const ch
     if ((s = kv_types_parse(&r->kv, o->kv, err)) ||
         (s = engine_open(&r->engine, path, ENGINE_TEXT, o->threads, o->cpu, err)))
         return s;
+    if (!o->raw && !r->engine.template) { // before anything is calibrated or reserved
+        *err = r->engine.template_error;
+        return err->status;
+    }
     const int n_train = model_hparams(r->engine.model)->n_ctx_train;
     const int n_ctx = o->ctx ? o->ctx : n_train < CTX_DEFAULT ? n_train : CTX_DEFAULT;
     if ((s = cli_calibrate(&r->engine, "run", &r->kv, 1, err)))

@@ -154,6 +154,8 @@ def test_head_size_of_kv_type():
 def test_no_template():
     fails(STORIES, 'x', '--kv', 'f16', says=['no chat template', '--raw'])
     fails(STORIES, '--kv', 'f16', says=['no chat template'])
+    # It is looked for first: this context would not fit, and turbo4 needs larger heads.
+    fails(STORIES, 'x', '--ctx', 1 << 24, says=['no chat template'])
 
 
 def test_prompt_does_not_fit():
