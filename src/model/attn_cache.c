@@ -65,6 +65,11 @@ enum status attn_cache_init(struct attn_cache *a, const struct attn_shape *shape
         return refuse(err, "keys", shape->d, types->k);
     if (!init_role(&a->v, &a->vx, types->v, TQ_VALUE, shape->d_v, isa))
         return refuse(err, "values", shape->d_v, types->v);
+    if (shape->latent && !tq_latent_supported(types->k, shape->d, shape->d_v))
+        return fail(err, STATUS_UNSUPPORTED,
+                    "a latent of %d values with keys of %d cannot be stored as %s: use "
+                    "--kv f16",
+                    shape->d_v, shape->d, tq_type_name(types->k));
     a->compressed = tq_type_compressed(types->k) || tq_type_compressed(types->v);
     lay_out(a);
     return STATUS_OK;
