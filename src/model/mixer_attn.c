@@ -143,10 +143,10 @@ static enum kv_store attn_store(const struct model *m, int layer)
 }
 
 static enum status attn_need(struct state_need *out, const struct model *m, int layer,
-                             const struct kv_types *types, struct error *err)
+                             const struct kv_types *types, int n_ctx, struct error *err)
 {
     const struct attn_shape shape = shape_of(m, layer);
-    return attn_core_need(out, m, &shape, types, err);
+    return attn_core_need(out, m, &shape, types, n_ctx, err);
 }
 
 static void attn_work(struct token_work *sum, const struct model *m, int layer,
