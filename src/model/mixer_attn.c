@@ -188,6 +188,7 @@ struct attn_job {
     const struct attn_weights *w;
     struct attn_core core;
     float *gated; // [n_tok][n_head][query, gate], or NULL
+    float *out;   // [n_tok][n_embd]
 };
 
 static void add_bias(float *x, const float *bias, size_t n)
@@ -256,6 +257,13 @@ static void gate_token(void *ctx, int i)
         op_sigmoid_mul(j->m->kernels, x, x, gate, d);
 }
 
+static void bias_output(void *ctx, int i)
+{
+    const struct attn_job *j = ctx;
+    const size_t n = (size_t)j->m->hp.n_embd;
+    op_add(j->out + (size_t)i * n, j->w->o_bias, n);
+}
+
 static void attn_forward(struct context *c, struct step *s, int layer, float *out)
 {
     const struct model *m = c->m;
@@ -281,8 +289,9 @@ static void attn_forward(struct context *c, struct step *s, int layer, float *ou
     act_load(&s->act, m->kernels, m->pool, j.core.mixed, s->n_tok,
              hp->n_head * hp->head_dim_v);
     matmul(out, (size_t)hp->n_embd, &j.w->o, &s->act, m->kernels, m->pool);
-    for (int i = 0; j.w->o_bias && i < s->n_tok; i++)
-        op_add(out + (size_t)i * (size_t)hp->n_embd, j.w->o_bias, (size_t)hp->n_embd);
+    j.out = out;
+    if (j.w->o_bias)
+        attn_core_rows(&j.core, bias_output, &j);
 }
 
 const struct mixer mixer_attn = {
