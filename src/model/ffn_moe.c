@@ -233,8 +233,8 @@ static void gate_experts(const struct moe_params *moe, float *p)
             p[i] = 1.0f / (1.0f + expf(-p[i]));
 }
 
-/* The n_used experts with the largest gate + bias; of equal ones the first.  A row with
- * NaN chooses something. */
+/* The n_used experts with the largest gate + bias; of equal ones the first.  NaN counts
+ * as the largest, so that it reaches the result. */
 static void choose(const struct moe_params *moe, struct choice *c, const float *p,
                    const float *bias)
 {
@@ -244,7 +244,7 @@ static void choose(const struct moe_params *moe, struct choice *c, const float *
     for (int i = 0; i < moe->n_used; i++) {
         int best = 0;
         for (int e = 1; e < moe->n_expert; e++)
-            if (score[e] > score[best])
+            if (score[e] > score[best] || isnan(score[e]))
                 best = e;
         c[i] = (struct choice){best, p[best]};
         score[best] = -INFINITY;
