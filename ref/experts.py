@@ -16,7 +16,8 @@ def best(layer, score):
     n_used = layer.key('expert_used_count')
     order = np.argsort(-score, axis=-1, kind='stable')
     ranked = np.take_along_axis(score, order, axis=-1)
-    layer.model.margin = min(layer.model.margin, np.min(ranked[:, n_used - 1] - ranked[:, n_used]))
+    if n_used < ranked.shape[-1]:
+        layer.model.margin = min(layer.model.margin, np.min(ranked[:, n_used - 1] - ranked[:, n_used]))
     return order[:, :n_used]
 
 

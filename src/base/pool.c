@@ -14,6 +14,9 @@
  * a layer, short enough that an idle engine or a busy machine gets the CPU back. */
 enum { SPIN_MAX = 4000, THREAD_MAX = 256, ITEM_BITS = 20 };
 
+/* Threads that find no item left still count up, so some numbers stay free. */
+enum { ROUND_ITEMS_MAX = (1 << ITEM_BITS) - 1024 };
+
 /* The state of a run is one word: its number, how many items it has and the next one to
  * take.  A thread that takes an item therefore knows which run it belongs to, and that
  * run cannot end before the item is done.  A helper that the system does not schedule is
@@ -42,6 +45,7 @@ struct pool {
     int n_thread;
     pool_fn *fn;
     void *ctx;
+    int first; // item of the round
     uint64_t round;
     atomic_bool stop;
     alignas(64) atomic_ullong work;  // run_word + items taken
@@ -77,7 +81,7 @@ static void take_items(struct pool *p, int thread)
         w = atomic_fetch_add_explicit(&p->work, 1, memory_order_acq_rel);
         if (word_next(w) >= word_items(w))
             return;
-        p->fn(p->ctx, word_next(w), thread);
+        p->fn(p->ctx, p->first + word_next(w), thread);
         const int n = atomic_fetch_add(&p->n_done, 1) + 1;
         if (n == word_items(w) && atomic_load(&p->caller_sleeps)) {
             pthread_mutex_lock(&p->lock);
@@ -145,7 +149,7 @@ static void wait_items(struct pool *p, int n_item)
 
 void pool_run(struct pool *p, int n_item, pool_fn *fn, void *ctx)
 {
-    assert(n_item >= 0 && n_item <= POOL_ITEMS_MAX);
+    assert(n_item >= 0);
     if (p->n_thread == 1 || n_item <= 1) {
         for (int i = 0; i < n_item; i++)
             fn(ctx, i, 0);
@@ -153,9 +157,15 @@ void pool_run(struct pool *p, int n_item, pool_fn *fn, void *ctx)
     }
     p->fn = fn;
     p->ctx = ctx;
-    start_round(p, n_item);
-    take_items(p, 0);
-    wait_items(p, n_item);
+    for (p->first = 0; p->first < n_item; p->first += ROUND_ITEMS_MAX) {
+        const int left = n_item - p->first;
+        const int n = left < ROUND_ITEMS_MAX ? left : ROUND_ITEMS_MAX;
+        start_round(p, n);
+        take_items(p, 0);
+        wait_items(p, n);
+        if (n == left)
+            return;
+    }
 }
 
 enum status pool_open(struct pool **out, int n_thread, struct error *err)

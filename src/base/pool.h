@@ -1,18 +1,15 @@
 /* pool.h - fork-join over a fixed set of threads.
  *
- * pool_run calls fn(ctx, item, thread) for every item in [0, n_item) exactly once,
- * n_item <= POOL_ITEMS_MAX, and returns when all are done.  Which thread runs which item
- * is not fixed, so an item must not depend on another one's result; the caller's thread
- * takes part.  Threads spin for a bounded time between calls, then sleep.  One run at a
- * time for each pool. */
+ * pool_run calls fn(ctx, item, thread) for every item in [0, n_item) exactly once and
+ * returns when all are done.  Which thread runs which item is not fixed, so an item must
+ * not depend on another one's result; the caller's thread takes part.  Threads spin for a
+ * bounded time between calls, then sleep.  One run at a time for each pool. */
 #ifndef BASE_POOL_H
 #define BASE_POOL_H
 
 #include "base/status.h"
 
 struct pool;
-
-enum { POOL_ITEMS_MAX = (1 << 20) - 1024 };
 
 typedef void pool_fn(void *ctx, int item, int thread);
 

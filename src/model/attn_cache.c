@@ -27,13 +27,14 @@ static enum status refuse(struct error *err, const char *what, int d, enum tq_ty
 }
 
 /* Bytes of a head in the pool and in the sequence state. */
-static void lay_out(struct attn_cache *a)
+static void lay_out(struct attn_cache *a, int n_ctx)
 {
     const size_t k = tq_page_bytes(a->k.type, a->k.d);
     const size_t v = a->latent ? 0 : tq_page_bytes(a->v.type, a->v.d);
     a->ring = a->compressed || a->window;
     if (a->window) { // the first of the window is that many pages back, at most
-        a->tail_pages = (a->window - 1 + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
+        const int seen = a->window < n_ctx ? a->window : n_ctx;
+        a->tail_pages = (seen - 1 + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
         a->kx_bytes = k;
         a->vx_bytes = v;
     } else {
@@ -52,7 +53,7 @@ static void lay_out(struct attn_cache *a)
 }
 
 enum status attn_cache_init(struct attn_cache *a, const struct attn_shape *shape,
-                            const struct kv_types *types, enum cpu_isa isa,
+                            const struct kv_types *types, int n_ctx, enum cpu_isa isa,
                             struct error *err)
 {
     *a = (struct attn_cache){
@@ -65,8 +66,13 @@ enum status attn_cache_init(struct attn_cache *a, const struct attn_shape *shape
         return refuse(err, "keys", shape->d, types->k);
     if (!init_role(&a->v, &a->vx, types->v, TQ_VALUE, shape->d_v, isa))
         return refuse(err, "values", shape->d_v, types->v);
+    if (shape->latent && !tq_latent_supported(types->k, shape->d, shape->d_v))
+        return fail(err, STATUS_UNSUPPORTED,
+                    "a latent of %d values with keys of %d cannot be stored as %s: use "
+                    "--kv f16",
+                    shape->d_v, shape->d, tq_type_name(types->k));
     a->compressed = tq_type_compressed(types->k) || tq_type_compressed(types->v);
-    lay_out(a);
+    lay_out(a, n_ctx);
     return STATUS_OK;
 }
 

@@ -40,9 +40,10 @@ struct attn_cache {
     size_t head_state_bytes;
 };
 
-/* types are those of the layer, not of the whole model. */
+/* For sequences of at most n_ctx tokens, which bound the ring of a window; types are
+ * those of the layer, not of the whole model. */
 enum status attn_cache_init(struct attn_cache *a, const struct attn_shape *shape,
-                            const struct kv_types *types, enum cpu_isa isa,
+                            const struct kv_types *types, int n_ctx, enum cpu_isa isa,
                             struct error *err);
 
 /* Scratch of one head for the exact pages of n_run runs of n_tok tokens in all. */

@@ -13,10 +13,10 @@
 
 enum status attn_core_need(struct state_need *out, const struct model *m,
                            const struct attn_shape *shape, const struct kv_types *types,
-                           struct error *err)
+                           int n_ctx, struct error *err)
 {
     struct attn_cache cache;
-    const enum status s = attn_cache_init(&cache, shape, types, m->isa, err);
+    const enum status s = attn_cache_init(&cache, shape, types, n_ctx, m->isa, err);
     if (s)
         return s;
     out->token_bytes = (size_t)shape->n_head_kv * cache.head_bytes / KV_PAGE_TOKENS;
@@ -32,7 +32,7 @@ void attn_core_work(struct token_work *sum, const struct model *m,
     /* Each query head meets the key and the value of every token that it sees. */
     sum->macs +=
         (uint64_t)n_seen * (uint64_t)shape->n_head * (uint64_t)(shape->d + shape->d_v);
-    if (!attn_cache_init(&cache, shape, types, m->isa, NULL))
+    if (!attn_cache_init(&cache, shape, types, pos + 1, m->isa, NULL))
         sum->cache_bytes +=
             (uint64_t)shape->n_head_kv * attn_cache_read_bytes(&cache, pos);
 }
@@ -111,7 +111,7 @@ size_t attn_core_bytes(const struct context *c, const struct attn_shape *shape,
 {
     struct attn_cache cache;
     struct attn_core a;
-    if (attn_cache_init(&cache, shape, types, c->m->isa, NULL))
+    if (attn_cache_init(&cache, shape, types, c->n_ctx, c->m->isa, NULL))
         return 0; // `need` has refused it already
     return carve_core(&a, NULL, c, shape, &cache);
 }
@@ -129,7 +129,7 @@ void attn_core_open(struct attn_core *a, struct context *c, const struct step *s
                     int layer, const struct attn_shape *shape, void *mem)
 {
     *a = (struct attn_core){.c = c, .s = s, .shape = *shape, .layer = layer};
-    if (attn_cache_init(&a->cache, shape, &c->layer_kv[layer], c->m->isa, NULL))
+    if (attn_cache_init(&a->cache, shape, &c->layer_kv[layer], c->n_ctx, c->m->isa, NULL))
         return; // cannot be: `need` accepted these types at open
     carve_core(a, mem, c, shape, &a->cache);
     a->k_mean = means_of(c->k_mean, shape, layer, shape->d);

@@ -56,9 +56,9 @@ void attn_core_work(struct token_work *sum, const struct model *m,
                     const struct attn_shape *shape, const struct kv_types *types,
                     int pos);
 
-/* Cache of a layer of this shape. */
+/* Cache of a layer of this shape, for sequences of at most n_ctx tokens. */
 enum status attn_core_need(struct state_need *out, const struct model *m,
                            const struct attn_shape *shape, const struct kv_types *types,
-                           struct error *err);
+                           int n_ctx, struct error *err);
 
 #endif

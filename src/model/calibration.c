@@ -97,7 +97,8 @@ static enum status measure_heads(struct calibration *cal, const struct context *
     if (!m)
         return fail(err, STATUS_NO_MEMORY, "no memory for calibrating");
     m->c = c;
-    const enum status s = attn_cache_init(&m->cache, &shape, &c->kv, c->m->isa, err);
+    const enum status s =
+        attn_cache_init(&m->cache, &shape, &c->kv, c->n_ctx, c->m->isa, err);
     const size_t n_head = (size_t)cal->n_layer * (size_t)cal->n_head_kv;
     for (size_t i = 0; !s && i < n_head; i++) {
         const int layer = (int)i / cal->n_head_kv, head = (int)i % cal->n_head_kv;

@@ -69,7 +69,7 @@ static enum status layout_cache(struct context *c, struct error *err)
     for (int i = 0; i < c->m->hp.n_layer; i++) {
         struct state_need need;
         const enum status s =
-            c->m->layers[i].mixer->need(&need, c->m, i, &c->layer_kv[i], err);
+            c->m->layers[i].mixer->need(&need, c->m, i, &c->layer_kv[i], c->n_ctx, err);
         if (s)
             return s;
         if (c->page_offset) {

@@ -103,10 +103,15 @@ void delta_core_open(struct delta_core *d, struct context *c, const struct step 
 
 static const struct run *run_of(const struct step *s, int row)
 {
-    int i = 0;
-    while (row >= s->runs[i].row + s->runs[i].n)
-        i++;
-    return &s->runs[i];
+    int low = 0, high = s->n_run - 1;
+    while (low < high) {
+        const int middle = (low + high + 1) / 2;
+        if (s->runs[middle].row <= row)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return &s->runs[low];
 }
 
 /* Channels [from, from + n) of the input t tokens after the first of a run; those before
@@ -148,8 +153,11 @@ static void conv_item(void *ctx, int item, int thread)
 }
 
 /* The state's inputs become the last of the run. */
-static void keep_inputs(const struct delta_core *d, const struct run *r)
+static void keep_item(void *ctx, int i, int thread)
 {
+    (void)thread;
+    const struct delta_core *d = ctx;
+    const struct run *r = &d->s->runs[i];
     const int n_before = d->c->m->hp.linear.n_tap - 1;
     const size_t n_channel = (size_t)d->n_channel;
     float *state = state_of(d, r);
@@ -212,8 +220,7 @@ void delta_core_run(struct delta_core *d)
     const struct linear_params *l = &d->c->m->hp.linear;
     const int n_tok = d->s->n_tok;
     pool_run(pool, n_tok * count_ranges(d), conv_item, d);
-    for (int i = 0; i < d->s->n_run; i++)
-        keep_inputs(d, &d->s->runs[i]);
+    pool_run(pool, d->s->n_run, keep_item, d);
     pool_run(pool, n_tok, norm_item, d);
     pool_run(pool, d->s->n_run * l->n_value_head * row_blocks(l), step_item, d);
 }

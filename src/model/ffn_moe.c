@@ -233,8 +233,8 @@ static void gate_experts(const struct moe_params *moe, float *p)
             p[i] = 1.0f / (1.0f + expf(-p[i]));
 }
 
-/* The n_used experts with the largest gate + bias; of equal ones the first.  A row with
- * NaN chooses something. */
+/* The n_used experts with the largest gate + bias; of equal ones the first.  NaN counts
+ * as the largest, so that it reaches the result. */
 static void choose(const struct moe_params *moe, struct choice *c, const float *p,
                    const float *bias)
 {
@@ -244,7 +244,7 @@ static void choose(const struct moe_params *moe, struct choice *c, const float *
     for (int i = 0; i < moe->n_used; i++) {
         int best = 0;
         for (int e = 1; e < moe->n_expert; e++)
-            if (score[e] > score[best])
+            if (score[e] > score[best] || isnan(score[e]))
                 best = e;
         c[i] = (struct choice){best, p[best]};
         score[best] = -INFINITY;
@@ -430,16 +430,21 @@ static void run_pass(struct moe_job *j)
              combine_item, j);
 }
 
-static void add_shared(const struct moe_job *j)
+static void add_shared_item(void *ctx, int tok, int thread)
 {
+    (void)thread;
+    const struct moe_job *j = ctx;
     const size_t n_embd = (size_t)j->m->hp.n_embd;
+    float *x = j->a.shared_out + (size_t)tok * n_embd;
+    for (size_t i = 0; j->w->shared_gate && i < n_embd; i++)
+        x[i] *= j->a.shared_scale[tok];
+    op_add(j->out + (size_t)tok * n_embd, x, n_embd);
+}
+
+static void add_shared(struct moe_job *j)
+{
     glu_forward(j->m, j->s, &j->w->shared, j->a.shared, j->a.shared_out);
-    for (int t = 0; t < j->s->n_tok; t++) {
-        float *x = j->a.shared_out + (size_t)t * n_embd;
-        for (size_t i = 0; j->w->shared_gate && i < n_embd; i++)
-            x[i] *= j->a.shared_scale[t];
-        op_add(j->out + (size_t)t * n_embd, x, n_embd);
-    }
+    pool_run(j->m->pool, j->s->n_tok, add_shared_item, j);
 }
 
 static void moe_forward(struct context *c, struct step *s, int layer, float *out)

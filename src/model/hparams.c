@@ -45,6 +45,8 @@ static enum status load_scaling(struct rope_params *r, const struct gguf *g,
                                 const char *arch, struct error *err)
 {
     const struct hparams_key type = hparams_key(arch, "rope.scaling.type");
+    const bool factor_stated =
+        gguf_find(g, hparams_key(arch, "rope.scaling.factor").text) >= 0;
     enum status s;
     r->scaling = ROPE_SCALING_NONE;
     if (gguf_find(g, type.text) >= 0) {
@@ -59,12 +61,11 @@ static enum status load_scaling(struct rope_params *r, const struct gguf *g,
                  !(name.n == 8 && !memcmp(name.s, "longrope", 8))) // factors are tensors
             return fail(err, STATUS_UNSUPPORTED, "%s: '%.*s' is not supported", type.text,
                         (int)(name.n < 40 ? name.n : 40), name.s);
-    } else if (gguf_find(g, hparams_key(arch, "rope.scale_linear").text) >= 0) {
-        r->scaling = ROPE_SCALING_LINEAR;
+    } else if (factor_stated ||
+               gguf_find(g, hparams_key(arch, "rope.scale_linear").text) >= 0) {
+        r->scaling = ROPE_SCALING_LINEAR; // the first there was
     }
-    const char *factor = gguf_find(g, hparams_key(arch, "rope.scaling.factor").text) >= 0
-                             ? "rope.scaling.factor"
-                             : "rope.scale_linear";
+    const char *factor = factor_stated ? "rope.scaling.factor" : "rope.scale_linear";
     if ((s = hparams_double(&r->factor, g, arch, factor, 1e-3, 1e4, 1.0, err)) ||
         (s = hparams_double(&r->attn_factor, g, arch, "rope.scaling.attn_factor", 1e-3,
                             1e3, 1.0, err)) ||
@@ -99,10 +100,11 @@ static enum status load_rope(struct hparams *hp, const struct gguf *g, const cha
 }
 
 /* A number that is the same in all layers that have it: a scalar, or an array with an
- * element for each block.  Where it is 0 the layer keeps no keys and values. */
+ * element for each block.  Where it is 0, which `min` must allow, the layer keeps no keys
+ * and values. */
 static enum status load_uniform(int *out, struct hparams *hp, const struct gguf *g,
-                                const char *arch, const char *suffix, int max, int def,
-                                struct error *err)
+                                const char *arch, const char *suffix, int min, int max,
+                                int def, struct error *err)
 {
     const struct hparams_key k = hparams_key(arch, suffix);
     const int at = gguf_find(g, k.text);
@@ -114,9 +116,9 @@ static enum status load_uniform(int *out, struct hparams *hp, const struct gguf 
     *out = 0;
     for (int i = 0; i < hp->n_layer; i++) {
         int64_t v;
-        if (!gguf_kv_elem_int(g, at, (uint64_t)i, &v) || v < 0 || v > max)
-            return fail(err, STATUS_BAD_FILE, "%s: element %d is not in 0 to %d", k.text,
-                        i, max);
+        if (!gguf_kv_elem_int(g, at, (uint64_t)i, &v) || v < min || v > max)
+            return fail(err, STATUS_BAD_FILE, "%s: element %d is not in %d to %d", k.text,
+                        i, min, max);
         if (v == 0)
             hp->layer[i] = LAYER_RECURRENT;
         else if (*out && v != *out)
@@ -136,9 +138,9 @@ static enum status load_heads(struct hparams *hp, const struct gguf *g, const ch
                               struct error *err)
 {
     enum status s;
-    if ((s = load_uniform(&hp->n_head, hp, g, arch, "attention.head_count", MAX_HEAD, -1,
-                          err)) ||
-        (s = load_uniform(&hp->n_head_kv, hp, g, arch, "attention.head_count_kv",
+    if ((s = load_uniform(&hp->n_head, hp, g, arch, "attention.head_count", 0, MAX_HEAD,
+                          -1, err)) ||
+        (s = load_uniform(&hp->n_head_kv, hp, g, arch, "attention.head_count_kv", 0,
                           MAX_HEAD, hp->n_head, err)))
         return s;
     if (hp->n_head % hp->n_head_kv)
@@ -212,7 +214,7 @@ enum status hparams_load(struct hparams *hp, const struct gguf *g, const char *a
                          err)) ||
         (s = hparams_int(&hp->n_embd, g, arch, "embedding_length", 1, MAX_EMBD, -1,
                          err)) ||
-        (s = load_uniform(&hp->n_ff, hp, g, arch, "feed_forward_length", MAX_FF, -1,
+        (s = load_uniform(&hp->n_ff, hp, g, arch, "feed_forward_length", 1, MAX_FF, 0,
                           err)) ||
         (s = hparams_int(&hp->n_ctx_train, g, arch, "context_length", 1, MAX_CTX, -1,
                          err)) ||

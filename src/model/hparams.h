@@ -72,7 +72,8 @@ struct mla_params {
 };
 
 struct hparams {
-    int n_layer, n_embd, n_ff, n_vocab;
+    int n_layer, n_embd, n_vocab;
+    int n_ff;    // of layers without experts; 0: the file does not say
     int n_nextn; // blocks behind the layers, which are not used
     int n_head, n_head_kv;
     int head_dim;   // of queries and keys

@@ -10,6 +10,24 @@ enum {
     MAX_LINEAR_DIM = 1024,
 };
 
+/* Experts in groups, of which the best few take part in the choice. */
+static enum status check_groups(const struct gguf *g, const char *arch, struct error *err)
+{
+    int n_group, n_used;
+    enum status s;
+    if ((s = hparams_int(&n_group, g, arch, "expert_group_count", 0, MOE_EXPERT_MAX, 0,
+                         err)) ||
+        (s = hparams_int(&n_used, g, arch, "expert_group_used_count", 0, MOE_EXPERT_MAX,
+                         n_group, err)))
+        return s;
+    if (n_used < n_group)
+        return fail(err, STATUS_UNSUPPORTED,
+                    "%s.expert_group_used_count: %d of %d groups: experts in groups are "
+                    "not supported by this build",
+                    arch, n_used, n_group);
+    return STATUS_OK;
+}
+
 enum status hparams_moe(struct hparams *hp, const struct gguf *g, const char *arch,
                         struct error *err)
 {
@@ -25,7 +43,7 @@ enum status hparams_moe(struct hparams *hp, const struct gguf *g, const char *ar
     if ((s = hparams_int(&m->n_used, g, arch, "expert_used_count", 1, m->n_expert, -1,
                          err)) ||
         (s = hparams_int(&m->n_ff, g, arch, "expert_feed_forward_length", 1, MAX_HIDDEN,
-                         hp->n_ff, err)) ||
+                         hp->n_ff ? hp->n_ff : -1, err)) ||
         (s = hparams_int(&n_shared, g, arch, "expert_shared_count", 0, MOE_EXPERT_MAX, 0,
                          err)) ||
         (s = hparams_int(&m->n_ff_shared, g, arch, "expert_shared_feed_forward_length", 0,
@@ -41,23 +59,25 @@ enum status hparams_moe(struct hparams *hp, const struct gguf *g, const char *ar
     m->gating = (enum expert_gating)(gating - 1);
     m->normalize = normalize;
     m->scale = scale > 0 ? (float)scale : 1.0f;
-    if (!m->n_ff_shared)
-        m->n_ff_shared = n_shared * m->n_ff;
-    if (m->n_ff_shared > MAX_HIDDEN)
+    if (n_shared > MAX_HIDDEN / m->n_ff)
         return fail(err, STATUS_BAD_FILE, "%s.expert_shared_count: %d experts of %d",
                     arch, n_shared, m->n_ff);
-    return STATUS_OK;
+    if (!m->n_ff_shared)
+        m->n_ff_shared = n_shared * m->n_ff;
+    return check_groups(g, arch, err);
 }
 
-/* flag[i] <- element i of a key that is an array of bools, one for each block. */
-static enum status load_flags(bool *flag, int n, const struct gguf *g, const char *key,
-                              struct error *err)
+/* flag[i] <- element i of a key that is an array of bools, one for each block; those of
+ * blocks that are not layers may be missing. */
+static enum status load_flags(bool *flag, const struct hparams *hp, const struct gguf *g,
+                              const char *key, struct error *err)
 {
     const int at = gguf_find(g, key);
-    if (gguf_kv_count(g, at) < (uint64_t)n)
+    const uint64_t n = gguf_kv_count(g, at);
+    if (n != (uint64_t)hp->n_layer && n != (uint64_t)(hp->n_layer + hp->n_nextn))
         return fail(err, STATUS_BAD_FILE, "%s: %llu elements for %d blocks", key,
-                    (unsigned long long)gguf_kv_count(g, at), n);
-    for (int i = 0; i < n; i++) {
+                    (unsigned long long)n, hp->n_layer);
+    for (int i = 0; i < hp->n_layer; i++) {
         int64_t v;
         if (!gguf_kv_elem_int(g, at, (uint64_t)i, &v) || v < 0 || v > 1)
             return fail(err, STATUS_BAD_FILE, "%s: element %d is not 0 or 1", key, i);
@@ -83,7 +103,7 @@ enum status hparams_window(struct hparams *hp, const struct gguf *g, const char 
                          -1, err)))
         return s;
     if (is_array(g, pattern.text)) {
-        if ((s = load_flags(window, hp->n_layer, g, pattern.text, err)))
+        if ((s = load_flags(window, hp, g, pattern.text, err)))
             return s;
     } else {
         if ((s = hparams_int(&period, g, arch, "attention.sliding_window_pattern", 1,
@@ -106,7 +126,7 @@ static enum status load_recurrent_layers(struct hparams *hp, const struct gguf *
     bool recurrent[HPARAMS_LAYER_MAX];
     enum status s;
     if (is_array(g, flags.text)) {
-        if ((s = load_flags(recurrent, hp->n_layer, g, flags.text, err)))
+        if ((s = load_flags(recurrent, hp, g, flags.text, err)))
             return s;
     } else {
         int interval;

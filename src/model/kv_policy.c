@@ -64,13 +64,13 @@ void kv_policy(struct kv_types *out, const struct model *m, const struct kv_type
 }
 
 enum status kv_policy_layer(struct kv_layer *out, const struct model *m, int layer,
-                            const struct kv_types *asked, struct error *err)
+                            const struct kv_types *asked, int n_ctx, struct error *err)
 {
     struct kv_types types[HPARAMS_LAYER_MAX];
     struct state_need need;
     const struct mixer *mixer = m->layers[layer].mixer;
     kv_policy(types, m, asked);
-    const enum status s = mixer->need(&need, m, layer, &types[layer], err);
+    const enum status s = mixer->need(&need, m, layer, &types[layer], n_ctx, err);
     *out = (struct kv_layer){
         .store = mixer->store(m, layer),
         .types = types[layer],

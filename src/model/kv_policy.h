@@ -22,7 +22,7 @@
 /* out [n_layer] */
 void kv_policy(struct kv_types *out, const struct model *m, const struct kv_types *asked);
 
-/* One layer as a context would keep it. */
+/* One layer as a context of n_ctx tokens would keep it. */
 struct kv_layer {
     enum kv_store store;
     struct kv_types types;         // not of KV_STATE
@@ -30,6 +30,6 @@ struct kv_layer {
     const char *mixer;             // its name
 };
 enum status kv_policy_layer(struct kv_layer *out, const struct model *m, int layer,
-                            const struct kv_types *asked, struct error *err);
+                            const struct kv_types *asked, int n_ctx, struct error *err);
 
 #endif

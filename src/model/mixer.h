@@ -49,10 +49,10 @@ struct mixer {
     enum status (*bind)(struct model *m, int layer, struct weights *w, struct error *err);
     void (*release)(void *weights); // frees what bind attached to the layer; not NULL
     enum kv_store (*store)(const struct model *m, int layer);
-    /* types are those of the layer (kv_policy).  STATUS_UNSUPPORTED if they do not go
-     * with its shapes. */
+    /* For sequences of at most n_ctx tokens; types are those of the layer (kv_policy).
+     * STATUS_UNSUPPORTED if they do not go with its shapes. */
     enum status (*need)(struct state_need *out, const struct model *m, int layer,
-                        const struct kv_types *types, struct error *err);
+                        const struct kv_types *types, int n_ctx, struct error *err);
     int (*widest)(const struct model *m); // rows that it loads as activations
     /* Bytes of scratch that one step needs: shared by the layers of a step. */
     size_t (*scratch_bytes)(const struct context *c, int layer);

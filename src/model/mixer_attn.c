@@ -144,10 +144,10 @@ static enum kv_store attn_store(const struct model *m, int layer)
 }
 
 static enum status attn_need(struct state_need *out, const struct model *m, int layer,
-                             const struct kv_types *types, struct error *err)
+                             const struct kv_types *types, int n_ctx, struct error *err)
 {
     const struct attn_shape shape = shape_of(m, layer);
-    return attn_core_need(out, m, &shape, types, err);
+    return attn_core_need(out, m, &shape, types, n_ctx, err);
 }
 
 static void attn_work(struct token_work *sum, const struct model *m, int layer,
@@ -189,6 +189,7 @@ struct attn_job {
     const struct attn_weights *w;
     struct attn_core core;
     float *gated; // [n_tok][n_head][query, gate], or NULL
+    float *out;   // [n_tok][n_embd]
 };
 
 static void add_bias(float *x, const float *bias, size_t n)
@@ -257,6 +258,13 @@ static void gate_token(void *ctx, int i)
         op_sigmoid_mul(j->m->kernels, x, x, gate, d);
 }
 
+static void bias_output(void *ctx, int i)
+{
+    const struct attn_job *j = ctx;
+    const size_t n = (size_t)j->m->hp.n_embd;
+    op_add(j->out + (size_t)i * n, j->w->o_bias, n);
+}
+
 static void attn_forward(struct context *c, struct step *s, int layer, float *out)
 {
     const struct model *m = c->m;
@@ -282,8 +290,9 @@ static void attn_forward(struct context *c, struct step *s, int layer, float *ou
     act_load(&s->act, m->kernels, m->pool, j.core.mixed, s->n_tok,
              hp->n_head * hp->head_dim_v);
     matmul(out, (size_t)hp->n_embd, &j.w->o, &s->act, m->kernels, m->pool);
-    for (int i = 0; j.w->o_bias && i < s->n_tok; i++)
-        op_add(out + (size_t)i * (size_t)hp->n_embd, j.w->o_bias, (size_t)hp->n_embd);
+    j.out = out;
+    if (j.w->o_bias)
+        attn_core_rows(&j.core, bias_output, &j);
 }
 
 const struct mixer mixer_attn = {

@@ -104,9 +104,9 @@ static enum kv_store kda_store(const struct model *m, int layer)
 }
 
 static enum status kda_need(struct state_need *out, const struct model *m, int layer,
-                            const struct kv_types *types, struct error *err)
+                            const struct kv_types *types, int n_ctx, struct error *err)
 {
-    (void)layer, (void)types, (void)err;
+    (void)layer, (void)types, (void)n_ctx, (void)err;
     *out = (struct state_need){.seq_bytes = delta_state_bytes(&m->hp)};
     return STATUS_OK;
 }

@@ -92,11 +92,11 @@ static enum kv_store mla_store(const struct model *m, int layer)
 }
 
 static enum status mla_need(struct state_need *out, const struct model *m, int layer,
-                            const struct kv_types *types, struct error *err)
+                            const struct kv_types *types, int n_ctx, struct error *err)
 {
     (void)layer;
     const struct attn_shape shape = mla_shape(m);
-    return attn_core_need(out, m, &shape, types, err);
+    return attn_core_need(out, m, &shape, types, n_ctx, err);
 }
 
 static void mla_work(struct token_work *sum, const struct model *m, int layer,

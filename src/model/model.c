@@ -31,6 +31,9 @@ static enum status choose_parts(struct model *m, struct error *err)
                         "layer %d has %s, which architecture '%s' does not have as this "
                         "build knows it",
                         i, kinds[hp->layer[i]], m->arch->name);
+        if (l->ffn != &ffn_moe && !hp->n_ff)
+            return fail(err, STATUS_BAD_FILE, "%s.feed_forward_length is missing",
+                        m->arch->name);
     }
     return STATUS_OK;
 }

@@ -232,8 +232,10 @@ static enum status bind_scales(struct matrix *m, struct weights *w, const char *
         return STATUS_OK;
     const int n = t->ne[0] == 1 ? 1 : n_expert;
     const enum status s = weights_vector(&values, w, scale.text, n, false, err);
-    for (int i = 0; !s && values && i < n_expert; i++)
+    for (int i = 0; !s && values && i < n_expert; i++) {
+        m[i].scaled = true;
         m[i].scale = values[n == 1 ? 0 : i];
+    }
     return s;
 }
 

@@ -1,5 +1,7 @@
 #include "model/weights_pack.h"
 
+#include <limits.h>
+
 #include <xxhash.h>
 
 #include "base/mem.h"
@@ -39,7 +41,7 @@ bool pack_add(struct pack_list *l, const struct matrix *m, const uint8_t *src, i
         .m = *m, .src = src, .tensor = tensor, .tensor_row = tensor_row};
     for (; item.tile0 < n_tile; item.tile0 = item.tile1) {
         item.tile1 = next_cut(m, item.tile0, n_tile);
-        if (l->n == POOL_ITEMS_MAX || !push_item(l, &item))
+        if (l->n == INT_MAX || !push_item(l, &item))
             return false;
     }
     return true;

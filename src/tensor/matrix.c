@@ -92,7 +92,7 @@ void matrix_row(const struct matrix *m, float *dst, int row)
         tile_get(m->dtype, block, tile + at * TILE_ROWS, row % TILE_ROWS);
         traits->dequant(dst, block, 1);
     }
-    for (int i = 0; m->scale != 0.0f && i < m->n_in; i++)
+    for (int i = 0; m->scaled && i < m->n_in; i++)
         dst[i - m->n_in] *= m->scale; // dst is behind the row
 }
 
@@ -132,7 +132,7 @@ static void matmul_tiles(const struct matmul_part *p, dot_fn *dot, int tile0, in
             const int n_row = m->n_out - row < TILE_ROWS ? m->n_out - row : TILE_ROWS;
             dot(p->dst + (size_t)tok * p->ld + row, p->ld, n_row,
                 m->tiles + (size_t)i * tile_bytes, p->a, tok, n_tok);
-            if (m->scale != 0.0f)
+            if (m->scaled)
                 scale_rows(p->dst + (size_t)tok * p->ld + row, p->ld, n_row, n_tok,
                            m->scale);
         }

@@ -26,7 +26,8 @@ struct matrix {
     enum dtype dtype;
     int n_out, n_in;
     uint8_t *tiles; // matrix_bytes, 64-byte aligned, the caller's
-    float scale;    // multiplies all values; 0 is 1
+    bool scaled;    // all values are multiplied by scale
+    float scale;
 };
 
 /* false for a type that cannot be computed with, or n_in not a multiple of its block. */

@@ -59,6 +59,25 @@ def test_steps_and_threads_do_not_change_a_bit(name, kv, tmp_path):
         assert len(seen) == 1, (level, list(seen.values()))
 
 
+# Each level has all cuts at the edges of pages and of groups of tokens.
+CUTS = [(512, 1), (1, 2), (2, 3), (7, 4), (63, 1), (64, 2), (65, 3), (512, 4)]
+
+
+@pytest.mark.parametrize('level', ['avx512vnni', 'c'])
+@pytest.mark.parametrize('name, kv', [('qwen35', 'turbo4'), ('gemma3-hd128', 'turbo3'), ('gpt-oss-hd96', 'f16'),
+                                      ('kimi-linear-576', 'turbo8'), ('qwen3moe', 'turbo8/turbo4')])
+def test_steps_and_threads_of_other_models(name, kv, level, tmp_path):
+    model = GOLDEN / f'{name}.gguf'
+    ids = tmp_path / 'ids'
+    ids.write_text(' '.join(map(str, many_ids(model, 201))))
+    seen = {}
+    for batch, threads in CUTS:
+        out = raw_logits(model, ids, '--kv', kv, '--cpu', level, '--batch', batch, '--threads', threads)
+        assert len(out) == 201 * n_vocab(model) * 4
+        seen.setdefault(out, []).append((batch, threads))
+    assert len(seen) == 1, list(seen.values())
+
+
 @pytest.mark.parametrize('name', ['llama', 'llama-hd80', 'llama-yarn'])
 def test_compressed_types_cost_what_they_should(name):
     """Behind the exact tail the error of the logits grows as the root of the distortion."""

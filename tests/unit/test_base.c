@@ -116,6 +116,36 @@ static void test_pool_runs_every_item_once(void **state)
     }
 }
 
+struct sum_job {
+    _Atomic int64_t n, sum;
+};
+
+static void sum_item(void *ctx, int item, int thread)
+{
+    (void)thread;
+    struct sum_job *j = ctx;
+    atomic_fetch_add(&j->n, 1);
+    atomic_fetch_add(&j->sum, item);
+}
+
+/* More than a counter of items holds. */
+static void test_pool_runs_millions_of_items(void **state)
+{
+    (void)state;
+    static const int counts[] = {(1 << 20) - 1024, (1 << 20) - 1023, 1 << 20, 2500000};
+    struct pool *p;
+    struct error err;
+    assert_int_equal(pool_open(&p, 3, &err), STATUS_OK);
+    for (int i = 0; i < 4; i++) {
+        const int64_t n = counts[i];
+        struct sum_job j = {0};
+        pool_run(p, counts[i], sum_item, &j);
+        assert_int_equal(j.n, n);
+        assert_int_equal(j.sum, n * (n - 1) / 2);
+    }
+    pool_close(p);
+}
+
 static void test_pool_refuses_bad_counts(void **state)
 {
     (void)state;
@@ -133,6 +163,7 @@ int main(void)
         cmocka_unit_test(test_checked_arithmetic),
         cmocka_unit_test(test_rng_matches_splitmix64),
         cmocka_unit_test(test_pool_runs_every_item_once),
+        cmocka_unit_test(test_pool_runs_millions_of_items),
         cmocka_unit_test(test_pool_refuses_bad_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 enum { N_SEQ = 5, LENGTH = 330, DEEP = 2200, N_THREAD = 4, BATCH = 150 };
+enum { TOKENS = 64, VOCAB_MAX = 80 };
 
 static struct pool *pools[N_THREAD + 1]; // [threads]
 static struct model *models[N_THREAD + 1];
@@ -29,42 +30,60 @@ static float *alone[N_SEQ]; // [LENGTH][n_vocab], logits of a sequence alone
 static const char *const kinds[] = {"f16", "turbo4", "turbo8/turbo2", "f32/turbo3"};
 enum { N_KIND = sizeof kinds / sizeof *kinds };
 
+/* A golden model, once for each number of threads. */
+static void open_models(const char *name, enum cpu_isa isa)
+{
+    char path[128];
+    struct error err;
+    snprintf(path, sizeof path, "tests/golden/%s.gguf", name);
+    for (int t = 1; t <= N_THREAD; t++) {
+        struct gguf *g;
+        assert_int_equal(gguf_open(&g, path, &err), STATUS_OK);
+        assert_int_equal(model_open(&models[t], g, pools[t], isa, &err), STATUS_OK);
+        gguf_close(g);
+    }
+    n_vocab = model_hparams(models[1])->n_vocab;
+    assert_in_range(n_vocab, TOKENS, VOCAB_MAX);
+    assert_int_equal(calibration_make(&calibration, models[1], detour, 256, &err),
+                     STATUS_OK);
+}
+
+static void close_models(void)
+{
+    calibration_close(calibration);
+    calibration = NULL;
+    for (int t = 1; t <= N_THREAD; t++) {
+        model_close(models[t]);
+        models[t] = NULL;
+    }
+}
+
 static int setup(void **state)
 {
     (void)state;
     struct error err;
-    for (int t = 1; t <= N_THREAD; t++) {
-        struct gguf *g;
-        if (gguf_open(&g, "tests/golden/llama.gguf", &err) ||
-            pool_open(&pools[t], t, &err) ||
-            model_open(&models[t], g, pools[t], CPU_ISA_COUNT - 1, &err)) {
-            fprintf(stderr, "%s\n", err.text);
-            return 1;
-        }
-        gguf_close(g);
-    }
-    n_vocab = model_hparams(models[1])->n_vocab;
     for (int i = 0; i < DEEP; i++) {
         for (int s = 0; s < N_SEQ; s++)
-            stream[s][i] =
-                (int32_t)(rng_at(20 + (uint64_t)s, (uint64_t)i) % (uint64_t)n_vocab);
-        detour[i] = (int32_t)(rng_at(19, (uint64_t)i) % (uint64_t)n_vocab);
+            stream[s][i] = (int32_t)(rng_at(20 + (uint64_t)s, (uint64_t)i) % TOKENS);
+        detour[i] = (int32_t)(rng_at(19, (uint64_t)i) % TOKENS);
     }
+    for (int t = 1; t <= N_THREAD; t++)
+        if (pool_open(&pools[t], t, &err))
+            return 1;
     for (int s = 0; s < N_SEQ; s++)
-        alone[s] = mem_array((size_t)LENGTH * (size_t)n_vocab, sizeof *alone[s]);
-    return calibration_make(&calibration, models[1], detour, 256, &err) != STATUS_OK;
+        alone[s] = mem_array((size_t)LENGTH * VOCAB_MAX, sizeof *alone[s]);
+    open_models("llama", CPU_ISA_COUNT - 1);
+    return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    calibration_close(calibration);
+    close_models();
     for (int s = 0; s < N_SEQ; s++)
         mem_free(alone[s]);
-    for (int t = 1; t <= N_THREAD; t++) {
-        model_close(models[t]);
+    for (int t = 1; t <= N_THREAD; t++)
         pool_close(pools[t]);
-    }
     return 0;
 }
 
@@ -211,6 +230,40 @@ static void test_any_mix(void **state)
         for (int t = 1; t <= N_THREAD; t++)
             run_mix(kinds[k], t);
     }
+}
+
+/* The same where layers keep windows, states and latents, and choose experts. */
+static void test_any_mix_of_other_models(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *model, *kv;
+        enum cpu_isa isa;
+        int threads;
+    } cases[] = {
+        {"qwen35", "turbo4", CPU_ISA_COUNT - 1, 3},
+        {"qwen35", "f16", CPU_ISA_C, 2},
+        {"gemma3-hd128", "turbo8/turbo2", CPU_ISA_COUNT - 1, 4},
+        {"gemma3-hd128", "f32", CPU_ISA_C, 3},
+        {"gpt-oss-hd96", "turbo3", CPU_ISA_COUNT - 1, 2},
+        {"gpt-oss-hd96", "f16", CPU_ISA_C, 4},
+        {"kimi-linear-576", "turbo4", CPU_ISA_COUNT - 1, 4},
+        {"kimi-linear-576", "turbo8", CPU_ISA_C, 3},
+        {"kimi-linear", "f16", CPU_ISA_COUNT - 1, 3},
+        {"qwen3moe", "turbo4", CPU_ISA_COUNT - 1, 4},
+        {"qwen3moe", "f32", CPU_ISA_C, 2},
+        {"qwen3next-ssm-in", "turbo4", CPU_ISA_COUNT - 1, 3},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        close_models();
+        open_models(cases[i].model, cases[i].isa);
+        for (int s = 0; s < N_SEQ; s++)
+            eval_alone(cases[i].kv, s);
+        run_mix(cases[i].kv, 1);
+        run_mix(cases[i].kv, cases[i].threads);
+    }
+    close_models();
+    open_models("llama", CPU_ISA_COUNT - 1);
 }
 
 /* All sequences begin a page with the last of two tokens: the most exact pages that a
@@ -419,12 +472,16 @@ static void test_more_than_can_be_counted(void **state)
 
 /* ---- what is not finite ---- */
 
-/* The golden model at path with an embedding of the token that is not finite. */
-static struct model *open_damaged(const char *path, int32_t token, uint8_t **image)
+/* The golden model with a row of a tensor that is not finite: that of a token in
+ * token_embd.weight, or that of an expert. */
+static struct model *open_damaged(const char *name, const char *tensor, size_t row,
+                                  uint8_t **image)
 {
+    char path[128];
     struct error err;
     struct gguf *g;
     struct model *m = NULL;
+    snprintf(path, sizeof path, "tests/golden/%s.gguf", name);
     FILE *f = fopen(path, "rb");
     assert_non_null(f);
     assert_int_equal(fseek(f, 0, SEEK_END), 0);
@@ -434,32 +491,38 @@ static struct model *open_damaged(const char *path, int32_t token, uint8_t **ima
     assert_int_equal(fread(*image, 1, n, f), n);
     fclose(f);
     assert_int_equal(gguf_open_memory(&g, *image, n, &err), STATUS_OK);
-    const struct gguf_tensor *t = gguf_tensor_find(g, "token_embd.weight");
-    assert_int_equal(t->dtype, DTYPE_F32);
+    const struct gguf_tensor *t = gguf_tensor_find(g, tensor);
     const float wrong = INFINITY;
-    memcpy(*image + (t->data - *image) + (size_t)token * (size_t)t->ne[0] * sizeof wrong,
-           &wrong, sizeof wrong);
+    const uint16_t wrong_f16 = 0x7c00;
+    uint8_t *data = *image + (t->data - *image);
+    if (t->dtype == DTYPE_F32)
+        memcpy(data + row * (size_t)t->ne[0] * sizeof wrong, &wrong, sizeof wrong);
+    else
+        memcpy(data + row * (size_t)t->ne[0] * sizeof wrong_f16, &wrong_f16,
+               sizeof wrong_f16);
     assert_int_equal(model_open(&m, g, pools[2], CPU_ISA_COUNT - 1, &err), STATUS_OK);
     gguf_close(g);
     return m;
 }
 
-static void test_not_finite_stays_in_its_sequence(void **state)
+enum { WRONG = 7 };
+
+/* One sequence of the model has the token. */
+static void damage_a_sequence(const char *name, const char *const *kv, int n_kv)
 {
-    (void)state;
-    enum { WRONG = 7, N = 100 };
+    enum { N = 100 };
     uint8_t *image;
     struct error err;
-    struct model *m = open_damaged("tests/golden/llama-hd80.gguf", WRONG, &image);
+    struct model *m = open_damaged(name, "token_embd.weight", WRONG, &image);
     const size_t bytes = sizeof(float) * (size_t)model_hparams(m)->n_vocab;
     int32_t tokens[N];
     for (int i = 0; i < N; i++)
         tokens[i] = i % 60 == WRONG ? 8 : i % 60;
-    for (int k = 0; k < N_KIND; k++) {
+    for (int k = 0; k < n_kv; k++) {
         struct context_options o = {.n_ctx = N, .n_logits = 2};
         struct context *one, *c;
         const float *expected;
-        assert_int_equal(kv_types_parse(&o.kv, kinds[k], &err), STATUS_OK);
+        assert_int_equal(kv_types_parse(&o.kv, kv[k], &err), STATUS_OK);
         assert_int_equal(context_open(&one, m, &o, &err), STATUS_OK);
         assert_int_equal(context_eval(one, tokens, N, 1, &expected, &err), STATUS_OK);
         o.n_seq = 2;
@@ -490,16 +553,80 @@ static void test_not_finite_stays_in_its_sequence(void **state)
     mem_free(image);
 }
 
+static void test_not_finite_stays_in_its_sequence(void **state)
+{
+    (void)state;
+    static const char *const models_of_all_kinds[] = {
+        "gemma3-hd128", "gpt-oss-hd96", "kimi-linear", "qwen35",
+        "qwen35moe",    "qwen3moe",     "qwen3next",   "qwen3next-ssm-in"};
+    damage_a_sequence("llama-hd80", kinds, N_KIND);
+    for (size_t i = 0; i < sizeof models_of_all_kinds / sizeof *models_of_all_kinds; i++)
+        damage_a_sequence(models_of_all_kinds[i], kinds, 1);
+}
+
+/* Only who chose the expert is harmed.  Sequences of a few tokens; what happens to them
+ * alone decides what must happen to them in a step with others. */
+static void damage_an_expert(const char *name, const char *tensor)
+{
+    enum { MANY = 24, FEW = 2 };
+    uint8_t *image;
+    struct error err;
+    struct model *m = open_damaged(name, tensor, 0, &image);
+    const size_t n = (size_t)model_hparams(m)->n_vocab;
+    struct context_options o = {.n_ctx = 64, .n_seq = MANY, .n_logits = MANY};
+    struct context *c;
+    struct batch_run runs[MANY];
+    enum status alone_status[MANY];
+    float *logits = mem_array(MANY * n, sizeof *logits);
+    int n_harmed = 0;
+    assert_int_equal(kv_types_parse(&o.kv, "f16", &err), STATUS_OK);
+    assert_int_equal(context_open(&c, m, &o, &err), STATUS_OK);
+    for (int i = 0; i < MANY; i++) {
+        runs[i] = (struct batch_run){.seq = open_sequence(c, 64),
+                                     .tokens = detour + FEW * i,
+                                     .n = FEW,
+                                     .n_logits = 1};
+        alone_status[i] = context_eval_batch(c, &runs[i], 1, &err);
+        n_harmed += alone_status[i] == STATUS_NUMERIC;
+        if (!alone_status[i])
+            memcpy(logits + (size_t)i * n, runs[i].logits, n * sizeof *logits);
+        sequence_reset(runs[i].seq);
+    }
+    assert_in_range(n_harmed, 1, MANY - 1);
+    assert_int_equal(context_eval_batch(c, runs, MANY, &err), STATUS_NUMERIC);
+    for (int i = 0; i < MANY; i++) {
+        assert_int_equal(runs[i].status, alone_status[i]);
+        if (!alone_status[i])
+            assert_memory_equal(runs[i].logits, logits + (size_t)i * n,
+                                n * sizeof *logits);
+    }
+    mem_free(logits);
+    context_close(c);
+    model_close(m);
+    mem_free(image);
+}
+
+static void test_not_finite_stays_in_its_expert(void **state)
+{
+    (void)state;
+    damage_an_expert("qwen3moe", "blk.0.ffn_gate_exps.weight");
+    damage_an_expert("qwen35moe", "blk.1.ffn_down_exps.weight");
+    damage_an_expert("kimi-linear", "blk.2.ffn_up_exps.weight");
+    damage_an_expert("qwen3next-ssm-in", "blk.1.ffn_down_exps.weight");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_any_mix),
+        cmocka_unit_test(test_any_mix_of_other_models),
         cmocka_unit_test(test_all_begin_a_page),
         cmocka_unit_test(test_many_keys),
         cmocka_unit_test(test_bad_steps_change_nothing),
         cmocka_unit_test(test_pages_are_taken_at_open),
         cmocka_unit_test(test_more_than_can_be_counted),
         cmocka_unit_test(test_not_finite_stays_in_its_sequence),
+        cmocka_unit_test(test_not_finite_stays_in_its_expert),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -38,7 +38,7 @@ static void describe(char *text, size_t n, const struct model *m, const char *kv
     for (int i = 0; i < model_hparams(m)->n_layer; i++) {
         struct kv_layer l;
         char name[KV_NAME_BYTES];
-        assert_int_equal(kv_policy_layer(&l, m, i, &asked, &err), STATUS_OK);
+        assert_int_equal(kv_policy_layer(&l, m, i, &asked, 1024, &err), STATUS_OK);
         l.types.plain = l.types.uniform = false;
         snprintf(text + strlen(text), n - strlen(text), "%s%s", i ? " " : "",
                  l.store == KV_STATE ? "state" : kv_types_name(name, &l.types));
