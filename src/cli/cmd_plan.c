@@ -103,7 +103,8 @@ static enum status sum_state(struct plan *p, struct error *err)
     const struct kv_types exact = {TQ_F16, TQ_F16, 0, false, false};
     for (int i = 0; i < model_hparams(p->p.model)->n_layer; i++) {
         struct kv_layer l;
-        const enum status s = kv_policy_layer(&l, p->p.model, i, &exact, err);
+        const enum status s = kv_policy_layer(
+            &l, p->p.model, i, &exact, model_hparams(p->p.model)->n_ctx_train, err);
         if (s)
             return s;
         if (l.store == KV_STATE)
