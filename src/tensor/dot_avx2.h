@@ -15,9 +15,10 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* 32 columns of rows 8h .. 8h + 7: code of column 4v + c in byte 4r + c of w[v]. */
+/* 32 columns of rows 8h .. 8h + 7: code of column 4v + c in byte 4r + c of w[v].  Where
+ * the format has levels, codes are looked up in `level` first, twice 16 bytes. */
 struct sub {
-    __m256i w[8];
+    __m256i w[8], level;
     __m256 scale[2], min[2];
 };
 
@@ -26,7 +27,7 @@ struct sub {
  *   n_add   most pair sums that fit 16 bits: 2 * 127 * (largest code) * n_add < 32768
  *   signs   codes are signed bytes: the sign moves to the activation */
 struct format {
-    int n_sub, n_scale, offset, n_min, n_add, signs;
+    int n_sub, n_scale, offset, n_min, n_add, signs, levels;
     size_t tile_block_bytes;
     void (*decode)(struct sub *s, const uint8_t *block, int j, int h);
 };
@@ -39,6 +40,20 @@ INLINE __m256 halves(const uint8_t *p, int h)
 INLINE __m256i word(const uint8_t *p, int h)
 {
     return _mm256_loadu_si256((const __m256i *)(const void *)(p + 32 * h));
+}
+
+/* Looking codes up where they are used keeps few registers busy: GCC does not move a
+ * shuffle, as it moves shifts and masks. */
+INLINE __m256i code(const struct format f, const struct sub *s, int v)
+{
+    return f.levels ? _mm256_shuffle_epi8(s->level, s->w[v]) : s->w[v];
+}
+
+/* The order of words, for the same reason: w[v] and w[v + 4] are nibbles of the same
+ * bytes in blocks of 32. */
+INLINE int word_at(const struct format f, int i)
+{
+    return f.levels && f.n_scale == 1 ? i / 2 + i % 2 * 4 : i;
 }
 
 INLINE __m256i four_columns(const int8_t *q)
@@ -71,8 +86,8 @@ INLINE void dot_words(const int n_tok, const struct format f, __m256i sum[4][2],
 #pragma GCC unroll 4
         for (int t = 0; t < n_tok; t++) {
             const __m256i four = four_columns(x[t].q + 4 * v);
-            sum[t][0] = add_products(f, sum[t][0], s[0].w[v], four);
-            sum[t][1] = add_products(f, sum[t][1], s[1].w[v], four);
+            sum[t][0] = add_products(f, sum[t][0], code(f, &s[0], v), four);
+            sum[t][1] = add_products(f, sum[t][1], code(f, &s[1], v), four);
         }
 }
 
@@ -125,14 +140,15 @@ INLINE void dot_words(const int n_tok, const struct format f, __m256i sum[4][2],
     for (int v = v0; v < v1; v += f.n_add) {
         __m256i part[4][2];
 #pragma GCC unroll 8
-        for (int u = v; u < v + f.n_add; u++) {
-            const __m256i w[2] = {s[0].w[u], s[1].w[u]};
+        for (int i = v; i < v + f.n_add; i++) {
+            const int u = word_at(f, i);
+            const __m256i w[2] = {code(f, &s[0], u), code(f, &s[1], u)};
             const __m256i m[2] = {_mm256_abs_epi8(w[0]), _mm256_abs_epi8(w[1])};
 #pragma GCC unroll 4
             for (int t = 0; t < n_tok; t++)
                 if (f.signs)
                     signed_pairs(part[t], w, m, x[t].q + 4 * u);
-                else if (u == v)
+                else if (i == v)
                     first_pairs(part[t], w[0], w[1], x[t].q + 4 * u);
                 else
                     add_pairs(part[t], w[0], w[1], x[t].q + 4 * u);
@@ -262,6 +278,8 @@ INLINE void dot_group(const struct format f, float *dst, size_t ld, int n_row,
     const size_t step = (size_t)act_group(a, tok);
     const size_t sub_bytes = f.tile_block_bytes / (size_t)f.n_sub;
     const struct act_block *x = act_at(a, tok, 0);
+    struct format decoded = f;
+    decoded.levels = 0;
     __m256 acc[ACT_GROUP][2];
     for (int t = 0; t < n_tok; t++)
         acc[t][0] = acc[t][1] = _mm256_setzero_ps();
@@ -271,15 +289,20 @@ INLINE void dot_group(const struct format f, float *dst, size_t ld, int n_row,
             prefetch(tile + (size_t)j * sub_bytes, sub_bytes);
             f.decode(&s[0], tile, j, 0);
             f.decode(&s[1], tile, j, 1);
+#pragma GCC unroll 8
+            for (int v = 0; v < 8; v++) {
+                s[0].w[v] = code(f, &s[0], v);
+                s[1].w[v] = code(f, &s[1], v);
+            }
             int t = 0;
             for (; t + 4 <= n_tok; t += 4)
-                dot_decoded(4, f, acc + t, s, x + t);
+                dot_decoded(4, decoded, acc + t, s, x + t);
             if (n_tok & 2) {
-                dot_decoded(2, f, acc + t, s, x + t);
+                dot_decoded(2, decoded, acc + t, s, x + t);
                 t += 2;
             }
             if (n_tok & 1)
-                dot_decoded(1, f, acc + t, s, x + t);
+                dot_decoded(1, decoded, acc + t, s, x + t);
         }
     for (int t = 0; t < n_tok; t++)
         store_rows(dst + (size_t)t * ld, acc[t][0], acc[t][1], n_row);
