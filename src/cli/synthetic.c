@@ -75,13 +75,27 @@ static enum status parse_spec(struct plan *p, const char *spec, struct error *er
                 type, p->shape->name);
 }
 
-/* Blocks of 256 that do not divide a row become blocks of 32.
+/* Blocks that do not divide a row become blocks of 32.
  * Source: llama.cpp, tensor_type_fallback. */
 static enum dtype fallback(enum dtype t, int n_in)
 {
     if (n_in % dtype_find(t)->block_elems == 0)
         return t;
-    return t == DTYPE_Q4_K ? DTYPE_Q5_0 : t == DTYPE_Q5_K ? DTYPE_Q5_1 : DTYPE_Q8_0;
+    switch (t) {
+    case DTYPE_Q2_K:
+    case DTYPE_Q3_K:
+    case DTYPE_IQ4_XS:
+        return DTYPE_IQ4_NL;
+    case DTYPE_TQ1_0:
+    case DTYPE_TQ2_0:
+        return DTYPE_Q4_0;
+    case DTYPE_Q4_K:
+        return DTYPE_Q5_0;
+    case DTYPE_Q5_K:
+        return DTYPE_Q5_1;
+    default:
+        return DTYPE_Q8_0;
+    }
 }
 
 /* Layers whose value and down projections get 6 bits in Q4_K_M: the first and the last

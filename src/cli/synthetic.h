@@ -7,8 +7,8 @@
 #include "base/status.h"
 
 /* Write a model to path.  spec is "SHAPE:TYPE": a shape of synthetic.c, and a block type
- * ("Q4_0", "Q8_0", "F16" ...) or the mixture "Q4_K_M".  Types with blocks of 256 fall
- * back to ones with blocks of 32 where a row does not divide, as in llama.cpp.  The bytes
+ * to compute with ("Q4_0", "MXFP4", "F16" ...) or the mixture "Q4_K_M".  Types fall back
+ * to ones with blocks of 32 where a row does not divide, as in llama.cpp.  The bytes
  * are a pure function of spec. */
 enum status synthetic_write(const char *spec, const char *path, struct pool *pool,
                             struct error *err);
