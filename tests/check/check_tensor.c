@@ -220,13 +220,32 @@ static void row_values(enum dtype t, float *w, float *size, uint8_t *row, int n_
         size[i] = fabsf(size[i]) + fabsf(w[i] - size[i]);
 }
 
+/* Of a rotated type, the terms of a block are those of its rotated domain, in sum at most
+ * |w| |x|, as a rotation keeps both.  In units of eps / 2 times that, a sum of n columns
+ * errs by n for its terms, 5 sqrt(32) for the steps of rotating x and 4 for levels, the
+ * factor and w itself: less than 2 (n + 1) from n = 32 on. */
+static double rotated_magnitude(const float *w, const float *x, int n_in)
+{
+    double all = 0;
+    for (int b = 0; b < n_in; b += 32) {
+        double ww = 0, xx = 0;
+        for (int i = b; i < b + 32; i++) {
+            ww += (double)w[i] * (double)w[i];
+            xx += (double)x[i] * (double)x[i];
+        }
+        all += sqrt(ww * xx);
+    }
+    return all;
+}
+
 /* A block adds at most three roundings to a sum, and its own terms carry two: an error
  * below (2 n_block + 4) eps sum|term|, n_block of 32 for integer types, n for floats. */
-static void compare_row(const char *name, int exact, int is_float, const float *got,
+static void compare_row(const char *name, enum dtype type, int exact, const float *got,
                         size_t ld, const float *w, const float *size, const struct act *a,
                         int tok, int n_tok)
 {
-    const int n_in = a->n_in;
+    const int n_in = a->n_in, is_float = matrix_takes_floats(type);
+    const int is_rotated = is_float && dtype_find(type)->block_elems > 1;
     for (int t = 0; t < n_tok; t++) {
         double sum = 0, magnitude = 0;
         for (int i = 0; i < n_in; i++) {
@@ -237,6 +256,9 @@ static void compare_row(const char *name, int exact, int is_float, const float *
             sum += (double)w[i] * x;
             magnitude += (double)size[i] * fabs(x);
         }
+        if (is_rotated)
+            magnitude =
+                rotated_magnitude(w, a->x + (size_t)(tok + t) * (size_t)n_in, n_in);
         const double n_op = is_float ? n_in : 2 * (n_in / 32) + 3;
         const double bound = exact ? 0 : (n_op + 1) * (double)FLT_EPSILON * magnitude;
         if (!(fabs((double)got[(size_t)t * ld] - sum) <= bound))
@@ -288,7 +310,7 @@ static void check_dot(const char *name, dot_fn *dot, enum dtype t, int n_in,
     for (int r = 0; r < n_row; r++) {
         memcpy(row, rows + (size_t)(r * n_block) * bytes, (size_t)n_block * bytes);
         row_values(t, w, size, row, n_in);
-        compare_row(name, exact, is_float, dst + r, ld, w, size, &a, tok, n_tok);
+        compare_row(name, t, exact, dst + r, ld, w, size, &a, tok, n_tok);
     }
     for (int i = 0; ld > (size_t)n_row && i < n_tok - 1; i++) {
         uint32_t gap;
