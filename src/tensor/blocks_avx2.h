@@ -156,22 +156,21 @@ INLINE void decode_q6_k(struct sub *s, const uint8_t *block, int j, int h)
     const uint8_t *ql = block + TILE_WORD * (16 * n + 8 * (k & 1));
     const uint8_t *qh = block + TILE_WORD * (32 + 8 * n);
     const __m256i low = _mm256_set1_epi8(15), two = _mm256_set1_epi8(3);
-    const int nibble = 4 * (k >> 1), pair = 2 * k;
+    const int nibble = 4 * (k >> 1), two_bit = 2 * k;
 #pragma GCC unroll 8
     for (int v = 0; v < 8; v++) {
         const __m256i lo = shift_right(word(ql + TILE_WORD * v, h), nibble);
-        const __m256i hi = shift_right(word(qh + TILE_WORD * v, h), pair);
+        const __m256i hi = shift_right(word(qh + TILE_WORD * v, h), two_bit);
         s->w[v] = _mm256_or_si256(_mm256_and_si256(lo, low),
                                   shift_left(_mm256_and_si256(hi, two), 4));
     }
     const __m256 d = halves(block + TILE_WORD * 52, h);
     const __m256i scales = word(block + TILE_WORD * (48 + (j >> 1)), h);
-#pragma GCC unroll 2
-    for (int i = 0; i < 2; i++) { // byte 2j + i, sign extended
-        const __m256i up = _mm256_set1_epi32(24 - 8 * ((2 * j + i) & 3));
-        const __m256i scale = _mm256_srai_epi32(_mm256_sllv_epi32(scales, up), 24);
-        s->scale[i] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(scale));
-    }
+    const __m256i pair = shift_left(scales, 16 - 16 * (j & 1)); // to bytes 2 and 3
+    const __m256i first = _mm256_srai_epi32(shift_left(pair, 8), 24);
+    const __m256i second = _mm256_srai_epi32(pair, 24);
+    s->scale[0] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(first));
+    s->scale[1] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(second));
 }
 
 /* Codes of two bits: four subs share 8 words. */
@@ -187,15 +186,14 @@ INLINE void two_bits(struct sub *s, const uint8_t *qs, int j, int h)
 
 INLINE void decode_q2_k(struct sub *s, const uint8_t *block, int j, int h)
 {
-    const __m256i both = word(block + TILE_WORD * (j >> 1), h);
+    const __m256i both = shift_right(word(block + TILE_WORD * (j >> 1), h), 16 * (j & 1));
     const __m256 d = halves(block + TILE_WORD * 20, h);
     const __m256 dmin = halves(block + TILE_WORD * 20 + TILE_HALF, h);
     const __m256 minus = _mm256_sub_ps(_mm256_setzero_ps(), dmin);
 #pragma GCC unroll 2
-    for (int i = 0; i < 2; i++) {
-        const int at = 8 * ((2 * j + i) & 3);
-        s->scale[i] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(field(both, at, 15)));
-        s->min[i] = _mm256_mul_ps(minus, _mm256_cvtepi32_ps(field(both, at + 4, 15)));
+    for (int i = 0; i < 2; i++) { // bytes 2j and 2j + 1
+        s->scale[i] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(field(both, 8 * i, 15)));
+        s->min[i] = _mm256_mul_ps(minus, _mm256_cvtepi32_ps(field(both, 8 * i + 4, 15)));
     }
     two_bits(s, block + TILE_WORD * 4, j, h);
 }
@@ -206,22 +204,23 @@ INLINE void decode_q3_k(struct sub *s, const uint8_t *block, int j, int h)
     const __m256i lows = word(scales + TILE_WORD * ((j >> 1) & 1), h);
     const __m256i highs = word(scales + TILE_WORD * 2, h);
     const __m256 d = halves(block + TILE_WORD * 27, h);
+    const int pair = 16 * (j & 1); // scales 2j and 2j + 1: two bytes
+    const __m256i low = field(lows, pair + 4 * (j >> 2), 0x0f0f);
+    const __m256i high = field(highs, pair + 2 * (j >> 1), 0x0303);
+    const __m256i both = _mm256_or_si256(low, shift_left(high, 4));
 #pragma GCC unroll 2
     for (int i = 0; i < 2; i++) {
-        const int byte = 8 * ((2 * j + i) & 3);
-        const __m256i low = field(lows, byte + 4 * (j >> 2), 15);
-        const __m256i high = field(highs, byte + 2 * (j >> 1), 3);
-        const __m256i scale = _mm256_or_si256(low, _mm256_slli_epi32(high, 4));
+        const __m256i scale = field(both, 8 * i, 63);
         const __m256i centred = _mm256_sub_epi32(scale, _mm256_set1_epi32(32));
         s->scale[i] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(centred));
     }
     two_bits(s, block + TILE_WORD * 8, j, h);
-    const __m256i one = _mm256_set1_epi8(1);
+    const __m256i bit = _mm256_set1_epi8((char)(1 << j)), bit2 = _mm256_set1_epi8(4);
 #pragma GCC unroll 8
     for (int v = 0; v < 8; v++) {
-        const __m256i bit =
-            _mm256_and_si256(shift_right(word(block + TILE_WORD * v, h), j), one);
-        s->w[v] = _mm256_or_si256(s->w[v], shift_left(bit, 2));
+        const __m256i top = _mm256_and_si256(word(block + TILE_WORD * v, h), bit);
+        const __m256i set = _mm256_cmpeq_epi8(top, bit);
+        s->w[v] = _mm256_or_si256(s->w[v], _mm256_and_si256(set, bit2));
     }
 }
 
