@@ -114,8 +114,8 @@ static void put_f16(uint8_t *p, float f)
     memcpy(p, &h, 2);
 }
 
-/* Blocks with integer values only. */
-static void integer_block(enum dtype t, uint8_t *block)
+/* Blocks with integer values only; for `exponent` see check_dot. */
+static void integer_block(enum dtype t, uint8_t *block, uint8_t exponent)
 {
     const float f = (float)(int)(rnd() % 15) - 7;
     uint32_t bits;
@@ -160,7 +160,7 @@ static void integer_block(enum dtype t, uint8_t *block)
         put_f16(block + 64, 1);
         break;
     case DTYPE_MXFP4:
-        block[0] = 128; // of halves
+        block[0] = exponent;
         break;
     case DTYPE_NVFP4:
         memset(block, 0x40, 4); // 2
@@ -273,6 +273,10 @@ static void check_dot(const char *name, dot_fn *dot, enum dtype t, int n_in,
 {
     static const int fills[] = {0xff, 0x80, 0x00, 0x77};
     const int exact = mode == EXACT, fill = fills[rnd() % 4];
+    /* Of halves times a power of two, which keeps sums exact: in MXFP4 a scale that is
+     * subnormal, halved or itself, one of the usual ones, a large one. */
+    static const uint8_t exponents[] = {0, 1, 2, 128, 240};
+    const uint8_t exponent = exponents[rnd() % sizeof exponents];
     const int sign = fill == 0xff || (fill == 0x77 && rnd() % 2) ? 1 : -1;
     const struct dtype_traits *traits = dtype_find(t);
     const int n_block = n_in / traits->block_elems, is_float = matrix_takes_floats(t);
@@ -296,7 +300,7 @@ static void check_dot(const char *name, dot_fn *dot, enum dtype t, int n_in,
         for (int b = 0; b < n_block; b++) {
             uint8_t *block = rows + (size_t)(r * n_block + b) * bytes;
             if (exact)
-                integer_block(t, block);
+                integer_block(t, block, exponent);
             if (mode == EXTREME && !is_float)
                 extreme_block(t, block, fill);
             tile_put(t, tile + (size_t)b * TILE_ROWS * bytes, block, r);
