@@ -184,17 +184,23 @@ INLINE void two_bits(struct sub *s, const uint8_t *qs, int j, int h)
         s->w[v] = _mm256_and_si256(shift_right(word(qs + TILE_WORD * v, h), shift), low);
 }
 
+/* Bytes 0 and 1 of each dword become its halves. */
+INLINE __m256i byte_pair(__m256i x)
+{
+    const __m128i at =
+        _mm_set_epi32((int)0xff0dff0c, (int)0xff09ff08, (int)0xff05ff04, (int)0xff01ff00);
+    return _mm256_shuffle_epi8(x, _mm256_broadcastsi128_si256(at));
+}
+
 INLINE void decode_q2_k(struct sub *s, const uint8_t *block, int j, int h)
 {
+    /* bytes 2j and 2j + 1 */
     const __m256i both = shift_right(word(block + TILE_WORD * (j >> 1), h), 16 * (j & 1));
-    const __m256 d = halves(block + TILE_WORD * 20, h);
     const __m256 dmin = halves(block + TILE_WORD * 20 + TILE_HALF, h);
-    const __m256 minus = _mm256_sub_ps(_mm256_setzero_ps(), dmin);
-#pragma GCC unroll 2
-    for (int i = 0; i < 2; i++) { // bytes 2j and 2j + 1
-        s->scale[i] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(field(both, 8 * i, 15)));
-        s->min[i] = _mm256_mul_ps(minus, _mm256_cvtepi32_ps(field(both, 8 * i + 4, 15)));
-    }
+    s->scale[0] = halves(block + TILE_WORD * 20, h);
+    s->min[0] = _mm256_sub_ps(_mm256_setzero_ps(), dmin);
+    s->factor = byte_pair(_mm256_and_si256(both, _mm256_set1_epi8(15)));
+    s->min_factor = byte_pair(field(both, 4, 0x0f0f));
     two_bits(s, block + TILE_WORD * 4, j, h);
 }
 
@@ -203,17 +209,12 @@ INLINE void decode_q3_k(struct sub *s, const uint8_t *block, int j, int h)
     const uint8_t *scales = block + TILE_WORD * 24;
     const __m256i lows = word(scales + TILE_WORD * ((j >> 1) & 1), h);
     const __m256i highs = word(scales + TILE_WORD * 2, h);
-    const __m256 d = halves(block + TILE_WORD * 27, h);
     const int pair = 16 * (j & 1); // scales 2j and 2j + 1: two bytes
     const __m256i low = field(lows, pair + 4 * (j >> 2), 0x0f0f);
     const __m256i high = field(highs, pair + 2 * (j >> 1), 0x0303);
     const __m256i both = _mm256_or_si256(low, shift_left(high, 4));
-#pragma GCC unroll 2
-    for (int i = 0; i < 2; i++) {
-        const __m256i scale = field(both, 8 * i, 63);
-        const __m256i centred = _mm256_sub_epi32(scale, _mm256_set1_epi32(32));
-        s->scale[i] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(centred));
-    }
+    s->scale[0] = halves(block + TILE_WORD * 27, h);
+    s->factor = _mm256_sub_epi16(byte_pair(both), _mm256_set1_epi16(32));
     two_bits(s, block + TILE_WORD * 8, j, h);
     const __m256i bit = _mm256_set1_epi8((char)(1 << j)), bit2 = _mm256_set1_epi8(4);
 #pragma GCC unroll 8
@@ -363,25 +364,26 @@ INLINE void decode_q2_0(struct sub *s, const uint8_t *block, int j, int h)
     }
 }
 
-/* X(name, bytes of a file block, n_sub, n_scale, offset, n_min, n_add, signs, levels) */
-#define DOT_FORMATS(X)                  \
-    X(q4_0, 18, 1, 1, 8, 0, 8, 0, 0)    \
-    X(q4_1, 20, 1, 1, 0, 1, 8, 0, 0)    \
-    X(q5_0, 22, 1, 1, 16, 0, 4, 0, 0)   \
-    X(q5_1, 24, 1, 1, 0, 1, 4, 0, 0)    \
-    X(q8_0, 34, 1, 1, 0, 0, 1, 1, 0)    \
-    X(q2_k, 84, 8, 2, 0, 2, 4, 0, 0)    \
-    X(q3_k, 110, 8, 2, 4, 0, 4, 0, 0)   \
-    X(q4_k, 144, 8, 1, 0, 1, 8, 0, 0)   \
-    X(q5_k, 176, 8, 1, 0, 1, 4, 0, 0)   \
-    X(q6_k, 210, 8, 2, 32, 0, 2, 0, 0)  \
-    X(iq4_nl, 18, 1, 1, 0, 0, 1, 1, 1)  \
-    X(iq4_xs, 136, 8, 1, 0, 0, 1, 1, 1) \
-    X(mxfp4, 17, 1, 1, 12, 0, 4, 0, 1)  \
-    X(nvfp4, 36, 2, 2, 12, 0, 4, 0, 1)  \
-    X(tq1_0, 54, 8, 1, 1, 0, 8, 0, 0)   \
-    X(tq2_0, 66, 8, 1, 1, 0, 8, 0, 0)   \
-    X(q1_0, 18, 4, 1, 1, 0, 8, 0, 0)    \
-    X(q2_0, 18, 2, 1, 1, 0, 8, 0, 0)
+/* X(name, bytes of a file block, n_sub, n_scale, offset, n_min, n_add, signs, levels,
+ * factors) */
+#define DOT_FORMATS(X)                     \
+    X(q4_0, 18, 1, 1, 8, 0, 8, 0, 0, 0)    \
+    X(q4_1, 20, 1, 1, 0, 1, 8, 0, 0, 0)    \
+    X(q5_0, 22, 1, 1, 16, 0, 4, 0, 0, 0)   \
+    X(q5_1, 24, 1, 1, 0, 1, 4, 0, 0, 0)    \
+    X(q8_0, 34, 1, 1, 0, 0, 1, 1, 0, 0)    \
+    X(q2_k, 84, 8, 2, 0, 2, 4, 0, 0, 1)    \
+    X(q3_k, 110, 8, 2, 4, 0, 4, 0, 0, 1)   \
+    X(q4_k, 144, 8, 1, 0, 1, 8, 0, 0, 0)   \
+    X(q5_k, 176, 8, 1, 0, 1, 4, 0, 0, 0)   \
+    X(q6_k, 210, 8, 2, 32, 0, 2, 0, 0, 0)  \
+    X(iq4_nl, 18, 1, 1, 0, 0, 1, 1, 1, 0)  \
+    X(iq4_xs, 136, 8, 1, 0, 0, 1, 1, 1, 0) \
+    X(mxfp4, 17, 1, 1, 12, 0, 4, 0, 1, 0)  \
+    X(nvfp4, 36, 2, 2, 12, 0, 4, 0, 1, 0)  \
+    X(tq1_0, 54, 8, 1, 1, 0, 8, 0, 0, 0)   \
+    X(tq2_0, 66, 8, 1, 1, 0, 8, 0, 0, 0)   \
+    X(q1_0, 18, 4, 1, 1, 0, 8, 0, 0, 0)    \
+    X(q2_0, 18, 2, 1, 1, 0, 8, 0, 0, 0)
 
 #endif
