@@ -6,6 +6,20 @@
 #include "tensor/dot_avx2.h"
 #include "tensor/levels.h"
 
+/* Shifts of each dword.  As operators: GCC moves these to where their result is used, so
+ * that few registers are busy, but not intrinsics. */
+typedef uint32_t dwords __attribute__((vector_size(32)));
+
+INLINE __m256i shift_right(__m256i x, int n)
+{
+    return (__m256i)((dwords)x >> n);
+}
+
+INLINE __m256i shift_left(__m256i x, int n)
+{
+    return (__m256i)((dwords)x << n);
+}
+
 INLINE void nibbles(struct sub *s, const uint8_t *qs, int h)
 {
     const __m256i low = _mm256_set1_epi8(15);
@@ -13,7 +27,7 @@ INLINE void nibbles(struct sub *s, const uint8_t *qs, int h)
     for (int v = 0; v < 4; v++) {
         const __m256i x = word(qs + TILE_WORD * v, h);
         s->w[v] = _mm256_and_si256(x, low);
-        s->w[v + 4] = _mm256_and_si256(_mm256_srli_epi16(x, 4), low);
+        s->w[v + 4] = _mm256_and_si256(shift_right(x, 4), low);
     }
 }
 
@@ -83,8 +97,7 @@ INLINE void decode_q8_0(struct sub *s, const uint8_t *block, int j, int h)
 /* (x >> shift) & mask in each row's dword */
 INLINE __m256i field(__m256i x, int shift, int mask)
 {
-    return _mm256_and_si256(_mm256_srlv_epi32(x, _mm256_set1_epi32(shift)),
-                            _mm256_set1_epi32(mask));
+    return _mm256_and_si256(shift_right(x, shift), _mm256_set1_epi32(mask));
 }
 
 INLINE void scales_k(struct sub *s, const uint8_t *block, int j, int h)
@@ -109,12 +122,12 @@ INLINE void scales_k(struct sub *s, const uint8_t *block, int j, int h)
 
 INLINE void nibbles_k(struct sub *s, const uint8_t *qs, int j, int h)
 {
-    const __m256i low = _mm256_set1_epi8(15), shift = _mm256_set1_epi32(4 * (j & 1));
+    const __m256i low = _mm256_set1_epi8(15);
+    const int shift = 4 * (j & 1);
     qs += 8 * TILE_WORD * (j >> 1);
 #pragma GCC unroll 8
     for (int v = 0; v < 8; v++)
-        s->w[v] =
-            _mm256_and_si256(_mm256_srlv_epi32(word(qs + TILE_WORD * v, h), shift), low);
+        s->w[v] = _mm256_and_si256(shift_right(word(qs + TILE_WORD * v, h), shift), low);
 }
 
 INLINE void decode_q4_k(struct sub *s, const uint8_t *block, int j, int h)
@@ -126,14 +139,14 @@ INLINE void decode_q4_k(struct sub *s, const uint8_t *block, int j, int h)
 INLINE void decode_q5_k(struct sub *s, const uint8_t *block, int j, int h)
 {
     const uint8_t *qh = block + 2 * TILE_HALF + 3 * TILE_WORD;
-    const __m256i shift = _mm256_set1_epi32(j), one = _mm256_set1_epi8(1);
+    const __m256i one = _mm256_set1_epi8(1);
     scales_k(s, block, j, h);
     nibbles_k(s, qh + 8 * TILE_WORD, j, h);
 #pragma GCC unroll 8
     for (int v = 0; v < 8; v++) {
         const __m256i bit =
-            _mm256_and_si256(_mm256_srlv_epi32(word(qh + TILE_WORD * v, h), shift), one);
-        s->w[v] = _mm256_or_si256(s->w[v], _mm256_slli_epi16(bit, 4));
+            _mm256_and_si256(shift_right(word(qh + TILE_WORD * v, h), j), one);
+        s->w[v] = _mm256_or_si256(s->w[v], shift_left(bit, 4));
     }
 }
 
@@ -143,48 +156,51 @@ INLINE void decode_q6_k(struct sub *s, const uint8_t *block, int j, int h)
     const uint8_t *ql = block + TILE_WORD * (16 * n + 8 * (k & 1));
     const uint8_t *qh = block + TILE_WORD * (32 + 8 * n);
     const __m256i low = _mm256_set1_epi8(15), two = _mm256_set1_epi8(3);
-    const __m256i nibble = _mm256_set1_epi32(4 * (k >> 1));
-    const __m256i pair = _mm256_set1_epi32(2 * k);
+    const int nibble = 4 * (k >> 1), two_bit = 2 * k;
 #pragma GCC unroll 8
     for (int v = 0; v < 8; v++) {
-        const __m256i lo = _mm256_srlv_epi32(word(ql + TILE_WORD * v, h), nibble);
-        const __m256i hi = _mm256_srlv_epi32(word(qh + TILE_WORD * v, h), pair);
+        const __m256i lo = shift_right(word(ql + TILE_WORD * v, h), nibble);
+        const __m256i hi = shift_right(word(qh + TILE_WORD * v, h), two_bit);
         s->w[v] = _mm256_or_si256(_mm256_and_si256(lo, low),
-                                  _mm256_slli_epi16(_mm256_and_si256(hi, two), 4));
+                                  shift_left(_mm256_and_si256(hi, two), 4));
     }
     const __m256 d = halves(block + TILE_WORD * 52, h);
     const __m256i scales = word(block + TILE_WORD * (48 + (j >> 1)), h);
-#pragma GCC unroll 2
-    for (int i = 0; i < 2; i++) { // byte 2j + i, sign extended
-        const __m256i up = _mm256_set1_epi32(24 - 8 * ((2 * j + i) & 3));
-        const __m256i scale = _mm256_srai_epi32(_mm256_sllv_epi32(scales, up), 24);
-        s->scale[i] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(scale));
-    }
+    const __m256i pair = shift_left(scales, 16 - 16 * (j & 1)); // to bytes 2 and 3
+    const __m256i first = _mm256_srai_epi32(shift_left(pair, 8), 24);
+    const __m256i second = _mm256_srai_epi32(pair, 24);
+    s->scale[0] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(first));
+    s->scale[1] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(second));
 }
 
 /* Codes of two bits: four subs share 8 words. */
 INLINE void two_bits(struct sub *s, const uint8_t *qs, int j, int h)
 {
-    const __m256i low = _mm256_set1_epi8(3), shift = _mm256_set1_epi32(2 * (j & 3));
+    const __m256i low = _mm256_set1_epi8(3);
+    const int shift = 2 * (j & 3);
     qs += 8 * TILE_WORD * (j >> 2);
 #pragma GCC unroll 8
     for (int v = 0; v < 8; v++)
-        s->w[v] =
-            _mm256_and_si256(_mm256_srlv_epi32(word(qs + TILE_WORD * v, h), shift), low);
+        s->w[v] = _mm256_and_si256(shift_right(word(qs + TILE_WORD * v, h), shift), low);
+}
+
+/* Bytes 0 and 1 of each dword become its halves. */
+INLINE __m256i byte_pair(__m256i x)
+{
+    const __m128i at =
+        _mm_set_epi32((int)0xff0dff0c, (int)0xff09ff08, (int)0xff05ff04, (int)0xff01ff00);
+    return _mm256_shuffle_epi8(x, _mm256_broadcastsi128_si256(at));
 }
 
 INLINE void decode_q2_k(struct sub *s, const uint8_t *block, int j, int h)
 {
-    const __m256i both = word(block + TILE_WORD * (j >> 1), h);
-    const __m256 d = halves(block + TILE_WORD * 20, h);
+    /* bytes 2j and 2j + 1 */
+    const __m256i both = shift_right(word(block + TILE_WORD * (j >> 1), h), 16 * (j & 1));
     const __m256 dmin = halves(block + TILE_WORD * 20 + TILE_HALF, h);
-    const __m256 minus = _mm256_sub_ps(_mm256_setzero_ps(), dmin);
-#pragma GCC unroll 2
-    for (int i = 0; i < 2; i++) {
-        const int at = 8 * ((2 * j + i) & 3);
-        s->scale[i] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(field(both, at, 15)));
-        s->min[i] = _mm256_mul_ps(minus, _mm256_cvtepi32_ps(field(both, at + 4, 15)));
-    }
+    s->scale[0] = halves(block + TILE_WORD * 20, h);
+    s->min[0] = _mm256_sub_ps(_mm256_setzero_ps(), dmin);
+    s->factor = byte_pair(_mm256_and_si256(both, _mm256_set1_epi8(15)));
+    s->min_factor = byte_pair(field(both, 4, 0x0f0f));
     two_bits(s, block + TILE_WORD * 4, j, h);
 }
 
@@ -193,32 +209,20 @@ INLINE void decode_q3_k(struct sub *s, const uint8_t *block, int j, int h)
     const uint8_t *scales = block + TILE_WORD * 24;
     const __m256i lows = word(scales + TILE_WORD * ((j >> 1) & 1), h);
     const __m256i highs = word(scales + TILE_WORD * 2, h);
-    const __m256 d = halves(block + TILE_WORD * 27, h);
-#pragma GCC unroll 2
-    for (int i = 0; i < 2; i++) {
-        const int byte = 8 * ((2 * j + i) & 3);
-        const __m256i low = field(lows, byte + 4 * (j >> 2), 15);
-        const __m256i high = field(highs, byte + 2 * (j >> 1), 3);
-        const __m256i scale = _mm256_or_si256(low, _mm256_slli_epi32(high, 4));
-        const __m256i centred = _mm256_sub_epi32(scale, _mm256_set1_epi32(32));
-        s->scale[i] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(centred));
-    }
+    const int pair = 16 * (j & 1); // scales 2j and 2j + 1: two bytes
+    const __m256i low = field(lows, pair + 4 * (j >> 2), 0x0f0f);
+    const __m256i high = field(highs, pair + 2 * (j >> 1), 0x0303);
+    const __m256i both = _mm256_or_si256(low, shift_left(high, 4));
+    s->scale[0] = halves(block + TILE_WORD * 27, h);
+    s->factor = _mm256_sub_epi16(byte_pair(both), _mm256_set1_epi16(32));
     two_bits(s, block + TILE_WORD * 8, j, h);
-    const __m256i shift = _mm256_set1_epi32(j), one = _mm256_set1_epi8(1);
+    const __m256i bit = _mm256_set1_epi8((char)(1 << j)), bit2 = _mm256_set1_epi8(4);
 #pragma GCC unroll 8
     for (int v = 0; v < 8; v++) {
-        const __m256i bit = _mm256_and_si256(
-            _mm256_srlv_epi32(word(block + TILE_WORD * v, h), shift), one);
-        s->w[v] = _mm256_or_si256(s->w[v], _mm256_slli_epi16(bit, 2));
+        const __m256i top = _mm256_and_si256(word(block + TILE_WORD * v, h), bit);
+        const __m256i set = _mm256_cmpeq_epi8(top, bit);
+        s->w[v] = _mm256_or_si256(s->w[v], _mm256_and_si256(set, bit2));
     }
-}
-
-/* Codes that stand for levels become bytes of `level`. */
-INLINE void look_up(struct sub *s, __m256i level)
-{
-#pragma GCC unroll 8
-    for (int v = 0; v < 8; v++)
-        s->w[v] = _mm256_shuffle_epi8(level, s->w[v]);
 }
 
 INLINE __m256i levels_iq4(void)
@@ -232,7 +236,7 @@ INLINE void decode_iq4_nl(struct sub *s, const uint8_t *block, int j, int h)
     (void)j;
     s->scale[0] = halves(block, h);
     nibbles(s, block + TILE_HALF, h);
-    look_up(s, levels_iq4());
+    s->level = levels_iq4();
 }
 
 /* 8 unsigned halves */
@@ -252,7 +256,7 @@ INLINE void decode_iq4_xs(struct sub *s, const uint8_t *block, int j, int h)
     s->scale[0] = _mm256_mul_ps(halves(block, h),
                                 _mm256_cvtepi32_ps(_mm256_sub_epi32(scale, centre)));
     nibbles(s, words + TILE_WORD * (1 + 4 * j), h);
-    look_up(s, levels_iq4());
+    s->level = levels_iq4();
 }
 
 /* level_e8m0_half: the larger of (e - 1) << 23 and (e + 1) << 21, which wins for the
@@ -279,7 +283,7 @@ INLINE void decode_mxfp4(struct sub *s, const uint8_t *block, int j, int h)
     (void)j;
     s->scale[0] = scales_e8m0(block, h);
     nibbles(s, block + TILE_BYTE, h);
-    look_up(s, levels_e2m1());
+    s->level = levels_e2m1();
 }
 
 INLINE void decode_nvfp4(struct sub *s, const uint8_t *block, int j, int h)
@@ -299,9 +303,9 @@ INLINE void decode_nvfp4(struct sub *s, const uint8_t *block, int j, int h)
         const __m256i x = word(qs + TILE_WORD * v, h);
         const int to = v / 2 * 4 + v % 2;
         s->w[to] = _mm256_and_si256(x, low);
-        s->w[to + 2] = _mm256_and_si256(_mm256_srli_epi16(x, 4), low);
+        s->w[to + 2] = _mm256_and_si256(shift_right(x, 4), low);
     }
-    look_up(s, levels_e2m1());
+    s->level = levels_e2m1();
 }
 
 /* level_trit of bytes.  There is no product of bytes: odd and even ones go through 16
@@ -360,25 +364,26 @@ INLINE void decode_q2_0(struct sub *s, const uint8_t *block, int j, int h)
     }
 }
 
-/* X(name, bytes of a file block, n_sub, n_scale, offset, n_min, n_add, signs) */
-#define DOT_FORMATS(X)               \
-    X(q4_0, 18, 1, 1, 8, 0, 8, 0)    \
-    X(q4_1, 20, 1, 1, 0, 1, 8, 0)    \
-    X(q5_0, 22, 1, 1, 16, 0, 4, 0)   \
-    X(q5_1, 24, 1, 1, 0, 1, 4, 0)    \
-    X(q8_0, 34, 1, 1, 0, 0, 1, 1)    \
-    X(q2_k, 84, 8, 2, 0, 2, 4, 0)    \
-    X(q3_k, 110, 8, 2, 4, 0, 4, 0)   \
-    X(q4_k, 144, 8, 1, 0, 1, 8, 0)   \
-    X(q5_k, 176, 8, 1, 0, 1, 4, 0)   \
-    X(q6_k, 210, 8, 2, 32, 0, 2, 0)  \
-    X(iq4_nl, 18, 1, 1, 0, 0, 1, 1)  \
-    X(iq4_xs, 136, 8, 1, 0, 0, 1, 1) \
-    X(mxfp4, 17, 1, 1, 12, 0, 4, 0)  \
-    X(nvfp4, 36, 2, 2, 12, 0, 4, 0)  \
-    X(tq1_0, 54, 8, 1, 1, 0, 8, 0)   \
-    X(tq2_0, 66, 8, 1, 1, 0, 8, 0)   \
-    X(q1_0, 18, 4, 1, 1, 0, 8, 0)    \
-    X(q2_0, 18, 2, 1, 1, 0, 8, 0)
+/* X(name, bytes of a file block, n_sub, n_scale, offset, n_min, n_add, signs, levels,
+ * factors) */
+#define DOT_FORMATS(X)                     \
+    X(q4_0, 18, 1, 1, 8, 0, 8, 0, 0, 0)    \
+    X(q4_1, 20, 1, 1, 0, 1, 8, 0, 0, 0)    \
+    X(q5_0, 22, 1, 1, 16, 0, 4, 0, 0, 0)   \
+    X(q5_1, 24, 1, 1, 0, 1, 4, 0, 0, 0)    \
+    X(q8_0, 34, 1, 1, 0, 0, 1, 1, 0, 0)    \
+    X(q2_k, 84, 8, 2, 0, 2, 4, 0, 0, 1)    \
+    X(q3_k, 110, 8, 2, 4, 0, 4, 0, 0, 1)   \
+    X(q4_k, 144, 8, 1, 0, 1, 8, 0, 0, 0)   \
+    X(q5_k, 176, 8, 1, 0, 1, 4, 0, 0, 0)   \
+    X(q6_k, 210, 8, 2, 32, 0, 2, 0, 0, 0)  \
+    X(iq4_nl, 18, 1, 1, 0, 0, 1, 1, 1, 0)  \
+    X(iq4_xs, 136, 8, 1, 0, 0, 1, 1, 1, 0) \
+    X(mxfp4, 17, 1, 1, 12, 0, 4, 0, 1, 0)  \
+    X(nvfp4, 36, 2, 2, 12, 0, 4, 0, 1, 0)  \
+    X(tq1_0, 54, 8, 1, 1, 0, 8, 0, 0, 0)   \
+    X(tq2_0, 66, 8, 1, 1, 0, 8, 0, 0, 0)   \
+    X(q1_0, 18, 4, 1, 1, 0, 8, 0, 0, 0)    \
+    X(q2_0, 18, 2, 1, 1, 0, 8, 0, 0, 0)
 
 #endif

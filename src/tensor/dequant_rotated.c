@@ -4,13 +4,12 @@
 #include "tensor/dequant.h"
 
 #include "tensor/dtype.h"
+#include "tensor/levels.h"
 
 /* dst [32] <- sign * H c / sqrt(32); c is overwritten.  In double, so that a value is
  * rounded once. */
 static void rotate_back(float *dst, double *c)
 {
-    /* Bit i: the sign of element i is minus. */
-    static const uint32_t minus = 0x696b4b4a;
     for (int step = 1; step < 32; step *= 2)
         for (int i = 0; i < 32; i += 2 * step)
             for (int k = i; k < i + step; k++) {
@@ -20,7 +19,7 @@ static void rotate_back(float *dst, double *c)
             }
     for (int i = 0; i < 32; i++) {
         const double x = c[i] * 0.17677669529663688110; // 1 / sqrt(32)
-        dst[i] = (float)(minus >> i & 1 ? -x : x);
+        dst[i] = (float)(LEVELS_TQ_MINUS >> i & 1 ? -x : x);
     }
 }
 
@@ -34,8 +33,7 @@ static double half_scale(const uint8_t *block, int j)
 /* qs[12]: three bits an element, in their order */
 void dequant_tq3_1s(float *dst, const uint8_t *src, int64_t n_block)
 {
-    static const float level[8] = {-1.996684f, -1.291398f, -0.740341f, -0.247508f,
-                                   0.230106f,  0.725222f,  1.277503f,  1.988943f};
+    static const float level[8] = {LEVELS_TQ3};
     for (; n_block-- > 0; src += 16, dst += 32) {
         double c[32];
         for (int j = 0; j < 32; j++) {
@@ -50,8 +48,7 @@ void dequant_tq3_1s(float *dst, const uint8_t *src, int64_t n_block)
 /* qs[16]: four bits an element, in their order */
 void dequant_tq4_1s(float *dst, const uint8_t *src, int64_t n_block)
 {
-    static const float level[8] = {0.128395f, 0.388048f, 0.656759f, 0.942340f,
-                                   1.256231f, 1.618046f, 2.069017f, 2.732590f};
+    static const float level[8] = {LEVELS_TQ4_UPPER};
     for (; n_block-- > 0; src += 20, dst += 32) {
         double c[32];
         for (int j = 0; j < 32; j++) {

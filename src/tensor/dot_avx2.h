@@ -15,18 +15,22 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* 32 columns of rows 8h .. 8h + 7: code of column 4v + c in byte 4r + c of w[v]. */
+/* 32 columns of rows 8h .. 8h + 7: code of column 4v + c in byte 4r + c of w[v].  Where
+ * the format has levels, codes are looked up in `level` first, twice 16 bytes. */
 struct sub {
-    __m256i w[8];
+    __m256i w[8], level;
     __m256 scale[2], min[2];
+    __m256i factor, min_factor;
 };
 
 /* As struct format of kernels_c_blocks.c; a constant wherever it is used.
  *
  *   n_add   most pair sums that fit 16 bits: 2 * 127 * (largest code) * n_add < 32768
- *   signs   codes are signed bytes: the sign moves to the activation */
+ *   signs   codes are signed bytes: the sign moves to the activation
+ *   factors with two scales or mins, these are scale[0] and min[0] times integers of 16
+ *           bits, the first in the low half of a dword of (min_)factor */
 struct format {
-    int n_sub, n_scale, offset, n_min, n_add, signs;
+    int n_sub, n_scale, offset, n_min, n_add, signs, levels, factors;
     size_t tile_block_bytes;
     void (*decode)(struct sub *s, const uint8_t *block, int j, int h);
 };
@@ -39,6 +43,20 @@ INLINE __m256 halves(const uint8_t *p, int h)
 INLINE __m256i word(const uint8_t *p, int h)
 {
     return _mm256_loadu_si256((const __m256i *)(const void *)(p + 32 * h));
+}
+
+/* Looking codes up where they are used keeps few registers busy: GCC does not move a
+ * shuffle, as it moves shifts and masks. */
+INLINE __m256i code(const struct format f, const struct sub *s, int v)
+{
+    return f.levels ? _mm256_shuffle_epi8(s->level, s->w[v]) : s->w[v];
+}
+
+/* The order of words, for the same reason: w[v] and w[v + 4] are nibbles of the same
+ * bytes in blocks of 32. */
+INLINE int word_at(const struct format f, int i)
+{
+    return f.levels && f.n_scale == 1 ? i / 2 + i % 2 * 4 : i;
 }
 
 INLINE __m256i four_columns(const int8_t *q)
@@ -71,8 +89,8 @@ INLINE void dot_words(const int n_tok, const struct format f, __m256i sum[4][2],
 #pragma GCC unroll 4
         for (int t = 0; t < n_tok; t++) {
             const __m256i four = four_columns(x[t].q + 4 * v);
-            sum[t][0] = add_products(f, sum[t][0], s[0].w[v], four);
-            sum[t][1] = add_products(f, sum[t][1], s[1].w[v], four);
+            sum[t][0] = add_products(f, sum[t][0], code(f, &s[0], v), four);
+            sum[t][1] = add_products(f, sum[t][1], code(f, &s[1], v), four);
         }
 }
 
@@ -125,14 +143,15 @@ INLINE void dot_words(const int n_tok, const struct format f, __m256i sum[4][2],
     for (int v = v0; v < v1; v += f.n_add) {
         __m256i part[4][2];
 #pragma GCC unroll 8
-        for (int u = v; u < v + f.n_add; u++) {
-            const __m256i w[2] = {s[0].w[u], s[1].w[u]};
+        for (int i = v; i < v + f.n_add; i++) {
+            const int u = word_at(f, i);
+            const __m256i w[2] = {code(f, &s[0], u), code(f, &s[1], u)};
             const __m256i m[2] = {_mm256_abs_epi8(w[0]), _mm256_abs_epi8(w[1])};
 #pragma GCC unroll 4
             for (int t = 0; t < n_tok; t++)
                 if (f.signs)
                     signed_pairs(part[t], w, m, x[t].q + 4 * u);
-                else if (u == v)
+                else if (i == v)
                     first_pairs(part[t], w[0], w[1], x[t].q + 4 * u);
                 else
                     add_pairs(part[t], w[0], w[1], x[t].q + 4 * u);
@@ -155,9 +174,49 @@ INLINE void clear_sums(const int n_tok, __m256i sum[4][2])
         sum[t][0] = sum[t][1] = _mm256_setzero_si256();
 }
 
-INLINE __m256 float_of(int32_t x)
+INLINE __m256i join16(__m256i low, __m256i high)
 {
-    return _mm256_cvtepi32_ps(_mm256_set1_epi32(x));
+    return _mm256_blend_epi16(low, _mm256_slli_epi32(high, 16), 0xaa);
+}
+
+INLINE __m256i join16_scalars(int32_t low, int32_t high)
+{
+    return _mm256_set1_epi32((int32_t)((uint32_t)low & 0xffff) |
+                             (int32_t)((uint32_t)high << 16));
+}
+
+/* scale * (code - offset) of 32 columns times activations, and two mins if there are.
+ * Sums of 16 columns fit 16 bits: below 128 * 16 * (largest code, 7). */
+INLINE __m256 factor_sums(const struct format f, __m256i lo, __m256i hi,
+                          const struct sub *s, const struct act_block *x)
+{
+    __m256i both = join16(lo, hi);
+    if (f.offset)
+        both = _mm256_sub_epi16(
+            both, join16_scalars(f.offset * x->sum[0], f.offset * x->sum[1]));
+    const __m256i sum = _mm256_madd_epi16(both, s->factor);
+    __m256 y = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), s->scale[0]);
+    if (f.n_min == 2) {
+        const __m256i mins =
+            _mm256_madd_epi16(join16_scalars(x->sum[0], x->sum[1]), s->min_factor);
+        y = _mm256_fmadd_ps(s->min[0], _mm256_cvtepi32_ps(mins), y);
+    }
+    return y;
+}
+
+INLINE __m256 scale_sums(const struct format f, __m256i lo, __m256i hi,
+                         const struct sub *s, const struct act_block *x)
+{
+    const int first = f.n_scale == 2 ? x->sum[0] : x->sum32;
+    if (f.offset)
+        lo = _mm256_sub_epi32(lo, _mm256_set1_epi32(f.offset * first));
+    __m256 y = _mm256_mul_ps(_mm256_cvtepi32_ps(lo), s->scale[0]);
+    if (f.n_scale == 2) {
+        if (f.offset)
+            hi = _mm256_sub_epi32(hi, _mm256_set1_epi32(f.offset * x->sum[1]));
+        y = _mm256_fmadd_ps(_mm256_cvtepi32_ps(hi), s->scale[1], y);
+    }
+    return y;
 }
 
 /* acc [token][half] += products of 32 columns. */
@@ -166,8 +225,8 @@ INLINE void dot_sub(const int n_tok, const struct format f, __m256 (*acc)[2],
 {
     __m256i lo[4][2], hi[4][2];
     clear_sums(n_tok, lo);
+    clear_sums(n_tok, hi);
     if (f.n_scale == 2) {
-        clear_sums(n_tok, hi);
         dot_words(n_tok, f, lo, s, x, 0, 4);
         dot_words(n_tok, f, hi, s, x, 4, 8);
     } else {
@@ -176,23 +235,10 @@ INLINE void dot_sub(const int n_tok, const struct format f, __m256 (*acc)[2],
 #pragma GCC unroll 4
     for (int t = 0; t < n_tok; t++) {
         const __m256 scale = _mm256_set1_ps(x[t].scale), mass = _mm256_set1_ps(x[t].mass);
-        const int first = f.n_scale == 2 ? x[t].sum[0] : x[t].sum32;
-        const __m256i offset = _mm256_set1_epi32(f.offset * first);
-        const __m256i second = _mm256_set1_epi32(f.offset * x[t].sum[1]);
 #pragma GCC unroll 2
         for (int h = 0; h < 2; h++) {
-            __m256i dot = lo[t][h];
-            if (f.offset)
-                dot = _mm256_sub_epi32(dot, offset);
-            __m256 y = _mm256_mul_ps(_mm256_cvtepi32_ps(dot), s[h].scale[0]);
-            if (f.n_scale == 2) {
-                dot = f.offset ? _mm256_sub_epi32(hi[t][h], second) : hi[t][h];
-                y = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), s[h].scale[1], y);
-            }
-            if (f.n_min == 2) {
-                y = _mm256_fmadd_ps(s[h].min[0], float_of(x[t].sum[0]), y);
-                y = _mm256_fmadd_ps(s[h].min[1], float_of(x[t].sum[1]), y);
-            }
+            __m256 y = f.factors ? factor_sums(f, lo[t][h], hi[t][h], &s[h], x + t)
+                                 : scale_sums(f, lo[t][h], hi[t][h], &s[h], x + t);
             y = _mm256_fmadd_ps(y, scale, acc[t][h]);
             acc[t][h] = f.n_min == 1 ? _mm256_fmadd_ps(s[h].min[0], mass, y) : y;
         }
@@ -262,6 +308,8 @@ INLINE void dot_group(const struct format f, float *dst, size_t ld, int n_row,
     const size_t step = (size_t)act_group(a, tok);
     const size_t sub_bytes = f.tile_block_bytes / (size_t)f.n_sub;
     const struct act_block *x = act_at(a, tok, 0);
+    struct format decoded = f;
+    decoded.levels = 0;
     __m256 acc[ACT_GROUP][2];
     for (int t = 0; t < n_tok; t++)
         acc[t][0] = acc[t][1] = _mm256_setzero_ps();
@@ -271,15 +319,20 @@ INLINE void dot_group(const struct format f, float *dst, size_t ld, int n_row,
             prefetch(tile + (size_t)j * sub_bytes, sub_bytes);
             f.decode(&s[0], tile, j, 0);
             f.decode(&s[1], tile, j, 1);
+#pragma GCC unroll 8
+            for (int v = 0; v < 8; v++) {
+                s[0].w[v] = code(f, &s[0], v);
+                s[1].w[v] = code(f, &s[1], v);
+            }
             int t = 0;
             for (; t + 4 <= n_tok; t += 4)
-                dot_decoded(4, f, acc + t, s, x + t);
+                dot_decoded(4, decoded, acc + t, s, x + t);
             if (n_tok & 2) {
-                dot_decoded(2, f, acc + t, s, x + t);
+                dot_decoded(2, decoded, acc + t, s, x + t);
                 t += 2;
             }
             if (n_tok & 1)
-                dot_decoded(1, f, acc + t, s, x + t);
+                dot_decoded(1, decoded, acc + t, s, x + t);
         }
     for (int t = 0; t < n_tok; t++)
         store_rows(dst + (size_t)t * ld, acc[t][0], acc[t][1], n_row);

@@ -313,6 +313,28 @@ INLINE void decode_mxfp4(struct sub *s, const uint8_t *block, int j)
     look_up(s, levels_e2m1());
 }
 
+INLINE void decode_nvfp4(struct sub *s, const uint8_t *block, int j)
+{
+    const uint8_t *qs = block + TILE_WORD * (1 + 4 * j);
+    const __m512i d = word(block), low = _mm512_set1_epi8(15);
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) { // level_ue4m3_half of byte 2j + i
+        const __m512i x = field(d, 8 * (2 * j + i), 255);
+        const __mmask16 number = _mm512_cmpneq_epi32_mask(x, _mm512_set1_epi32(0x7f));
+        const __m512i low7 = _mm512_and_si512(x, _mm512_set1_epi32(0x7f));
+        const __m512i bits = _mm512_maskz_mov_epi32(number, _mm512_slli_epi32(low7, 20));
+        s->scale[i] = _mm512_mul_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(0x1p119f));
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; v++) { // columns 4v .. 4v + 3 of a half and those 8 further
+        const __m512i x = word(qs + TILE_WORD * v);
+        const int to = v / 2 * 4 + v % 2;
+        s->w[to] = _mm512_and_si512(x, low);
+        s->w[to + 2] = _mm512_and_si512(_mm512_srli_epi16(x, 4), low);
+    }
+    look_up(s, levels_e2m1());
+}
+
 INLINE void decode_tq2_0(struct sub *s, const uint8_t *block, int j)
 {
     s->scale[0] = halves(block + TILE_WORD * 16);
@@ -437,6 +459,7 @@ INLINE void dot_any(const struct format f, float *dst, size_t ld, int n_row,
     X(iq4_nl, 18, 1, 1, 7, 0)  \
     X(iq4_xs, 136, 8, 1, 7, 0) \
     X(mxfp4, 17, 1, 1, 4, 0)   \
+    X(nvfp4, 36, 2, 2, 4, 0)   \
     X(tq2_0, 66, 8, 1, 0, 0)
 
 #define DOT(name, bytes, n_sub, n_scale, offset_log2, n_min)                           \

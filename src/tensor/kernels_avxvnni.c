@@ -16,13 +16,14 @@ CPU_TARGET_BEGIN(CPU_TARGET_AVXVNNI)
 #define DOT_VNNI
 #include "tensor/blocks_avx2.h"
 
-#define DOT(name, bytes, n_sub, n_scale, offset, n_min, n_add, signs)                   \
+#define DOT(name, bytes, n_sub, n_scale, offset, n_min, n_add, signs, levels, factors)  \
     static void dot_##name##_avxvnni(float *dst, size_t ld, int n_row,                  \
                                      const uint8_t *tile, const struct act *a, int tok, \
                                      int n_tok)                                         \
     {                                                                                   \
-        const struct format f = {n_sub, n_scale,           offset,       n_min, n_add,  \
-                                 signs, TILE_ROWS * bytes, decode_##name};              \
+        const struct format f = {                                                       \
+            n_sub,   n_scale,           offset,       n_min, n_add, signs, levels,      \
+            factors, TILE_ROWS * bytes, decode_##name};                                 \
         dot_any(f, dst, ld, n_row, tile, a, tok, n_tok);                                \
     }
 DOT_FORMATS(DOT)

@@ -12,6 +12,15 @@
 /* Those of E2M1, the 4-bit float of MXFP4 and NVFP4, doubled: their scale is halved. */
 #define LEVELS_E2M1 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12
 
+/* Those of the 8 codes of TQ3_1S and, below zero mirrored, the upper 8 of TQ4_1S; and the
+ * signs that follow their Walsh-Hadamard transform: bit i, element i is negative. */
+#define LEVELS_TQ3                                                                   \
+    -1.996684f, -1.291398f, -0.740341f, -0.247508f, 0.230106f, 0.725222f, 1.277503f, \
+        1.988943f
+#define LEVELS_TQ4_UPPER \
+    0.128395f, 0.388048f, 0.656759f, 0.942340f, 1.256231f, 1.618046f, 2.069017f, 2.732590f
+#define LEVELS_TQ_MINUS 0x696b4b4au
+
 /* 2^(e - 128), half of E8M0, the scale of MXFP4.  The halves of the two least are
  * subnormal; that of the largest, which the OCP calls NaN, is finite, so that a zero code
  * is zero whatever the scale. */

@@ -53,6 +53,20 @@ def test_synthetic_model(tmp_path):
     assert np.isfinite(x).all() and 0.3 < x.std() < 3
 
 
+@pytest.mark.parametrize('dtype, short', [('IQ4_XS', 'IQ4_NL'), ('MXFP4', 'MXFP4'), ('TQ2_0', 'Q4_0')])
+def test_synthetic_types(tmp_path, dtype, short):
+    """Rows of 576 take the type with short blocks, those of 1536 the other."""
+    path = tmp_path / 'model.gguf'
+    turbine('bench', '--synthetic', f'smollm2-135m:{dtype}', '--write', path, '--repeat', 0)
+    tensors = {t['name']: t for t in json.loads(turbine('inspect', path, '--json').stdout)['tensors']}
+    assert tensors['blk.0.attn_q.weight']['dtype'] == short
+    assert tensors['blk.0.ffn_down.weight']['dtype'] == dtype
+    ids = tmp_path / 'ids'
+    ids.write_text('1 2 3')
+    x = np.frombuffer(raw_logits(path, ids), '<f4').reshape(3, 49152)
+    assert np.isfinite(x).all() and 0.3 < x.std() < 3
+
+
 def test_synthetic_file_is_removed(tmp_path, monkeypatch):
     monkeypatch.setenv('TMPDIR', str(tmp_path))
     r = json.loads(turbine('bench', '--synthetic', 'smollm2-135m:Q4_0', '--prefill', 8, '--decode', 2,

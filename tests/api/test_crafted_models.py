@@ -109,6 +109,35 @@ def test_not_finite_before_the_last_step(tmp_path):
     assert run(path, 'ab', '--raw', '--max-tokens', 1).returncode == 0
 
 
+# ---- block types ----
+
+def retype(path, name, dtype):
+    """Give a matrix another type id; its bytes stay, and are more than it needs."""
+    image = bytearray(path.read_bytes())
+    at = image.index(name.encode()) + len(name) + 4 + 2 * 8
+    image[at:at + 4] = dtype.to_bytes(4, 'little')
+    path.write_bytes(image)
+
+
+@pytest.mark.parametrize('dtype, says', [
+    (16, 'blk.0.attn_q.weight: block type IQ2_XXS is not supported by this build'),
+    (29, 'block type IQ1_M'), (18, 'block type IQ3_XXS'), (24, 'block type I8'),
+    (44, "tensor 'blk.0.attn_q.weight': type id 44 (TURBO4_0) is a cache type"),
+    (141, 'type id 141 (IQ6_K) is private to the ik_llama.cpp fork')])
+def test_refused_block_types(tmp_path, dtype, says):
+    path = model(tmp_path / 'm.gguf', n_embd=256)
+    retype(path, 'blk.0.attn_q.weight', dtype)
+    one_line_error(run(path, 'abc', '--raw'), says)
+
+
+def test_largest_mxfp4_scale(tmp_path):
+    """Exponent 255 is no number in the standard and here 2^128: an error, no token."""
+    path = model(tmp_path / 'm.gguf', n_embd=256, tensors={
+        'blk.0.attn_q.weight': np.frombuffer(b'\xff' * (128 * 256 * 4), 'f4').reshape(128, 256)})
+    retype(path, 'blk.0.attn_q.weight', 39)
+    one_line_error(run(path, 'abc', '--raw'), 'not finite')
+
+
 # ---- names and sizes ----
 
 @pytest.mark.parametrize('change, says', [

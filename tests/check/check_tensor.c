@@ -64,8 +64,8 @@ static void put_f16(uint8_t *p, float f)
     memcpy(p, &h, 2);
 }
 
-/* Blocks with integer values only. */
-static void integer_block(enum dtype t, uint8_t *block)
+/* Blocks with integer values only; for `exponent` see check_dot. */
+static void integer_block(enum dtype t, uint8_t *block, uint8_t exponent)
 {
     const float f = (float)(int)(rnd() % 15) - 7;
     uint32_t bits;
@@ -110,7 +110,7 @@ static void integer_block(enum dtype t, uint8_t *block)
         put_f16(block + 64, 1);
         break;
     case DTYPE_MXFP4:
-        block[0] = 128; // of halves
+        block[0] = exponent;
         break;
     case DTYPE_NVFP4:
         memset(block, 0x40, 4); // 2
@@ -170,13 +170,32 @@ static void row_values(enum dtype t, float *w, float *size, uint8_t *row, int n_
         size[i] = fabsf(size[i]) + fabsf(w[i] - size[i]);
 }
 
+/* Of a rotated type, the terms of a block are those of its rotated domain, in sum at most
+ * |w| |x|, as a rotation keeps both.  In units of eps / 2 times that, a sum of n columns
+ * errs by n for its terms, 5 sqrt(32) for the steps of rotating x and 4 for levels, the
+ * factor and w itself: less than 2 (n + 1) from n = 32 on. */
+static double rotated_magnitude(const float *w, const float *x, int n_in)
+{
+    double all = 0;
+    for (int b = 0; b < n_in; b += 32) {
+        double ww = 0, xx = 0;
+        for (int i = b; i < b + 32; i++) {
+            ww += (double)w[i] * (double)w[i];
+            xx += (double)x[i] * (double)x[i];
+        }
+        all += sqrt(ww * xx);
+    }
+    return all;
+}
+
 /* A block adds at most three roundings to a sum, and its own terms carry two: an error
  * below (2 n_block + 4) eps sum|term|, n_block of 32 for integer types, n for floats. */
-static void compare_row(const char *name, int exact, int is_float, const float *got,
+static void compare_row(const char *name, enum dtype type, int exact, const float *got,
                         size_t ld, const float *w, const float *size, const struct act *a,
                         int tok, int n_tok)
 {
-    const int n_in = a->n_in;
+    const int n_in = a->n_in, is_float = matrix_takes_floats(type);
+    const int is_rotated = is_float && dtype_find(type)->block_elems > 1;
     for (int t = 0; t < n_tok; t++) {
         double sum = 0, magnitude = 0;
         for (int i = 0; i < n_in; i++) {
@@ -187,6 +206,9 @@ static void compare_row(const char *name, int exact, int is_float, const float *
             sum += (double)w[i] * x;
             magnitude += (double)size[i] * fabs(x);
         }
+        if (is_rotated)
+            magnitude =
+                rotated_magnitude(w, a->x + (size_t)(tok + t) * (size_t)n_in, n_in);
         const double n_op = is_float ? n_in : 2 * (n_in / 32) + 3;
         const double bound = exact ? 0 : (n_op + 1) * (double)FLT_EPSILON * magnitude;
         if (!(fabs((double)got[(size_t)t * ld] - sum) <= bound))
@@ -201,6 +223,10 @@ static void check_dot(const char *name, dot_fn *dot, enum dtype t, int n_in,
 {
     static const int fills[] = {0xff, 0x80, 0x00, 0x77};
     const int exact = mode == EXACT, fill = fills[rnd() % 4];
+    /* Of halves times a power of two, which keeps sums exact: in MXFP4 a scale that is
+     * subnormal, halved or itself, one of the usual ones, a large one. */
+    static const uint8_t exponents[] = {0, 1, 2, 128, 240};
+    const uint8_t exponent = exponents[rnd() % sizeof exponents];
     const int sign = fill == 0xff || (fill == 0x77 && rnd() % 2) ? 1 : -1;
     const struct dtype_traits *traits = dtype_find(t);
     const int n_block = n_in / traits->block_elems, is_float = matrix_takes_floats(t);
@@ -224,7 +250,7 @@ static void check_dot(const char *name, dot_fn *dot, enum dtype t, int n_in,
         for (int b = 0; b < n_block; b++) {
             uint8_t *block = rows + (size_t)(r * n_block + b) * bytes;
             if (exact)
-                integer_block(t, block);
+                integer_block(t, block, exponent);
             if (mode == EXTREME && !is_float)
                 extreme_block(t, block, fill);
             tile_put(t, tile + (size_t)b * TILE_ROWS * bytes, block, r);
@@ -238,7 +264,7 @@ static void check_dot(const char *name, dot_fn *dot, enum dtype t, int n_in,
     for (int r = 0; r < n_row; r++) {
         memcpy(row, rows + (size_t)(r * n_block) * bytes, (size_t)n_block * bytes);
         row_values(t, w, size, row, n_in);
-        compare_row(name, exact, is_float, dst + r, ld, w, size, &a, tok, n_tok);
+        compare_row(name, t, exact, dst + r, ld, w, size, &a, tok, n_tok);
     }
     for (int i = 0; ld > (size_t)n_row && i < n_tok - 1; i++) {
         uint32_t gap;
