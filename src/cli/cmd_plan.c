@@ -93,6 +93,8 @@ static enum status plan_row(struct plan_row *r, const struct plan *p, struct err
     r->refused.status = STATUS_OK;
     if (s)
         *err = r->refused;
+    if (!s)
+        s = plan_context(&r->most, p, &r->types, PLAN_CTX_LARGEST, err);
     for (int i = 0; !s && i < p->n_ctx; i++)
         s = plan_context(&r->cells[i], p, &r->types, p->ctx[i], err);
     return s ? s : find_largest(r, p, err);

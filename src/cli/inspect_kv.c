@@ -9,6 +9,8 @@
 #include "cli/planned.h"
 #include "model/kv_policy.h"
 
+enum { LONGEST_CTX = 1 << 24 }; // windows are there in full
+
 struct layer_table {
     const char *name;
     const struct model *m;
@@ -36,8 +38,7 @@ static enum status fill_table(struct layer_table *t, struct error *err)
     if (!s && !t->layers)
         s = fail(err, STATUS_NO_MEMORY, "no memory for %d layers", t->n_layer);
     for (int i = 0; !s && i < t->n_layer; i++) {
-        s = kv_policy_layer(&t->layers[i], t->m, i, &t->types,
-                            model_hparams(t->m)->n_ctx_train, err);
+        s = kv_policy_layer(&t->layers[i], t->m, i, &t->types, LONGEST_CTX, err);
         t->n_paged += t->layers[i].store == KV_PAGED;
     }
     return s;

@@ -25,6 +25,7 @@ struct plan_row {
     struct plan_cell cells[PLAN_CTX_MAX];
     struct plan_cell largest; // that fits, at most PLAN_CTX_LARGEST; or n_ctx 0
     struct plan_cell least;   // of one token
+    struct plan_cell most;    // of PLAN_CTX_LARGEST, with windows in full
 };
 
 struct plan {

@@ -122,7 +122,7 @@ static json_t *json_row(const struct plan *p, const struct plan_row *r)
         json_array_append_new(contexts, json_cell(&r->cells[i]));
     return json_pack("{s:s, s:s, s:I, s:I, s:o, s:o}", "kv", r->name, "types", kv,
                      "token_bytes", (json_int_t)token_bytes(r), "seq_bytes",
-                     (json_int_t)r->least.memory.exact, "contexts", contexts, "largest",
+                     (json_int_t)r->most.memory.exact, "contexts", contexts, "largest",
                      json_cell(&r->largest));
 }
 

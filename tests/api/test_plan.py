@@ -172,7 +172,7 @@ def test_cache_follows_the_format(name):
         while n > 2 and n * seq > 256 * MIB:
             n -= 1
         assert cell['checkpoint_bytes'] == n * seq  # all that pages do not hold, for a chat
-        assert plan_row(name, kind, '--checkpoints', 1, '--ctx', 64)['contexts'][0]['checkpoint_bytes'] == seq
+        assert plan_row(name, kind, '--checkpoints', 1, '--ctx', n_ctx)['contexts'][0]['checkpoint_bytes'] == seq
 
 
 @pytest.mark.parametrize('name', ['gemma-3-27b', 'qwen3-next-80b-a3b', 'kimi-linear-48b', 'llama-3.2-1b'])
