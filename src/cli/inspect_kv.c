@@ -31,7 +31,7 @@ static const char *store_name(enum kv_store s)
 
 static enum status fill_table(struct layer_table *t, struct error *err)
 {
-    const struct context_options o = {.kv = t->types, .n_ctx = 1};
+    const struct context_options o = {.kv = t->types, .n_ctx = LONGEST_CTX};
     enum status s = context_plan(&t->all, t->m, &o, err);
     t->n_layer = model_hparams(t->m)->n_layer;
     t->layers = mem_array((size_t)t->n_layer, sizeof *t->layers);
