@@ -185,3 +185,11 @@ def test_a_router_that_is_not_finite(tmp_path):
     ids = tmp_path / 'ids'
     ids.write_text('1 2 3')
     assert_fails(['not finite'], 'logits', path, '--tokens', ids)
+
+
+def test_a_stated_scale_of_latent_attention(tmp_path):
+    """That of heads of 24 changes nothing; another one does."""
+    want = some_logits(ROOT / 'tests/golden/kimi-linear.gguf')
+    same, other = (some_logits(rewrite(tmp_path, 'kimi-linear', meta={'attention.scale': scale}))
+                   for scale in (24 ** -0.5, 0.5))
+    assert same.tobytes() == want.tobytes() and np.abs(other - want).max() > 1e-3
