@@ -150,6 +150,7 @@ REFUSED = {
                       ['gemma3.attention.sliding_window_pattern', 'element 0']),
     'no-width-in-a-layer': ('qwen3', {'meta': {'feed_forward_length': (I32, [24, 0, 24, 24])}},
                             ['qwen3.feed_forward_length', 'element 1']),
+    'no-gate': ('qwen3', {'drop': ['blk.2.ffn_gate.weight']}, ['tensor blk.2.ffn_gate.weight is missing']),
     'no-kv-heads': ('kimi-linear', {'meta': {'attention.head_count_kv': (I32, [0] * 4)}},
                     ['kimi-linear.attention.head_count_kv', '0 in all layers']),
 }
