@@ -64,7 +64,7 @@ enum status engine_calibrate(struct engine *e, const char *path,
     struct error why;
     struct tokens t;
     enum status s = STATUS_OK;
-    if (e->calibration || !e->tokenizer)
+    if (e->calibration || !e->tokenizer || !calibration_useful(e->model))
         return s;
     tokens_init(&t);
     if (calibration_tokens(e, &t, &why)) {

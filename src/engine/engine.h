@@ -41,8 +41,9 @@ struct calibrate_notices {
 };
 
 /* Set e->calibration: from the file at path, or by reading the built-in text and then
- * writing that file.  path may be NULL: nothing is kept.  Without a tokenizer, or memory
- * for it, there is no calibration.  STATUS_NUMERIC: the model is damaged. */
+ * writing that file.  path may be NULL: nothing is kept.  Without a tokenizer, a layer
+ * that has means, or memory for it, there is no calibration.  STATUS_NUMERIC: the model
+ * is damaged. */
 enum status engine_calibrate(struct engine *e, const char *path,
                              const struct calibrate_notices *notices, struct error *err);
 

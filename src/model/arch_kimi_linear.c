@@ -26,8 +26,7 @@ static enum status load_latent(struct hparams *hp, const struct gguf *g,
                     "kimi-linear.attention: %d kv heads, keys of %d and values of %d do "
                     "not go with a latent of %d and heads of %d",
                     hp->n_head_kv, hp->head_dim, hp->head_dim_v, l->rank, l->d_k);
-    hp->attn_scale = 1.0f / sqrtf((float)l->d_k);
-    return STATUS_OK;
+    return hparams_attn_scale(hp, g, "kimi-linear", 1.0 / sqrt((double)l->d_k), err);
 }
 
 static enum status kimi_hparams(struct hparams *hp, const struct gguf *g,

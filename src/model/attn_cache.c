@@ -33,8 +33,8 @@ static void lay_out(struct attn_cache *a, int n_ctx)
     const size_t v = a->latent ? 0 : tq_page_bytes(a->v.type, a->v.d);
     a->ring = a->compressed || a->window;
     if (a->window) { // the first of the window is that many pages back, at most
-        const int seen = a->window < n_ctx ? a->window : n_ctx;
-        a->tail_pages = (seen - 1 + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
+        const int before = kv_pages_for(a->window - 1), most = kv_pages_for(n_ctx) - 1;
+        a->tail_pages = before < most ? before : most;
         a->kx_bytes = k;
         a->vx_bytes = v;
     } else {

@@ -85,6 +85,14 @@ static bool has_means(const struct model *m, int layer)
     return m->layers[layer].mixer->store(m, layer) == KV_PAGED;
 }
 
+bool calibration_useful(const struct model *m)
+{
+    for (int i = 0; i < m->hp.n_layer; i++)
+        if (has_means(m, i))
+            return true;
+    return false;
+}
+
 static enum status measure_heads(struct calibration *cal, const struct context *c,
                                  struct error *err)
 {

@@ -29,6 +29,9 @@ enum status calibration_make(struct calibration **out, const struct model *m,
                              const int32_t *tokens, int n, struct error *err);
 void calibration_close(struct calibration *cal);
 
+/* Whether any layer has means: not if all keep windows, latents and states. */
+bool calibration_useful(const struct model *m);
+
 /* Values of k and v together. */
 size_t calibration_values(const struct calibration *cal);
 

@@ -18,8 +18,10 @@ enum status glu_bind(struct glu *f, struct weights *w, int layer, const char *su
     const struct tensor_name gate = glu_name(layer, "gate", suffix),
                              up = glu_name(layer, "up", suffix),
                              down = glu_name(layer, "down", suffix);
+    const struct gguf_tensor *t = gguf_tensor_find(w->g, up.text);
     enum status s;
-    if (weights_has(w, gate.text)) {
+    /* An up with its own rows only lacks its gate, which is to be said. */
+    if (weights_has(w, gate.text) || (t && t->ne[1] == n_ff)) {
         if ((s = weights_matrix(&f->gate, w, gate.text, n_ff, n_embd, err)) ||
             (s = weights_matrix(&f->up, w, up.text, n_ff, n_embd, err)))
             return s;

@@ -41,6 +41,16 @@ enum status hparams_double(double *out, const struct gguf *g, const char *arch,
     return gguf_f64_or(g, hparams_key(arch, suffix).text, min, max, def, out, err);
 }
 
+enum status hparams_attn_scale(struct hparams *hp, const struct gguf *g, const char *arch,
+                               double def, struct error *err)
+{
+    double scale;
+    const enum status s =
+        hparams_double(&scale, g, arch, "attention.scale", 0, 1e6, 0, err);
+    hp->attn_scale = (float)(!s && scale > 0 ? scale : def);
+    return s;
+}
+
 static enum status load_scaling(struct rope_params *r, const struct gguf *g,
                                 const char *arch, struct error *err)
 {
@@ -164,11 +174,7 @@ static enum status load_heads(struct hparams *hp, const struct gguf *g, const ch
                     "%s.attention.value_length is missing: %d values are fewer than %d "
                     "heads",
                     arch, hp->n_embd, hp->n_head);
-    double scale;
-    if ((s = hparams_double(&scale, g, arch, "attention.scale", 0, 1e6, 0, err)))
-        return s;
-    hp->attn_scale = (float)(scale > 0 ? scale : 1.0 / sqrt((double)hp->head_dim));
-    return STATUS_OK;
+    return hparams_attn_scale(hp, g, arch, 1.0 / sqrt((double)hp->head_dim), err);
 }
 
 /* The vocabulary is as large as the embedding matrix says; the key and the tokenizer may

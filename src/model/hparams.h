@@ -111,6 +111,10 @@ enum status hparams_double(double *out, const struct gguf *g, const char *arch,
                            const char *suffix, double min, double max, double def,
                            struct error *err);
 
+/* What multiplies q.k: attention.scale, or def. */
+enum status hparams_attn_scale(struct hparams *hp, const struct gguf *g, const char *arch,
+                               double def, struct error *err);
+
 /* Experts: expert_count and what goes with it.  No key, or 0: there are none.  The caller
  * has set what its keys do not say (gating, normalize). */
 enum status hparams_moe(struct hparams *hp, const struct gguf *g, const char *arch,

@@ -78,9 +78,11 @@ def test_logits_of_odd_sizes(odd, tmp_path):
     name, change = ODD[odd]
     n_tok = 8 if 'many-experts' in odd else 90
     path, ids, want = build(tmp_path, name, change, n_tok)
-    for level, batch, threads in (('avx512vnni', 512, 2), ('avx2', 7, 3), ('c', 64, 1)):
-        got = logits(path, ids, '--kv', 'f32', '--cpu', level, '--batch', batch, '--threads', threads)
-        assert np.abs(got - want).max() <= 2e-5 * np.abs(want).max(), (level, np.abs(got - want).max())
+    for level, cuts in (('avx512vnni', [(512, 2), (7, 3)]), ('c', [(64, 1)])):
+        got = [logits(path, ids, '--kv', 'f32', '--cpu', level, '--batch', batch, '--threads', threads)
+               for batch, threads in cuts]
+        assert np.abs(got[0] - want).max() <= 2e-5 * np.abs(want).max(), (level, np.abs(got[0] - want).max())
+        assert all(g.tobytes() == got[0].tobytes() for g in got)
 
 
 # ---- golden models with changes ----
@@ -148,6 +150,7 @@ REFUSED = {
                       ['gemma3.attention.sliding_window_pattern', 'element 0']),
     'no-width-in-a-layer': ('qwen3', {'meta': {'feed_forward_length': (I32, [24, 0, 24, 24])}},
                             ['qwen3.feed_forward_length', 'element 1']),
+    'no-gate': ('qwen3', {'drop': ['blk.2.ffn_gate.weight']}, ['tensor blk.2.ffn_gate.weight is missing']),
     'no-kv-heads': ('kimi-linear', {'meta': {'attention.head_count_kv': (I32, [0] * 4)}},
                     ['kimi-linear.attention.head_count_kv', '0 in all layers']),
 }
@@ -168,3 +171,26 @@ def test_a_latent_that_codes_cannot_be_cut_from(tmp_path):
     ids.write_text('1 2 3')
     assert_fails(['latent of 64', 'turbo8', '--kv f16'], 'logits', path, '--tokens', ids, '--kv', 'turbo4')
     turbine('logits', path, '--tokens', ids, '--kv', 'f16')
+
+
+def test_a_factor_of_positions_without_a_type_is_linear(tmp_path):
+    path = rewrite(tmp_path, 'llama-linear', drop=['rope.scaling.type'])
+    assert some_logits(path).tobytes() == some_logits(ROOT / 'tests/golden/llama-linear.gguf').tobytes()
+
+
+def test_a_router_that_is_not_finite(tmp_path):
+    """An expert that nothing is larger than is not passed over."""
+    router = gguf_read.read(ROOT / 'tests/golden/kimi-linear.gguf')[1]['blk.1.ffn_gate_inp.weight'].astype('f4')
+    router[5, 0] = np.nan
+    path = rewrite(tmp_path, 'kimi-linear', tensors={'blk.1.ffn_gate_inp.weight': router})
+    ids = tmp_path / 'ids'
+    ids.write_text('1 2 3')
+    assert_fails(['not finite'], 'logits', path, '--tokens', ids)
+
+
+def test_a_stated_scale_of_latent_attention(tmp_path):
+    """That of heads of 24 changes nothing; another one does."""
+    want = some_logits(ROOT / 'tests/golden/kimi-linear.gguf')
+    same, other = (some_logits(rewrite(tmp_path, 'kimi-linear', meta={'attention.scale': scale}))
+                   for scale in (24 ** -0.5, 0.5))
+    assert same.tobytes() == want.tobytes() and np.abs(other - want).max() > 1e-3

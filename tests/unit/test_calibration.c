@@ -136,6 +136,27 @@ static void test_threads_do_not_matter(void **state)
     pool_close(p);
 }
 
+static void test_models_without_means(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        bool useful;
+    } cases[] = {
+        {"llama", true}, {"gemma3", true}, {"qwen35", true}, {"kimi-linear", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char path[64];
+        struct pool *p = NULL;
+        struct model *m = NULL;
+        struct error err;
+        snprintf(path, sizeof path, "tests/golden/%s.gguf", cases[i].name);
+        assert_int_equal(open_model(&m, &p, path, 1, &err), STATUS_OK);
+        assert_int_equal(calibration_useful(m), cases[i].useful);
+        model_close(m);
+        pool_close(p);
+    }
+}
+
 static void test_digest_sees_every_part(void **state)
 {
     (void)state;
@@ -286,6 +307,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_means_of_values),
         cmocka_unit_test(test_threads_do_not_matter),
+        cmocka_unit_test(test_models_without_means),
         cmocka_unit_test(test_digest_sees_every_part),
         cmocka_unit_test(test_file_comes_back),
         cmocka_unit_test(test_damage_is_seen),

@@ -92,10 +92,48 @@ static int teardown(void **state)
     return 0;
 }
 
+/* Bytes by hand: rows of two values of 128 in 16 bits; the convolution's inputs and the
+ * states of heads in 32. */
+static void test_bytes_of_layers(void **state)
+{
+    (void)state;
+    enum { PAGE = 64 * 2 * 128 * 2 };
+    static const struct {
+        const char *model;
+        int layer, n_ctx;
+        size_t token_bytes, seq_bytes;
+    } cases[] = {
+        /* a window of 70 reaches into the second page back, if there is one */
+        {"gemma3-hd128", 0, 1024, 0, 3 * PAGE},
+        {"gemma3-hd128", 0, 129, 0, 3 * PAGE},
+        {"gemma3-hd128", 0, 128, 0, 2 * PAGE},
+        {"gemma3-hd128", 0, 64, 0, PAGE},
+        {"gemma3-hd128", 0, 1, 0, PAGE},
+        {"gemma3-hd128", 1, 1024, PAGE / 64, 0},
+        {"qwen35-mtp", 0, 1024, 0, 4 * (3 * (2 * 3 * 16 + 6 * 16) + 6 * 16 * 16)},
+        {"kimi-linear-576", 0, 1024, 0, 4 * (3 * 3 * 2 * 32 + 2 * 32 * 32)},
+        {"kimi-linear-576", 2, 1024, 576 * 2, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct model *m = open_model(cases[i].model);
+        struct kv_types asked;
+        struct kv_layer l;
+        struct error err;
+        assert_int_equal(kv_types_parse(&asked, "f16", &err), STATUS_OK);
+        assert_int_equal(
+            kv_policy_layer(&l, m, cases[i].layer, &asked, cases[i].n_ctx, &err),
+            STATUS_OK);
+        assert_int_equal(l.token_bytes, cases[i].token_bytes);
+        assert_int_equal(l.seq_bytes, cases[i].seq_bytes);
+        model_close(m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_layers),
+        cmocka_unit_test(test_bytes_of_layers),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
