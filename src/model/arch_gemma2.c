@@ -14,8 +14,10 @@ static enum status gemma2_hparams(struct hparams *hp, const struct gguf *g,
     enum status s;
     hp->embd_scale = sqrtf((float)hp->n_embd);
     /* The 27B model scales by the width over the heads, not by the head size. */
-    if (hp->n_layer == LAYERS_27B)
-        hp->attn_scale = 1.0f / sqrtf((float)hp->n_embd / (float)hp->n_head);
+    if (hp->n_layer == LAYERS_27B &&
+        (s = hparams_attn_scale(hp, g, "gemma2",
+                                sqrt((double)hp->n_head / (double)hp->n_embd), err)))
+        return s;
     if ((s = hparams_double(&scores, g, "gemma2", "attn_logit_softcapping", 0, 1e6, 50,
                             err)) ||
         (s = hparams_double(&logits, g, "gemma2", "final_logit_softcapping", 0, 1e6, 30,
