@@ -29,7 +29,8 @@ PKG_LIBS   = $(eval PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS)))$(PKG_LIBS
 ABI     := 0
 VERSION := $(ABI).1.0
 
-OPT     ?= -O2 -g
+# Sanitizers on kernels that are unrolled take gcc many minutes at -O2.
+OPT     ?= $(if $(SAN),-O1,-O2) -g
 WARN    := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
            -Wmissing-prototypes -Wvla -Werror
 CFLAGS  := -std=c11 -D_POSIX_C_SOURCE=200809L $(OPT) $(WARN) -ffp-contract=off -fPIC \
