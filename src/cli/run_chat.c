@@ -44,7 +44,9 @@ static int read_byte(char *byte)
     return (int)read(STDIN_FILENO, byte, 1);
 }
 
-/* The reader of the line editor: one character of UTF-8. */
+/* The reader of the line editor: one character of UTF-8.  A Ctrl-D that was typed before
+ * the editor took the terminal over comes as NUL, which it would take for the command to
+ * insert the next key as it is: left out. */
 static int read_character(EditLine *el, wchar_t *out)
 {
     (void)el;
@@ -54,6 +56,8 @@ static int read_character(EditLine *el, wchar_t *out)
         if (n < 0)
             return -1;
         const size_t r = mbrtowc(out, &byte, 1, &state);
+        if (r == 0)
+            continue;
         if (r == (size_t)-1)
             state = (mbstate_t){0}; // not a character: leave it out
         else if (r != (size_t)-2)

@@ -251,6 +251,19 @@ class Terminal:
 
 
 @needs_smollm2
+def test_ctrl_d_during_an_answer():
+    """It comes to the line editor as NUL, which must not turn the next Ctrl-D into text."""
+    with Terminal('run', SMOLLM2, '--temp', '0', '--ctx', '512', '--max-tokens', '40') as t:
+        t.wait('>>> ')
+        t.send('Write a story about a dragon.\r')
+        t.wait(r'dragon\.\r?\n(?s:.){20}')
+        t.send('\x04')
+        t.wait('prefill .* exact for 512 tokens')
+        t.wait('>>> ')
+        assert t.leave(20) == 0
+
+
+@needs_smollm2
 def test_chat_on_a_terminal():
     with Terminal('run', SMOLLM2, '--temp', '0', '--ctx', '2048', '--kv', 'turbo4') as t:
         t.wait('/help lists the commands')
