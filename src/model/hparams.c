@@ -51,6 +51,25 @@ enum status hparams_attn_scale(struct hparams *hp, const struct gguf *g, const c
     return s;
 }
 
+/* Factors of YaRN that no published file has other than as they change nothing (a
+ * negative one leaves the choice to the program): others are refused. */
+static enum status check_yarn(const struct gguf *g, const char *arch, struct error *err)
+{
+    static const char *const suffixes[] = {"rope.scaling.yarn_ext_factor",
+                                           "rope.scaling.yarn_attn_factor"};
+    for (int i = 0; i < 2; i++) {
+        double factor;
+        const enum status s =
+            hparams_double(&factor, g, arch, suffixes[i], -1e6, 1e6, 1, err);
+        if (s)
+            return s;
+        if (factor >= 0 && fabs(factor - 1) > 1e-6)
+            return fail(err, STATUS_UNSUPPORTED, "%s: %g is not supported, only 1",
+                        hparams_key(arch, suffixes[i]).text, factor);
+    }
+    return STATUS_OK;
+}
+
 static enum status load_scaling(struct rope_params *r, const struct gguf *g,
                                 const char *arch, struct error *err)
 {
@@ -86,7 +105,7 @@ static enum status load_scaling(struct rope_params *r, const struct gguf *g,
         (s = hparams_double(&r->log_multiplier, g, arch,
                             "rope.scaling.yarn_log_multiplier", 0, 1e3, 0, err)))
         return s;
-    return STATUS_OK;
+    return r->scaling == ROPE_SCALING_YARN ? check_yarn(g, arch, err) : STATUS_OK;
 }
 
 static enum status load_rope(struct hparams *hp, const struct gguf *g, const char *arch,

@@ -152,6 +152,8 @@ def test_largest_mxfp4_scale(tmp_path):
     ({'n_embd': 2, 'n_head': 4, 'drop': ['llama.attention.value_length']}, ['value_length', 'missing']),
     ({'d': 640, 'dv': 640, 'meta': {}}, ['head size 640', 'at most 576']),
     ({'n_head': 3, 'n_kv': 2}, ['head_count']),
+    ({'meta': {'llama.rope.scaling.type': 'yarn', 'llama.rope.scaling.yarn_ext_factor': 0.5}},
+     ['llama.rope.scaling.yarn_ext_factor', '0.5']),
     ({'meta': {'llama.rope.dimension_count': 3}}, ['llama.rope.dimension_count']),
     ({'meta': {'llama.block_count': 1 << 30}}, ['llama.block_count']),
     ({'meta': {'tokenizer.chat_template': '{% for i in range(10**9) %}{% endfor %}'}}, []),
