@@ -229,9 +229,9 @@ static const struct value {
     {T_BOOL, 1, 1},         {T_STR, 0, 8},                                  // empty
 };
 
-static const char *const models[] = {
-    "gemma2",     "gemma3-hd128", "gpt-oss-hd96", "kimi-linear-576", "phi3",
-    "qwen35-mtp", "qwen35moe",    "qwen3-yarn",   "qwen3next-ssm-in"};
+static const char *const models[] = {"gemma3-hd128", "gpt-oss-hd96",    "kimi-linear-576",
+                                     "phi3",         "qwen35-mtp",      "qwen35moe",
+                                     "qwen3-yarn",   "qwen3next-ssm-in"};
 enum { N_MODEL = sizeof models / sizeof *models };
 
 static void damage_key(const struct file *f, const struct entry *e)
