@@ -4,9 +4,9 @@
     ref/make_gemma3_vectors.py MODEL.gguf TEXT tests/data/gemma3_270m.json
 
 MODEL is what `script/model gemma3-270m` fetches; of TEXT the first CTX tokens count.  Needs
-npm and numpy (bench/llamacpp.py).  Flash attention is off: it rounds more than the model
-differs between two programs.  Only continuations are kept whose every token is ahead of the
-second by MARGIN: rounding of activations to int8 moves a logit by a tenth of that."""
+npm and numpy (bench/llamacpp.py).  Flash attention is off: with it llama.cpp's own figures
+move by more than the programs differ.  Only continuations are kept whose every token is ahead
+of the second by MARGIN: closer ones (up to 0.2 was seen) may change with the order of sums."""
 import json
 import pathlib
 import sys

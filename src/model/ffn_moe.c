@@ -146,11 +146,6 @@ struct moe_scratch {
     float *shared_scale; // [n_tok]
 };
 
-static size_t block_bytes(int n_in)
-{
-    return ((size_t)n_in + 31) / 32 * sizeof(struct act_block);
-}
-
 static size_t carve_moe(struct moe_scratch *a, uint8_t *base, const struct model *m,
                         int n_tok)
 {
@@ -171,8 +166,8 @@ static size_t carve_moe(struct moe_scratch *a, uint8_t *base, const struct model
     a->in = carve_take(&v, pass, sizeof *a->in);
     a->hidden = carve_take(&v, pass, sizeof *a->hidden);
     a->parts = carve_take(&v, 2 * pass, sizeof *a->parts);
-    a->in_blocks = carve_take(&v, pass, block_bytes(hp->n_embd));
-    a->hidden_blocks = carve_take(&v, pass, block_bytes(hp->moe.n_ff));
+    a->in_blocks = carve_take(&v, pass, act_row_bytes(hp->n_embd));
+    a->hidden_blocks = carve_take(&v, pass, act_row_bytes(hp->moe.n_ff));
     a->x = carve_take(&v, pass * n_embd, sizeof(float));
     a->gate = carve_take(&v, pass * n_ff, sizeof(float));
     a->up = carve_take(&v, pass * n_ff, sizeof(float));
@@ -328,7 +323,8 @@ static struct act segment_act(uint8_t *blocks, int pair, int n_in, int n_tok,
         .n_tok = n_tok,
         .n_in = n_in,
         .x = x,
-        .blocks = (struct act_block *)(void *)(blocks + (size_t)pair * block_bytes(n_in)),
+        .blocks =
+            (struct act_block *)(void *)(blocks + (size_t)pair * act_row_bytes(n_in)),
     };
 }
 

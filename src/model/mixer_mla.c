@@ -133,11 +133,6 @@ struct mla_job {
     int n_in;                  // of the products at work
 };
 
-static size_t block_row_bytes(int n_in)
-{
-    return ((size_t)n_in + 31) / 32 * sizeof(struct act_block);
-}
-
 static size_t carve_mla(struct mla_job *j, uint8_t *base, const struct context *c)
 {
     const struct hparams *hp = &c->m->hp;
@@ -148,7 +143,7 @@ static size_t carve_mla(struct mla_job *j, uint8_t *base, const struct context *
     j->q = carve_take(&v, n_tok * n_head * (size_t)l->d_k, sizeof(float));
     j->latent = carve_take(&v, n_tok * (size_t)(l->rank + l->d_rope), sizeof(float));
     j->rows = carve_take(&v, n_tok * n_head * (size_t)widest, sizeof(float));
-    j->blocks = carve_take(&v, n_tok * n_head, block_row_bytes(widest));
+    j->blocks = carve_take(&v, n_tok * n_head, act_row_bytes(widest));
     j->act = carve_take(&v, n_head, sizeof *j->act);
     j->parts = carve_take(&v, n_head, sizeof *j->parts);
     j->heads = carve_take(&v, n_tok * n_head * (size_t)l->d_v, sizeof(float));
@@ -175,8 +170,7 @@ static void open_heads(struct mla_job *j, int n_in)
             .n_tok = n_tok,
             .n_in = n_in,
             .x = j->rows + row * (size_t)n_in,
-            .blocks =
-                (struct act_block *)(void *)(j->blocks + row * block_row_bytes(n_in)),
+            .blocks = (struct act_block *)(void *)(j->blocks + row * act_row_bytes(n_in)),
         };
     }
 }

@@ -8,9 +8,14 @@ enum { ACT_ITEM_MIN = 32768 };
 
 _Static_assert(sizeof(struct act_block) == 64, "a block is a cache line");
 
+size_t act_row_bytes(int n_in)
+{
+    return ((size_t)n_in + 31) / 32 * sizeof(struct act_block);
+}
+
 size_t act_bytes(int n_tok, int n_in)
 {
-    return 63 + (size_t)n_tok * (((size_t)n_in + 31) / 32) * sizeof(struct act_block);
+    return 63 + (size_t)n_tok * act_row_bytes(n_in);
 }
 
 void act_init(struct act *a, void *mem, int n_tok_cap, int n_in_cap)

@@ -87,6 +87,8 @@ static inline struct act_block *act_at(const struct act *a, int tok, int b)
            (size_t)b * (size_t)act_group(a, tok) + (tok - first);
 }
 
+/* Bytes of the blocks of one token. */
+size_t act_row_bytes(int n_in);
 /* Bytes for act_init; n_in is rounded up to a multiple of 32. */
 size_t act_bytes(int n_tok, int n_in);
 void act_init(struct act *a, void *mem, int n_tok_cap, int n_in_cap);
