@@ -28,6 +28,20 @@ size_t delta_state_bytes(const struct hparams *hp)
            (conv_values(hp) + (size_t)l->n_value_head * (size_t)l->d_v * (size_t)l->d_k);
 }
 
+enum kv_store delta_store(const struct model *m, int layer)
+{
+    (void)m, (void)layer;
+    return KV_STATE;
+}
+
+enum status delta_need(struct state_need *out, const struct model *m, int layer,
+                       const struct kv_types *types, int n_ctx, struct error *err)
+{
+    (void)layer, (void)types, (void)n_ctx, (void)err;
+    *out = (struct state_need){.seq_bytes = delta_state_bytes(&m->hp)};
+    return STATUS_OK;
+}
+
 void delta_work(struct token_work *sum, const struct hparams *hp)
 {
     const struct linear_params *l = &hp->linear;

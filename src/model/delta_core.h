@@ -37,6 +37,10 @@ struct delta_core {
 int delta_channels(const struct hparams *hp);
 /* Bytes of state of a sequence: the last inputs of the convolution, then the heads. */
 size_t delta_state_bytes(const struct hparams *hp);
+/* For the tables of the mixers. */
+enum kv_store delta_store(const struct model *m, int layer);
+enum status delta_need(struct state_need *out, const struct model *m, int layer,
+                       const struct kv_types *types, int n_ctx, struct error *err);
 size_t delta_core_bytes(const struct context *c, int n_decay);
 void delta_core_open(struct delta_core *d, struct context *c, const struct step *s,
                      int layer, int n_decay, void *mem);

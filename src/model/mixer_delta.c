@@ -95,20 +95,6 @@ static void delta_release(void *weights)
 
 /* ---- memory and work ---- */
 
-static enum kv_store delta_store(const struct model *m, int layer)
-{
-    (void)m, (void)layer;
-    return KV_STATE;
-}
-
-static enum status delta_need(struct state_need *out, const struct model *m, int layer,
-                              const struct kv_types *types, int n_ctx, struct error *err)
-{
-    (void)layer, (void)types, (void)n_ctx, (void)err;
-    *out = (struct state_need){.seq_bytes = delta_state_bytes(&m->hp)};
-    return STATUS_OK;
-}
-
 static void delta_layer_work(struct token_work *sum, const struct model *m, int layer,
                              const struct kv_types *types, int pos)
 {

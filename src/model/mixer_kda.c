@@ -97,20 +97,6 @@ static void kda_release(void *weights)
 
 /* ---- memory and work ---- */
 
-static enum kv_store kda_store(const struct model *m, int layer)
-{
-    (void)m, (void)layer;
-    return KV_STATE;
-}
-
-static enum status kda_need(struct state_need *out, const struct model *m, int layer,
-                            const struct kv_types *types, int n_ctx, struct error *err)
-{
-    (void)layer, (void)types, (void)n_ctx, (void)err;
-    *out = (struct state_need){.seq_bytes = delta_state_bytes(&m->hp)};
-    return STATUS_OK;
-}
-
 static void kda_work(struct token_work *sum, const struct model *m, int layer,
                      const struct kv_types *types, int pos)
 {
@@ -216,8 +202,8 @@ const struct mixer mixer_kda = {
     .name = "Kimi delta attention",
     .bind = kda_bind,
     .release = kda_release,
-    .store = kda_store,
-    .need = kda_need,
+    .store = delta_store,
+    .need = delta_need,
     .widest = kda_widest,
     .scratch_bytes = kda_scratch_bytes,
     .work = kda_work,
