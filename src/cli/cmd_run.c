@@ -175,6 +175,7 @@ int cmd_run(int argc, char **argv)
         .top_k = o.top_k,
         .top_p = (float)o.top_p,
         .min_p = (float)o.min_p,
+        .typical_p = d.typical_p,
         .repeat_penalty = (float)o.repeat_penalty,
         .repeat_last_n = d.repeat_last_n,
         .seed = o.seed >= 0 ? (uint64_t)o.seed : (uint64_t)time(NULL),

@@ -4,7 +4,7 @@
 
 #include <jansson.h>
 
-#include "engine/engine.h"
+#include "engine/chat_prompt.h"
 
 struct chat {
     const struct engine *e;
@@ -19,14 +19,6 @@ enum status chat_add(struct chat *c, const char *role, const char *content, size
                      struct error *err);
 /* Take back the newest message. */
 void chat_drop_last(struct chat *c);
-
-/* Numbers of tokens that a later prompt is likely to start with, rising: up to the first
- * user's text (system and tools), up to the last user's text, and up to the generation
- * prompt; those that are equal once. */
-struct chat_stable {
-    size_t at[3];
-    int n;
-};
 
 /* out <- the tokens of the conversation, ready for the assistant's answer. */
 enum status chat_prompt(const struct chat *c, struct tokens *out,

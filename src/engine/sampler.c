@@ -1,5 +1,6 @@
-/* sampler.c - penalties, top-k, top-p, min-p, temperature: in this order, which is the
- * one that llama.cpp and Ollama document and that users' settings were tuned with. */
+/* sampler.c - biases, mask, penalties, top-k, typical-p, top-p, min-p, temperature: in
+ * this order, which is the one that llama.cpp and Ollama document and that users'
+ * settings were tuned with. */
 #include "engine/sampler.h"
 
 #include <math.h>
@@ -11,8 +12,9 @@
 
 struct candidate {
     int32_t id;
+    int count; // in what a penalty looks at
     float logit;
-    double p;
+    double p, distance; // distance: of typical-p
 };
 
 const struct sampler_params sampler_defaults = {
@@ -20,6 +22,7 @@ const struct sampler_params sampler_defaults = {
     .top_k = 40,
     .top_p = 0.95f,
     .min_p = 0.05f,
+    .typical_p = 1.0f,
     .repeat_penalty = 1.0f,
     .repeat_last_n = 64,
     .seed = 0,
@@ -51,19 +54,54 @@ static int compare(const void *a, const void *b)
 }
 
 /* Source: CTRL, arXiv 1909.05858, 4.1. */
-static void apply_penalty(const struct sampler *s, const struct sampler_params *p,
-                          const int32_t *history, size_t n)
+static void penalise_repeats(struct candidate *c, const struct sampler_params *p,
+                             const int32_t *history, size_t n)
 {
-    const size_t last = (size_t)p->repeat_last_n;
-    for (size_t i = n > last ? n - last : 0; i < n; i++) {
-        bool seen = false;
-        for (size_t j = n > last ? n - last : 0; j < i && !seen; j++)
-            seen = history[j] == history[i];
-        struct candidate *c = &s->candidates[history[i]];
-        if (!seen)
-            c->logit = c->logit > 0 ? c->logit / p->repeat_penalty
-                                    : c->logit * p->repeat_penalty;
+    const size_t last = p->repeat_last_n < 0 ? n : (size_t)p->repeat_last_n;
+    const size_t first = n > last ? n - last : 0;
+    for (size_t i = first; i < n; i++) {
+        struct candidate *at = &c[history[i]];
+        if (at->count++)
+            continue;
+        at->logit =
+            at->logit > 0 ? at->logit / p->repeat_penalty : at->logit * p->repeat_penalty;
     }
+    for (size_t i = first; i < n; i++)
+        c[history[i]].count = 0;
+}
+
+/* Source: OpenAI, API reference, frequency and presence penalties: of tokens that the
+ * answer has so far. */
+static void penalise_answer(struct candidate *c, const struct sampler_params *p,
+                            const int32_t *answer, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct candidate *at = &c[answer[i]];
+        at->logit -= p->frequency_penalty + (at->count++ ? 0.0f : p->presence_penalty);
+    }
+}
+
+/* The candidates that mask and biases leave; returns how many. */
+static int set_candidates(struct sampler *s, const struct sampler_params *p,
+                          const float *logits, const int32_t *history, size_t n,
+                          size_t n_answer, const uint32_t *mask)
+{
+    struct candidate *c = s->candidates;
+    for (int i = 0; i < s->n_vocab; i++)
+        c[i] = (struct candidate){.id = i, .logit = logits[i]};
+    for (int i = 0; i < p->n_bias; i++)
+        c[p->bias[i].id].logit += p->bias[i].bias;
+    if (p->repeat_penalty != 1.0f)
+        penalise_repeats(c, p, history, n);
+    if (p->presence_penalty != 0 || p->frequency_penalty != 0)
+        penalise_answer(c, p, history + (n - n_answer), n_answer);
+    if (!mask)
+        return s->n_vocab;
+    int left = 0;
+    for (int i = 0; i < s->n_vocab; i++)
+        if (mask[i / 32] >> (i % 32) & 1)
+            c[left++] = c[i];
+    return left;
 }
 
 static void sift_down(struct candidate *heap, int n, int i)
@@ -107,6 +145,33 @@ static double softmax(struct candidate *c, int n, double temp)
     return sum;
 }
 
+static int compare_distance(const void *a, const void *b)
+{
+    const struct candidate *x = a, *y = b;
+    if (x->distance != y->distance)
+        return x->distance < y->distance ? -1 : 1;
+    return compare(a, b);
+}
+
+/* Keep those whose surprise is nearest to the expected one, up to a mass of typical_p, in
+ * the order of logits.  Source: arXiv 2202.00666, 4. */
+static int keep_typical(struct candidate *c, int n, float typical_p)
+{
+    const double sum = softmax(c, n, 1.0);
+    double entropy = 0, mass = 0;
+    for (int i = 0; i < n; i++)
+        if (c[i].p > 0)
+            entropy -= c[i].p / sum * log(c[i].p / sum);
+    for (int i = 0; i < n; i++)
+        c[i].distance = fabs(-log(c[i].p / sum) - entropy); // infinite for p = 0
+    qsort(c, (size_t)n, sizeof *c, compare_distance);
+    int left = 0;
+    while (left < n && (!left || mass < (double)typical_p * sum))
+        mass += c[left++].p;
+    qsort(c, (size_t)left, sizeof *c, compare);
+    return left;
+}
+
 /* How many of the sorted candidates top-p and min-p leave, at least one. */
 static int cut_tail(struct candidate *c, int n, const struct sampler_params *p)
 {
@@ -122,17 +187,17 @@ static int cut_tail(struct candidate *c, int n, const struct sampler_params *p)
 }
 
 int32_t sampler_pick(struct sampler *s, const struct sampler_params *p,
-                     const float *logits, const int32_t *history, size_t n)
+                     const float *logits, const int32_t *history, size_t n,
+                     size_t n_answer, const uint32_t *mask)
 {
     struct candidate *c = s->candidates;
-    for (int i = 0; i < s->n_vocab; i++)
-        c[i] = (struct candidate){.id = i, .logit = logits[i]};
-    if (p->repeat_penalty != 1.0f)
-        apply_penalty(s, p, history, n);
+    const int n_left = set_candidates(s, p, logits, history, n, n_answer, mask);
     int k = p->temp <= 0 ? 1 : p->top_k;
-    if (k <= 0 || k > s->n_vocab)
-        k = s->n_vocab;
-    keep_top(c, s->n_vocab, k);
+    if (k <= 0 || k > n_left)
+        k = n_left;
+    keep_top(c, n_left, k);
+    if (k > 1 && p->typical_p < 1)
+        k = keep_typical(c, k, p->typical_p);
     if (k == 1)
         return c[0].id;
     const int left = cut_tail(c, k, p);

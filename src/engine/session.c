@@ -175,8 +175,8 @@ static enum status decode(struct session *s, const struct session_request *r,
             stats->end = SESSION_STOPPED;
             return STATUS_OK;
         }
-        const int32_t id =
-            sampler_pick(&s->sampler, &r->sampling, logits, s->history.id, s->history.n);
+        const int32_t id = sampler_pick(&s->sampler, &r->sampling, logits, s->history.id,
+                                        s->history.n, (size_t)stats->n_decoded, NULL);
         if (tokenizer_is_eog(s->e->tokenizer, id)) {
             stats->end = SESSION_EOG;
             return STATUS_OK;
