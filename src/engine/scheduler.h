@@ -29,7 +29,8 @@ struct scheduler_options {
     struct context_options context; // n_seq: most that run together; n_page: the pool
     int n_queue;                    // most that wait; more are refused
     uint64_t queue_us;              // how long they wait at most; 0: for ever
-    uint64_t step_us;               // most time of a step that reads prompts; 0: 80 ms
+    int n_reserve; // tokens of an answer that pages are reserved for at a time; 0: 1,024
+    uint64_t step_us; // most time of a step that reads prompts; 0: 60 ms
 };
 
 enum status scheduler_open(struct scheduler **out, struct engine *e,
@@ -57,7 +58,8 @@ struct generation_request {
     bool embed;
     bool ignore_end; // tokens that end an answer do not
     /* Called by the engine's thread when events can be taken, and by nobody after
-     * generation_close; must not block. */
+     * generation_close; also within generation_cancel.  Must not block, and must not call
+     * the scheduler. */
     void (*wake)(void *ctx);
     void *wake_ctx;
 };
@@ -104,7 +106,7 @@ struct generation_event {
     /* TOKEN.  text [n] is what became certain with it: whole characters of UTF-8, without
      * what may still become a stop string; often empty.  Control tokens come alone and
      * with `special`. */
-    int32_t id;
+    int32_t id; // -1: held-back text without a token, in front of a control token
     const char *text;
     size_t n;
     bool special;
@@ -124,7 +126,7 @@ struct generation_event {
 bool generation_next(struct generation *g, struct generation_event *out);
 /* End it within a step; GENERATION_END follows.  Any thread. */
 void generation_cancel(struct generation *g);
-/* Cancel if it runs, and forget it; g->grammar is no longer used on return. */
+/* Cancel if it runs, wait for the end of its step, and forget it. */
 void generation_close(struct generation *g);
 
 struct scheduler_stats {

@@ -159,10 +159,10 @@ static void test_hits_are_the_best(void **state)
     (void)state;
     const size_t bytes[3] = {0, 8, 8};
     for (int kind = 0; kind < 3; kind++) {
-        start(4000, bytes[kind], 4000, kind == 2);
-        for (int i = 0; i < 500; i++)
+        start(2000, bytes[kind], 1000, kind == 2);
+        for (int i = 0; i < 200; i++)
             request(true, kind == 2);
-        finish(4000);
+        finish(2000);
     }
 }
 
