@@ -7,7 +7,7 @@
 
 #include <pthread.h>
 
-#include "engine/generation.h"
+#include "engine/scheduler_generation.h"
 #include "engine/scheduler.h"
 #include "kv/prefix.h"
 

@@ -1,5 +1,5 @@
-/* generation.c - memory of a generation, and the queue of its events. */
-#include "engine/generation.h"
+/* scheduler_generation.c - memory of a generation, and the queue of its events. */
+#include "engine/scheduler_generation.h"
 
 #include <string.h>
 

@@ -1,9 +1,9 @@
-/* generation.h - inside of a generation, for the files of the scheduler.
+/* scheduler_generation.h - inside of a generation, for the files of the scheduler.
  *
  * The engine's thread writes it while it waits or runs; what the consumer reads goes
  * through a queue of bytes under its own lock. */
-#ifndef ENGINE_GENERATION_H
-#define ENGINE_GENERATION_H
+#ifndef ENGINE_SCHEDULER_GENERATION_H
+#define ENGINE_SCHEDULER_GENERATION_H
 
 #include <pthread.h>
 #include <stdatomic.h>
