@@ -71,6 +71,9 @@ $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
+# Files that the assembler includes.
+$(OUT)/src/server/web_assets.o build/fuzz/src/server/web_assets.o: $(wildcard src/server/web/*)
+
 # ---- tests ----
 $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(LIB_OBJ)
 	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
