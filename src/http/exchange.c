@@ -35,7 +35,6 @@ struct http_exchange *http_exchange_open(struct http_conn *c, const char *method
     buf_init(&x->out, HTTP_STREAM_MAX);
     atomic_init(&x->gone, c->closed);
     pthread_mutex_lock(&s->lock);
-    x->id = ++s->next_id;
     x->next = s->exchanges;
     if (x->next)
         x->next->prev = x;
@@ -75,8 +74,9 @@ void http_exchange_drop(struct http_exchange *x)
     pthread_mutex_unlock(&s->lock);
     if (!last)
         return;
-    atomic_fetch_sub(&s->n_active, 1);
+    s->o.release(s->o.ctx, x);
     exchange_free(x);
+    atomic_fetch_sub(&s->n_active, 1);
 }
 
 void http_exchange_ready(struct http_exchange *x)
@@ -132,10 +132,10 @@ const char *http_query(const struct http_exchange *x, const char *name)
     return MHD_lookup_connection_value(x->mhd, MHD_GET_ARGUMENT_KIND, name);
 }
 
-const char *http_body(const struct http_exchange *x, size_t *n)
+char *http_body(struct http_exchange *x, size_t *n)
 {
     *n = x->body.len;
-    return x->body.len ? x->body.data : "";
+    return x->body.data;
 }
 
 const char *http_local(const struct http_exchange *x)
@@ -151,11 +151,6 @@ const char *http_peer(const struct http_exchange *x)
 uint64_t http_start_us(const struct http_exchange *x)
 {
     return x->start_us;
-}
-
-uint64_t http_id(const struct http_exchange *x)
-{
-    return x->id;
 }
 
 uint64_t http_content_length(const struct http_exchange *x)

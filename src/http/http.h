@@ -45,6 +45,8 @@ struct http_options {
     /* By a worker; see above.  After http_reply or http_stream_end it is not called any
      * more, and x must not be used any more when it returns. */
     void (*step)(void *ctx, struct http_exchange *x);
+    /* By any thread, when x ends: the last use of http_data. */
+    void (*release)(void *ctx, struct http_exchange *x);
     /* By the I/O thread, at least every second; may call http_server_stop. */
     void (*tick)(void *ctx);
     void *ctx;
@@ -81,13 +83,12 @@ const char *http_path(const struct http_exchange *x); // decoded, without the qu
 /* NULL if there is none; names of headers in any case. */
 const char *http_header(const struct http_exchange *x, const char *name);
 const char *http_query(const struct http_exchange *x, const char *name);
-uint64_t http_content_length(const struct http_exchange *x);     // as stated, 0 if not
-const char *http_body(const struct http_exchange *x, size_t *n); // terminated
+uint64_t http_content_length(const struct http_exchange *x); // as stated, 0 if not
+char *http_body(struct http_exchange *x, size_t *n);         // terminated; may be changed
 /* The local address of the connection, as "127.0.0.1" or "::1"; the peer's. */
 const char *http_local(const struct http_exchange *x);
 const char *http_peer(const struct http_exchange *x);
 uint64_t http_start_us(const struct http_exchange *x); // its headers were there
-uint64_t http_id(const struct http_exchange *x);       // unique in this process
 
 void http_set_data(struct http_exchange *x, void *data);
 void *http_data(const struct http_exchange *x);

@@ -62,7 +62,7 @@ struct http_added {
 
 struct http_exchange {
     struct http_server *server;
-    uint64_t id, start_us;
+    uint64_t start_us;
     void *data;
 
     /* The request; strings live as long as conn serves it. */
@@ -115,7 +115,7 @@ struct http_server {
     atomic_bool stop, poked, wants_tick;
     struct http_conn *conns; // I/O thread
     atomic_int n_conn, n_active;
-    uint64_t next_id, swept_us;
+    uint64_t swept_us;
 
     pthread_mutex_t lock;
     pthread_cond_t work;
