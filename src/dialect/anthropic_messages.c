@@ -242,8 +242,8 @@ static enum status add_result_text(struct conversation *c, const json_t *block,
     return STATUS_OK;
 }
 
-static enum status add_result(struct conversation *c, const json_t *block,
-                              const char *path)
+static enum status add_tool_result(struct conversation *c, const json_t *block,
+                                   const char *path)
 {
     const json_t *id;
     json_t *m;
@@ -272,7 +272,8 @@ static enum status add_result(struct conversation *c, const json_t *block,
     return bad ? api_no_memory(c->err) : STATUS_OK;
 }
 
-static enum status add_call(struct conversation *c, const json_t *block, const char *path)
+static enum status add_tool_use(struct conversation *c, const json_t *block,
+                                const char *path)
 {
     const json_t *id, *name, *input = json_object_get(block, "input");
     enum status s = need_string(c, &id, block, "id", path);
@@ -307,7 +308,7 @@ static enum status add_user_block(struct conversation *c, const json_t *block,
                                   const char *type, const char *path)
 {
     if (strcmp(type, "tool_result") == 0)
-        return add_result(c, block, path);
+        return add_tool_result(c, block, path);
     return add_text_block(c, block, type, path);
 }
 
@@ -315,7 +316,7 @@ static enum status add_assistant_block(struct conversation *c, const json_t *blo
                                        const char *type, const char *path)
 {
     if (strcmp(type, "tool_use") == 0)
-        return add_call(c, block, path);
+        return add_tool_use(c, block, path);
     if (strcmp(type, "thinking") == 0)
         return add_thinking(c, block, path);
     if (strcmp(type, "redacted_thinking") == 0)
@@ -395,7 +396,8 @@ static enum status add_system(struct conversation *c, const json_t *content,
     return content_add_message(&m, c->r->messages, "system", take_text(c), c->err);
 }
 
-static enum status add_message(struct conversation *c, const json_t *m, const char *path)
+static enum status add_sent_message(struct conversation *c, const json_t *m,
+                                    const char *path)
 {
     const struct content_path at = content_at("%s.content", path);
     if (!json_is_object(m))
@@ -426,8 +428,8 @@ static enum status read_all(struct conversation *c)
     if (system && !json_is_null(system))
         s = add_system(c, system, "system");
     for (size_t i = 0; i < json_array_size(messages) && s == STATUS_OK; i++)
-        s = add_message(c, json_array_get(messages, i),
-                        content_at("messages[%zu]", i).text);
+        s = add_sent_message(c, json_array_get(messages, i),
+                             content_at("messages[%zu]", i).text);
     return s == STATUS_OK ? end_turn(c) : s;
 }
 

@@ -32,8 +32,8 @@ static enum status refuse_defined(const json_t *tool, const char *path,
                     path, json_string_value(type));
 }
 
-static enum status read_tool(struct api_request *r, const json_t *tool, const char *path,
-                             struct api_error *err)
+static enum status read_custom_tool(struct api_request *r, const json_t *tool,
+                                    const char *path, struct api_error *err)
 {
     const json_t *schema = json_object_get(tool, "input_schema");
     if (!json_is_object(schema))
@@ -57,7 +57,7 @@ static enum status read_present(struct api_request *r, const json_t *tools,
         if (is_search(tool))
             continue;
         if (!json_is_true(json_object_get(tool, "defer_loading")))
-            s = read_tool(r, tool, at.text, err);
+            s = read_custom_tool(r, tool, at.text, err);
         else if (json_is_string(name) &&
                  json_object_set_new(deferred, json_string_value(name),
                                      json_integer((json_int_t)i)))
@@ -79,8 +79,8 @@ static enum status read_deferred(struct api_request *r, const json_t *tools,
         if (!at)
             continue;
         const size_t i = (size_t)json_integer_value(at);
-        const enum status s =
-            read_tool(r, json_array_get(tools, i), content_at("tools[%zu]", i).text, err);
+        const enum status s = read_custom_tool(r, json_array_get(tools, i),
+                                               content_at("tools[%zu]", i).text, err);
         if (s != STATUS_OK)
             return s;
     }

@@ -27,8 +27,8 @@ static struct anthropic_writer *anthropic_of(struct answer_writer *w)
     return (struct anthropic_writer *)w;
 }
 
-static void print_usage(struct buf *out, int n_prompt, int n_cached, int n_decoded,
-                        int n_reasoning)
+static void print_message_usage(struct buf *out, int n_prompt, int n_cached,
+                                int n_decoded, int n_reasoning)
 {
     buf_printf(out,
                "{\"input_tokens\":%d,\"cache_creation_input_tokens\":0,"
@@ -54,7 +54,7 @@ static void anthropic_begin(struct answer_writer *base, struct buf *out)
     buf_puts(out, "event: message_start\ndata: {\"type\":\"message_start\",\"message\":");
     print_message_head(out, &base->head);
     buf_puts(out, "],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":");
-    print_usage(out, base->head.n_prompt, 0, 0, 0);
+    print_message_usage(out, base->head.n_prompt, 0, 0, 0);
     buf_puts(out, "}}\n\n");
 }
 
@@ -123,7 +123,7 @@ static void add_piece(struct anthropic_writer *w, const char *s, size_t n,
 }
 
 /* What the pieces of a block of a document were collected for. */
-static void finish_block(struct anthropic_writer *w)
+static void finish_content_block(struct anthropic_writer *w)
 {
     struct buf *piece = &w->piece;
     const char *s = piece->data ? piece->data : "";
@@ -143,7 +143,7 @@ static void close_block(struct anthropic_writer *w, struct buf *out)
     if (w->open == BLOCK_NONE)
         return;
     if (!w->head.request->stream) {
-        finish_block(w);
+        finish_content_block(w);
     } else {
         if (w->open == BLOCK_THINKING)
             print_delta(w, "signature_delta", "signature", signature, strlen(signature),
@@ -191,7 +191,7 @@ static void end_stream(const struct answer_event *e, struct buf *out)
     buf_puts(out, "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{");
     print_stop(out, e);
     buf_puts(out, "},\"usage\":");
-    print_usage(out, u->n_prompt, u->n_cached, u->n_decoded, u->n_reasoning);
+    print_message_usage(out, u->n_prompt, u->n_cached, u->n_decoded, u->n_reasoning);
     buf_puts(out, "}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
 }
 
@@ -204,7 +204,7 @@ static void end_document(struct anthropic_writer *w, const struct answer_event *
     buf_puts(out, "],");
     print_stop(out, e);
     buf_puts(out, ",\"usage\":");
-    print_usage(out, u->n_prompt, u->n_cached, u->n_decoded, u->n_reasoning);
+    print_message_usage(out, u->n_prompt, u->n_cached, u->n_decoded, u->n_reasoning);
     buf_puts(out, "}");
     out->failed |= w->content.failed;
 }
