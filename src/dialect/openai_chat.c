@@ -141,7 +141,7 @@ static enum status add_result(const struct chat_reader *c, json_t *message,
     return STATUS_OK;
 }
 
-static enum status read_message(struct chat_reader *c, const json_t *m, size_t i)
+static enum status read_chat_message(struct chat_reader *c, const json_t *m, size_t i)
 {
     static const struct {
         const char *sent, *canonical;
@@ -190,7 +190,7 @@ enum status openai_read_messages(struct api_request *r, const json_t *messages,
     r->messages = json_array();
     enum status s = c.names && r->messages ? STATUS_OK : api_no_memory(err);
     for (size_t i = 0; i < json_array_size(messages) && s == STATUS_OK; i++)
-        s = read_message(&c, json_array_get(messages, i), i);
+        s = read_chat_message(&c, json_array_get(messages, i), i);
     json_decref(c.names);
     return s;
 }

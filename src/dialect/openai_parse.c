@@ -41,8 +41,8 @@ void openai_set_effort(struct openai_body *b)
 }
 
 /* A bias of one token: a number, or false for never. */
-static enum status add_bias(struct api_request *r, long long id, const json_t *bias,
-                            const char *path, struct api_error *err)
+static enum status add_token_bias(struct api_request *r, long long id, const json_t *bias,
+                                  const char *path, struct api_error *err)
 {
     const double v = json_is_false(bias) ? -100 : json_number_value(bias);
     if (id < 0 || id > INT32_MAX)
@@ -74,12 +74,12 @@ static enum status bias_of_pair(struct api_request *r, const json_t *pair, size_
         return api_fail(err, STATUS_UNSUPPORTED, API_ERROR_UNSUPPORTED, path.text,
                         "%s: biases of text are not supported, only of token ids",
                         path.text);
-    return add_bias(r, json_is_integer(id) ? json_integer_value(id) : -1,
-                    json_array_get(pair, 1), path.text, err);
+    return add_token_bias(r, json_is_integer(id) ? json_integer_value(id) : -1,
+                          json_array_get(pair, 1), path.text, err);
 }
 
-static enum status read_bias(struct api_request *r, const json_t *v,
-                             struct api_error *err)
+static enum status read_token_biases(struct api_request *r, const json_t *v,
+                                     struct api_error *err)
 {
     if (!v || json_is_null(v))
         return STATUS_OK;
@@ -99,8 +99,8 @@ static enum status read_bias(struct api_request *r, const json_t *v,
     json_object_foreach((json_t *)v, key, bias)
     {
         if (s == STATUS_OK)
-            s = add_bias(r, id_of_key(key), bias, content_at("logit_bias.%s", key).text,
-                         err);
+            s = add_token_bias(r, id_of_key(key), bias,
+                               content_at("logit_bias.%s", key).text, err);
     }
     return s;
 }
@@ -154,8 +154,8 @@ enum status openai_read_format(struct api_request *r, const json_t *format,
 
 /* The variables of chat_template_kwargs; those that are the request itself are not for
  * it to set. */
-static enum status read_vars(struct api_request *r, const json_t *v,
-                             struct api_error *err)
+static enum status read_template_vars(struct api_request *r, const json_t *v,
+                                      struct api_error *err)
 {
     static const char *const taken[] = {"chat_template", "messages", "tools",
                                         "add_generation_prompt"};
@@ -195,9 +195,9 @@ enum status openai_read_common(struct openai_body *b, const json_t *body,
     if (s == STATUS_OK)
         s = read_part(&openai_stream_fields, b, body, "stream_options.", err);
     if (s == STATUS_OK)
-        s = read_bias(r, json_object_get(body, "logit_bias"), err);
+        s = read_token_biases(r, json_object_get(body, "logit_bias"), err);
     if (s == STATUS_OK)
-        s = read_vars(r, json_object_get(body, "chat_template_kwargs"), err);
+        s = read_template_vars(r, json_object_get(body, "chat_template_kwargs"), err);
     const json_t *schema = json_object_get(body, "json_schema");
     if (s == STATUS_OK && schema && !json_is_null(schema))
         s = set_schema(r, schema, "json_schema", err);

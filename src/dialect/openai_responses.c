@@ -141,7 +141,7 @@ static enum status add_reasoning(struct item_reader *c, const json_t *item,
     return s;
 }
 
-static enum status read_item(struct item_reader *c, const json_t *item, size_t i)
+static enum status read_input_item(struct item_reader *c, const json_t *item, size_t i)
 {
     const struct content_path path = content_at("input[%zu]", i);
     if (!json_is_object(item))
@@ -185,7 +185,7 @@ enum status openai_read_items(struct api_request *r, const json_t *input,
         s = content_add_message(&message, r->messages, "user",
                                 json_incref((json_t *)input), err);
     for (size_t i = 0; i < json_array_size(input) && s == STATUS_OK; i++)
-        s = read_item(&c, json_array_get(input, i), i);
+        s = read_input_item(&c, json_array_get(input, i), i);
     json_decref(c.names);
     return s;
 }
