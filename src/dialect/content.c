@@ -61,6 +61,13 @@ static enum status block_text(const json_t **text, const json_t *block, const ch
     const char *type = json_string_value(type_value);
     if (type_value && !type)
         return content_wrong(type_value, path, "a block whose type is a string", err);
+    if (type && strcmp(type, "refusal") == 0) {
+        *text = json_object_get(block, "refusal");
+        if (!json_is_string(*text))
+            return content_wrong(*text, content_at("%s.refusal", path).text, "a string",
+                                 err);
+        return STATUS_OK;
+    }
     if (!type || strcmp(type, "text") == 0 || strcmp(type, "input_text") == 0 ||
         strcmp(type, "output_text") == 0) {
         *text = json_object_get(block, "text");
@@ -101,7 +108,8 @@ static size_t blocks_bytes(const json_t *blocks)
     for (size_t i = 0; i < json_array_size(blocks); i++) {
         const json_t *block = json_array_get(blocks, i);
         n += 1 + json_string_length(block) +
-             json_string_length(json_object_get(block, "text"));
+             json_string_length(json_object_get(block, "text")) +
+             json_string_length(json_object_get(block, "refusal"));
     }
     return n;
 }

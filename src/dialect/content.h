@@ -27,8 +27,9 @@ enum status content_wrong(const json_t *v, const char *path, const char *expecte
                           struct api_error *err) __attribute__((warn_unused_result));
 
 /* *out <- a new string of a content: a string as it is, an array of strings and of blocks
- * of text ({"type": "text" | "input_text" | "output_text", "text": STRING} or {"text":
- * STRING}) joined by one newline, "" for null and NULL.  Images, sound and files are
+ * of text ({"type": "text" | "input_text" | "output_text", "text": STRING}, {"text":
+ * STRING} or {"type": "refusal", "refusal": STRING}) joined by one newline, "" for null
+ * and NULL.  Images, sound and files are
  * UNSUPPORTED, other blocks INVALID. */
 enum status content_string(json_t **out, const json_t *content, const char *path,
                            struct api_error *err);

@@ -251,7 +251,8 @@ static void print_range(struct buf *out, const struct field *f)
         buf_puts(out, range);
         break;
     case FIELD_STRING:
-        buf_printf(out, "at most %.0f bytes", f->max);
+        if (f->max < INT_MAX)
+            buf_printf(out, "at most %.0f bytes", f->max);
         break;
     case FIELD_STRINGS:
         buf_printf(out, "at most %d, each at most %.0f bytes", API_STOP_MAX, f->max);
