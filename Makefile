@@ -22,7 +22,7 @@ comma := ,
 OUT := build$(if $(filter-out cc gcc,$(CC)),/$(notdir $(CC)))$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 
 # Asked for when the first recipe needs them: those of the library do not.
-PKGS       := libpcre2-8 jansson libedit libxxhash
+PKGS       := libpcre2-8 jansson libedit libxxhash libmicrohttpd libcrypto
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS)))$(PKG_CFLAGS)
 PKG_LIBS   = $(eval PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS)))$(PKG_LIBS)
 
@@ -72,9 +72,18 @@ $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
+# Files that the assembler includes.
+$(OUT)/src/server/web_assets.o build/fuzz/src/server/web_assets.o: $(wildcard src/server/web/*)
+
 # ---- tests ----
 $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(LIB_OBJ)
 	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+
+# The server with a scheduler that follows a script instead of a model.
+SCRIPTED := $(OUT)/tests/server/scripted_server
+$(SCRIPTED): $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/server/*.c)) \
+             $(filter-out $(OUT)/src/engine/scheduler%.o,$(LIB_OBJ))
+	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
 $(OUT)/tests/check/%: $(OUT)/tests/check/%.o $(LIB_OBJ)
 	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
@@ -82,7 +91,7 @@ $(OUT)/tests/check/%: $(OUT)/tests/check/%.o $(LIB_OBJ)
 # Where clang is missing, and with other sanitizers than their own, fuzzers are left out.
 CHECK_FUZZ := $(if $(SAN),,$(if $(shell command -v $(FUZZ_CC)),$(FUZZ)))
 
-check: $(OUT)/turbine $(UNIT) $(CHECK) $(CHECK_FUZZ) house symbols
+check: $(OUT)/turbine $(UNIT) $(CHECK) $(SCRIPTED) $(CHECK_FUZZ) house symbols
 	@TURBINE=$(OUT)/turbine PYTHON=$(PYTHON) tools/run_tests.sh $(UNIT) $(CHECK)
 	@$(if $(CHECK_FUZZ),tools/run_fuzz.sh $(FUZZ_SECONDS) $(CHECK_FUZZ),true)
 
@@ -180,7 +189,7 @@ install-lib: lib
 clean:
 	rm -rf build
 
--include $(OBJ:.o=.d) $(UNIT:=.d) $(CHECK:=.d) $(BENCH:=.d) $(NEON_OBJ:.o=.d) $(NEON_CHECK:=.d) \
+-include $(OBJ:.o=.d) $(UNIT:=.d) $(CHECK:=.d) $(BENCH:=.d) $(patsubst %.c,$(OUT)/%.d,$(wildcard tests/server/*.c)) $(NEON_OBJ:.o=.d) $(NEON_CHECK:=.d) \
          $(FUZZ_OBJ:.o=.d) $(patsubst build/fuzz/%,build/fuzz/tests/fuzz/%.d,$(FUZZ))
 .PHONY: all lib check check-crowd check-neon neon-tools unit house symbols bench fuzz format install \
         install-lib install-turbine clean
