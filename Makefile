@@ -22,7 +22,7 @@ comma := ,
 OUT := build$(if $(filter-out cc gcc,$(CC)),/$(notdir $(CC)))$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 
 # Asked for when the first recipe needs them: those of the library do not.
-PKGS       := libpcre2-8 jansson libedit libxxhash libmicrohttpd libcrypto
+PKGS       := libpcre2-8 jansson libedit libxxhash libmicrohttpd libcurl libcrypto
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS)))$(PKG_CFLAGS)
 PKG_LIBS   = $(eval PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS)))$(PKG_LIBS)
 
