@@ -92,12 +92,43 @@ static size_t largest_piece(const struct tokenizer *t)
     return most;
 }
 
-static int count_states(size_t state_bytes, int n_slot)
+/* Half of what pages take: the longer prompts can be, the more places there are to go on
+ * at. */
+static int count_states(size_t state_bytes, size_t pages_bytes, int n_slot)
 {
+    const size_t budget =
+        pages_bytes / 2 < (size_t)STATES_BYTES ? pages_bytes / 2 : (size_t)STATES_BYTES;
     const size_t least = (size_t)n_slot + STATES_MIN;
-    size_t n = state_bytes ? (size_t)STATES_BYTES / state_bytes : 0;
+    size_t n = state_bytes ? budget / state_bytes : 0;
     n = n < least ? least : n > STATES_MAX ? STATES_MAX : n;
     return (int)n;
+}
+
+/* What a scheduler makes of the options of its context. */
+static struct context_options complete_options(const struct context_options *o)
+{
+    struct context_options c = *o;
+    c.n_seq = o->n_seq ? o->n_seq : 1;
+    c.n_mark = -1; // checkpoints are the prefix tree's
+    /* Everybody takes part in a step, and a prompt too. */
+    c.n_batch = o->n_batch ? o->n_batch : BATCH;
+    c.n_batch = c.n_batch > 2 * c.n_seq ? c.n_batch : 2 * c.n_seq;
+    return c;
+}
+
+enum status scheduler_plan(struct scheduler_memory *out, const struct model *m,
+                           const struct context_options *o, struct error *err)
+{
+    const struct context_options c = complete_options(o);
+    struct context_memory need;
+    const enum status s = context_plan(&need, m, &c, err);
+    if (s)
+        return s;
+    const size_t state = need.exact / (size_t)c.n_seq;
+    *out = (struct scheduler_memory){.pages = need.pages, .scratch = need.scratch};
+    out->states = need.exact +
+                  state * (size_t)(state ? count_states(state, need.pages, c.n_seq) : 0);
+    return STATUS_OK;
 }
 
 static enum status open_memory(struct scheduler *s, struct error *err)
@@ -108,10 +139,12 @@ static enum status open_memory(struct scheduler *s, struct error *err)
     enum status rc = context_open(&s->context, s->e->model, &s->o.context, err);
     if (rc)
         return rc;
+    const size_t state_bytes = context_state_bytes(s->context);
     const struct kv_prefix_options prefix = {
         .pool = context_kv(s->context),
-        .state_bytes = context_state_bytes(s->context),
-        .n_state = count_states(context_state_bytes(s->context), s->o.context.n_seq),
+        .state_bytes = state_bytes,
+        .n_state = count_states(state_bytes, context_memory(s->context).pages,
+                                s->o.context.n_seq),
         .recurrent = model_is_recurrent(s->e->model),
     };
     if ((rc = kv_prefix_open(&s->prefix, &prefix, err)))
@@ -145,12 +178,7 @@ enum status scheduler_open(struct scheduler **out, struct engine *e,
     pthread_mutex_init(&s->grammar_lock, NULL);
     s->e = e;
     s->o = *o;
-    s->o.context.n_seq = o->context.n_seq ? o->context.n_seq : 1;
-    /* Everybody takes part in a step, and a prompt too. */
-    const int n_batch = o->context.n_batch ? o->context.n_batch : BATCH;
-    s->o.context.n_batch =
-        n_batch > 2 * s->o.context.n_seq ? n_batch : 2 * s->o.context.n_seq;
-    s->o.context.n_mark = -1; // checkpoints are the prefix tree's
+    s->o.context = complete_options(&o->context);
     s->o.step_us = o->step_us ? o->step_us : STEP_US;
     s->o.n_reserve = o->n_reserve ? o->n_reserve : RESERVE_TOKENS;
     s->piece_bytes = largest_piece(e->tokenizer);

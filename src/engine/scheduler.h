@@ -33,6 +33,15 @@ struct scheduler_options {
     uint64_t step_us; // most time of a step that reads prompts; 0: 60 ms
 };
 
+/* What a scheduler reserves. */
+struct scheduler_memory {
+    size_t pages;
+    size_t states; // f16 sinks and tails, windows, recurrent states; and checkpoints
+    size_t scratch;
+};
+enum status scheduler_plan(struct scheduler_memory *out, const struct model *m,
+                           const struct context_options *o, struct error *err);
+
 enum status scheduler_open(struct scheduler **out, struct engine *e,
                            const struct scheduler_options *o, struct error *err);
 /* Ends all generations (GENERATION_CANCELLED); they are closed by their owners, before.
@@ -132,9 +141,10 @@ void generation_close(struct generation *g);
 struct scheduler_stats {
     int n_running, n_waiting, n_parked, n_slot;
     int n_page, n_page_used, n_page_cached; // used: by running; cached: for later prompts
-    size_t page_bytes, state_bytes;         // bytes of a page, of all fixed states
+    size_t page_bytes, state_bytes;         // bytes of a page; as in scheduler_memory
     int n_tokens;                           // held by running sequences
-    uint64_t prompt_tokens, cached_tokens, decoded_tokens, steps, parked;
+    uint64_t prompt_tokens, cached_tokens;  // of prompts: computed, and not
+    uint64_t decoded_tokens, steps, parked;
     uint64_t accepted, refused_full, refused_long, expired, cancelled, failed;
     uint64_t prefill_us, decode_us; // of steps with prompts, of steps without
     /* Seconds until a place is free, guessed from what was measured: for Retry-After. */
