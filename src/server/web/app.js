@@ -49,7 +49,9 @@ function showBar() {
   byId('welcome').hidden = current.messages.length > 0;
   byId('send').hidden = busy;
   byId('stop').hidden = !busy;
-  byId('send').disabled = last?.role === 'assistant' && !!last.tool_calls?.length && !last.error && !last.stopped;
+  const called = !busy && last?.role === 'assistant' && !!last.tool_calls?.length && !last.error && !last.stopped;
+  byId('send').disabled = called;
+  field.placeholder = called ? 'The call above waits for its result' : 'Write a message';
 }
 
 function show(conversation) {
@@ -385,7 +387,8 @@ addEventListener('storage', (e) => {
 function setDrawer(panel, opener, open) {
   byId(panel).classList.toggle('open', open);
   byId(opener).setAttribute('aria-expanded', String(open));
-  byId('shade').hidden = !document.querySelector('.side.open, .live.open');
+  byId('shade').hidden = !open;
+  document.querySelector('.main').inert = open;
   if (open) byId(panel).querySelector('button, [tabindex]')?.focus();
 }
 
@@ -397,6 +400,9 @@ function closeDrawers() {
   }
 }
 
+byId('more').addEventListener('click', () => {
+  byId('more').setAttribute('aria-expanded', String(byId('bar-actions').classList.toggle('shown')));
+});
 byId('side-open').addEventListener('click', () => setDrawer('side', 'side-open', true));
 byId('live-open').addEventListener('click', () => setDrawer('live', 'live-open', true));
 byId('live-close').addEventListener('click', closeDrawers);

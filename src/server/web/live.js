@@ -8,6 +8,7 @@ const SAMPLES = 60; // of the speed line
 const SAMPLE_MS = 500;
 const POLL_RUNNING_MS = 1000;
 const POLL_IDLE_MS = 5000;
+const POLL_AFTER_MS = 3000; // the server is asked often for this long behind an answer
 
 /* A gauge of BLADES strokes: parts [{share, kind}] are lit from the left. */
 class Blades {
@@ -42,6 +43,10 @@ function metric(text, name) {
   return sum;
 }
 
+function typesOf(kv) {
+  return kv.type_k === kv.type_v ? kv.type_k : `${kv.type_k} / ${kv.type_v}`;
+}
+
 export class Live {
   /* running() says whether this page waits for an answer. */
   constructor(running) {
@@ -51,6 +56,7 @@ export class Live {
     this.model = null; // entry of /api/ps
     this.slots = [];
     this.speeds = [];
+    this.often = 0; // ms, until when
     this.line = svg('polyline', { class: 'line', points: '' });
     byId('speed-line').append(this.line);
     document.addEventListener('visibilitychange', () => { if (!document.hidden) this.poll(); });
@@ -74,7 +80,8 @@ export class Live {
       this.showContext();
     }
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.poll(), this.running() ? POLL_RUNNING_MS : POLL_IDLE_MS);
+    if (this.running()) this.often = performance.now() + POLL_AFTER_MS;
+    this.timer = setTimeout(() => this.poll(), performance.now() < this.often ? POLL_RUNNING_MS : POLL_IDLE_MS);
   }
 
   /* null for what this server does not tell. */
@@ -94,22 +101,23 @@ export class Live {
     byId('model-name').textContent = byId('bar-model').textContent = this.model?.name ?? 'no model loaded';
     const details = this.model?.details ?? {};
     byId('model-facts').textContent = [details.parameter_size, details.quantization_level,
-      this.contextMax && `${count(this.contextMax)} tokens of context`].filter(Boolean).join(' · ');
+      this.contextMax && `${count(this.contextMax)} tokens of context`,
+      this.model?.kv && `keys and values in ${typesOf(this.model.kv)}`].filter(Boolean).join(' · ');
   }
 
   showCache() {
     const kv = this.model?.kv;
     byId('cache').hidden = !kv;
     if (!kv) return;
-    const types = kv.type_k === kv.type_v ? kv.type_k : `${kv.type_k} / ${kv.type_v}`;
-    byId('cache-types').textContent = types ?? '';
+    byId('cache-types').textContent = typesOf(kv);
     const full = kv.bytes_f16 > 0 && kv.bytes > 0;
     this.cache.show(full ? [{ share: Math.min(1, kv.bytes / kv.bytes_f16), kind: 'held' }] : []);
-    byId('cache-held').textContent = full ? bytes(kv.bytes) : 'empty';
-    byId('cache-f16').textContent = full ? `${bytes(kv.bytes_f16)} in f16` : '';
-    byId('cache-ratio').textContent = full ? `${rate(kv.bytes_f16 / kv.bytes)}× smaller` : '';
-    byId('cache-tokens').textContent = kv.tokens_max
-      ? `${count(kv.tokens_used ?? 0)} of ${plural(kv.tokens_max, 'token')} · ${bytes(kv.bytes_reserved ?? 0)} reserved` : '';
+    const [number, unit] = bytes(full ? kv.bytes : 0).split(' ');
+    byId('cache-held').textContent = number;
+    byId('cache-ratio').textContent = full ? `${unit} · ${rate(kv.bytes_f16 / kv.bytes)}× smaller` : unit;
+    byId('cache-f16').textContent = full ? bytes(kv.bytes_f16) : '–';
+    byId('cache-tokens').textContent = `${count(kv.tokens_used ?? 0)}${kv.tokens_max ? ` of ${count(kv.tokens_max)}` : ''}`;
+    byId('cache-reserved').textContent = bytes(kv.bytes_reserved ?? 0);
   }
 
   showRequests(metrics) {
@@ -130,7 +138,7 @@ export class Live {
   show(message) {
     if (message !== this.message) {
       this.speeds = [];
-      this.line.setAttribute('points', '');
+      byId('speed-line').toggleAttribute('hidden', true);
     }
     this.message = message;
     this.showContext();
@@ -174,7 +182,7 @@ export class Live {
     byId('context-cached').textContent = count(cached);
     byId('context-prompt').textContent = count(Math.max(0, prompt - cached));
     byId('context-answer').textContent = count(answered);
-    byId('prefix').textContent = prompt ? `${Math.round(cached / prompt * 100)} % of the last prompt came from the cache` : '';
+    byId('prefix').textContent = prompt ? `${Math.round(cached / prompt * 100)} % of the prompt from the cache` : '';
     byId('strip-context').textContent = max && used ? `${Math.max(1, Math.round(share(used) * 100))} %` : '0 %';
   }
 
@@ -192,6 +200,7 @@ export class Live {
       this.speeds.push(this.estimate);
       if (this.speeds.length > SAMPLES) this.speeds.shift();
       const top = Math.max(...this.speeds) * 1.15 || 1;
+      byId('speed-line').toggleAttribute('hidden', this.speeds.length < 2);
       this.line.setAttribute('points', this.speeds.map((s, i) =>
         `${(i * 200 / (SAMPLES - 1)).toFixed(1)},${(38 - s / top * 36).toFixed(1)}`).join(' '));
     }
@@ -208,6 +217,6 @@ export class Live {
     if (!t && this.live && this.estimate) write = `≈ ${rate(this.estimate)}`;
     byId('speed-read').textContent = read;
     byId('speed-write').textContent = write;
-    byId('strip-speed').textContent = write === '–' ? '' : `${write} tokens/s`;
+    byId('strip-speed').textContent = write === '–' ? '' : ` · ${write} tokens/s`;
   }
 }

@@ -138,7 +138,7 @@ export class MessageView {
       said && el('p', { class: 'note' }, said),
       message.error ? el('div', { class: 'error', role: 'alert' }, el('p', null, message.error),
         actions.retry ? button('Retry', actions.retry) : '') : '',
-      el('span', { class: 'figures' }, message.role === 'assistant' ? figures(message) : ''),
+      message.role === 'assistant' ? el('span', { class: 'figures' }, figures(message)) : '',
       el('span', { class: 'actions' },
         message.content ? copyButton(() => message.content) : '',
         actions.edit ? button('Edit', () => this.edit(actions.edit)) : '',
