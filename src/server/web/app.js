@@ -2,7 +2,7 @@
 
 import { ApiError, request, setKey } from './api.js';
 import { askKey, askSettings, askTitle, confirmed, requestFields } from './dialogs.js';
-import { byId, el } from './dom.js';
+import { byId, el, sends } from './dom.js';
 import { Live } from './live.js';
 import { MessageView } from './messages.js';
 import * as store from './store.js';
@@ -21,7 +21,7 @@ const running = new Map(); // conversation's id -> {controller, message, ...}
 
 const scroll = byId('scroll');
 const field = byId('prompt');
-const live = new Live(() => running.size > 0);
+const live = new Live(() => running.size > 0, () => settings.model || models[0]);
 
 // ---- what is shown ----
 
@@ -84,7 +84,7 @@ function showActions() {
       edit: !run && i === lastUser ? (text) => editLast(text) : null,
       regenerate: !run && isLastAnswer && !message.error ? () => regenerate() : null,
       retry: !run && isLastAnswer ? () => regenerate() : null,
-      answerTools: !run && isLastAnswer ? (results) => ask(current, results) : null,
+      answerTools: !run && isLastAnswer ? (results) => ask(results) : null,
     }, run?.message === message, run?.waiting);
   });
   showBar();
@@ -155,28 +155,28 @@ function keep(conversation) {
   }
 }
 
-/* Put messages behind the conversation and let it be answered. */
-async function ask(conversation, messages) {
-  conversation.messages.push(...messages);
+/* Put messages behind the conversation that is shown, and let it be answered. */
+function ask(messages) {
+  current.messages.push(...messages);
   const first = messages.find((m) => m.role === 'user');
-  if (first && !conversation.title) conversation.title = titleFrom(first.content);
-  keep(conversation);
-  if (conversation === current) messages.forEach((m) => addView(m));
-  await answer(conversation);
+  if (first && !current.title) current.title = titleFrom(first.content);
+  keep(current);
+  messages.forEach((m) => addView(m));
+  answer();
 }
 
-async function answer(conversation) {
+/* Goes on when another conversation is shown. */
+async function answer() {
+  const conversation = current;
   const body = bodyOf(conversation);
   const message = { role: 'assistant', content: '' };
   const run = { controller: new AbortController(), message, waiting: 'Waiting …', saved: Date.now(), frame: 0 };
   conversation.messages.push(message);
   running.set(conversation.id, run);
-  if (conversation === current) {
-    addView(message);
-    showActions();
-    live.start(message);
-    toLatest();
-  }
+  addView(message);
+  live.start(message);
+  showActions();
+  toLatest();
   try {
     await answerWithKey(body, message, run, () => drawSoon(conversation, run));
   } catch (e) {
@@ -188,23 +188,22 @@ async function answer(conversation) {
   if (conversations.includes(conversation)) keep(conversation); // it may have been deleted
   if (conversation === current) {
     showActions();
-    live.show(message);
     if (following) toLatest();
   } else {
     showList();
   }
-  live.poll();
+  live.end(message);
 }
 
 async function answerWithKey(body, message, run, drawn) {
   const on = {
     progress: (p) => {
       run.waiting = p.total ? `Reading ${Math.floor(p.processed / p.total * 100)} %` : 'Reading …';
-      if (live.message === message) live.read(p);
+      live.read(message, p);
       drawn();
     },
     piece: () => {
-      if (live.message === message) live.piece();
+      live.piece(message);
       drawn();
     },
   };
@@ -251,7 +250,7 @@ function cut(from) {
 
 function regenerate() {
   if (current.messages.at(-1)?.role === 'assistant') cut(current.messages.length - 1);
-  answer(current);
+  answer();
 }
 
 function editLast(text) {
@@ -259,7 +258,7 @@ function editLast(text) {
   const renamed = current.title === titleFrom(current.messages[at].content);
   cut(at);
   if (renamed) current.title = '';
-  ask(current, [{ role: 'user', content: text }]);
+  ask([{ role: 'user', content: text }]);
 }
 
 function send() {
@@ -268,7 +267,7 @@ function send() {
   field.value = '';
   fit();
   notice('');
-  ask(current, [{ role: 'user', content: text }]);
+  ask([{ role: 'user', content: text }]);
 }
 
 function stop() {
@@ -284,9 +283,7 @@ function fit() {
 
 field.addEventListener('input', fit);
 field.addEventListener('keydown', (e) => {
-  if (e.isComposing) return;
-  // On a keyboard of glass Enter is the only way to a new line.
-  if (e.key === 'Enter' && !e.shiftKey && !matchMedia('(pointer: coarse)').matches) {
+  if (sends(e)) {
     e.preventDefault();
     send();
   } else if (e.key === 'ArrowUp' && field.value === '') {

@@ -4,8 +4,9 @@ import { request } from './api.js';
 import { byId, bytes, count, el, plural, rate, svg } from './dom.js';
 
 const BLADES = 48;
-const SAMPLES = 60; // of the speed line
-const SAMPLE_MS = 500;
+const SAMPLES = 120; // of the speed line, at most
+const SAMPLES_WIDE = 16; // as many fill its width
+const SAMPLE_MS = 250;
 const POLL_RUNNING_MS = 1000;
 const POLL_IDLE_MS = 5000;
 const POLL_AFTER_MS = 3000; // the server is asked often for this long behind an answer
@@ -48,9 +49,12 @@ function typesOf(kv) {
 }
 
 export class Live {
-  /* running() says whether this page waits for an answer. */
-  constructor(running) {
+  /* running() says whether this page waits for an answer, wanted() the name of the model
+   * that is asked, undefined for any. */
+  constructor(running, wanted) {
     this.running = running;
+    this.wanted = wanted;
+    this.runs = new WeakMap(); // message -> {pieces: times in ms, progress of the prompt}
     this.context = new Blades(byId('context-blades'));
     this.cache = new Blades(byId('cache-blades'));
     this.model = null; // entry of /api/ps
@@ -72,7 +76,8 @@ export class Live {
       const [models, slots, metrics] = await Promise.all([
         this.get('/api/ps', 'json'), this.get('/slots', 'json'), this.get('/metrics', 'text')]);
       this.polling = false;
-      this.model = models?.models?.[0] ?? null;
+      const loaded = models?.models ?? [];
+      this.model = loaded.find((m) => m.name === this.wanted()) ?? loaded[0] ?? null;
       this.slots = Array.isArray(slots) ? slots : [];
       this.showModel();
       this.showCache();
@@ -147,31 +152,39 @@ export class Live {
 
   /* An answer began; message is written into as it comes. */
   start(message) {
-    this.progress = null;
-    this.pieces = [];
+    this.runs.set(message, { pieces: [], progress: null });
     this.show(message);
     this.poll();
   }
 
-  read(progress) {
-    this.progress = progress;
-    this.showSpeed();
+  read(message, progress) {
+    this.runs.get(message).progress = progress;
+    if (message === this.message) this.showSpeed();
   }
 
-  piece() {
-    this.pieces.push(performance.now());
+  piece(message) {
+    this.runs.get(message).pieces.push(performance.now());
   }
 
-  get live() {
-    return this.pieces && this.message && !this.message.finish && !this.message.stopped && !this.message.error && this.running();
+  /* The answer has ended. */
+  end(message) {
+    this.runs.delete(message);
+    if (message === this.message) this.show(message);
+    this.poll();
+  }
+
+  /* The run of the message that is shown; undefined if it has ended. */
+  get run() {
+    return this.message ? this.runs.get(this.message) : undefined;
   }
 
   showContext() {
     const usage = this.message?.usage;
-    const answered = usage?.completion_tokens ?? (this.live ? this.pieces.length : 0);
-    const prompt = usage?.prompt_tokens ?? (this.live ? this.progress?.total ?? 0 : 0);
+    const run = this.run;
+    const answered = usage?.completion_tokens ?? run?.pieces.length ?? 0;
+    const prompt = usage?.prompt_tokens ?? run?.progress?.total ?? 0;
     const cached = this.message?.timings?.cache_n ?? usage?.prompt_tokens_details?.cached_tokens ??
-      (this.live ? this.progress?.cache ?? 0 : 0);
+      run?.progress?.cache ?? 0;
     const max = this.contextMax;
     const used = prompt + answered;
     const share = (n) => (max ? n / max : 0);
@@ -186,23 +199,23 @@ export class Live {
     byId('strip-context').textContent = max && used ? `${Math.max(1, Math.round(share(used) * 100))} %` : '0 %';
   }
 
-  /* Pieces of the last two seconds: most servers send one a token. */
+  /* Pieces a second in the last two: a piece is a token, as a rule. */
   get estimate() {
     const now = performance.now();
-    const since = now - 2000;
-    const recent = this.pieces.filter((t) => t >= since);
+    const recent = this.run.pieces.filter((t) => t >= now - 2000);
     return recent.length < 2 ? 0 : (recent.length - 1) / Math.max(50, now - recent[0]) * 1000;
   }
 
   sample() {
-    if (!this.live) return;
-    if (this.pieces.length > 1) {
+    if (!this.run) return;
+    if (this.run.pieces.length > 1) {
       this.speeds.push(this.estimate);
       if (this.speeds.length > SAMPLES) this.speeds.shift();
       const top = Math.max(...this.speeds) * 1.15 || 1;
       byId('speed-line').toggleAttribute('hidden', this.speeds.length < 2);
+      const steps = Math.max(SAMPLES_WIDE, this.speeds.length) - 1;
       this.line.setAttribute('points', this.speeds.map((s, i) =>
-        `${(i * 200 / (SAMPLES - 1)).toFixed(1)},${(38 - s / top * 36).toFixed(1)}`).join(' '));
+        `${(i * 200 / steps).toFixed(1)},${(38 - s / top * 36).toFixed(1)}`).join(' '));
     }
     this.showSpeed();
     this.showContext();
@@ -210,11 +223,11 @@ export class Live {
 
   showSpeed() {
     const t = this.message?.timings;
-    const p = this.live ? this.progress : null;
+    const p = this.run?.progress;
     let read = t?.prompt_ms > 0 && t.prompt_n > 0 ? rate(t.prompt_n / t.prompt_ms * 1000) : '–';
     if (!t && p?.time_ms > 0) read = `≈ ${rate((p.processed - (p.cache ?? 0)) / p.time_ms * 1000)}`;
     let write = t?.predicted_ms > 0 && t.predicted_n > 0 ? rate(t.predicted_n / t.predicted_ms * 1000) : '–';
-    if (!t && this.live && this.estimate) write = `≈ ${rate(this.estimate)}`;
+    if (!t && this.run && this.estimate) write = `≈ ${rate(this.estimate)}`;
     byId('speed-read').textContent = read;
     byId('speed-write').textContent = write;
     byId('strip-speed').textContent = write === '–' ? '' : ` · ${write} tokens/s`;

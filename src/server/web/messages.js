@@ -1,6 +1,6 @@
 // messages.js - the transcript: one view a message.
 
-import { button, copyButton, count, el, plural, rate, seconds } from './dom.js';
+import { button, copyButton, count, el, plural, rate, seconds, sends } from './dom.js';
 import { MarkdownView } from './markdown.js';
 
 const NAMES = { user: 'You', assistant: 'Answer', tool: 'Tool result', system: 'System' };
@@ -165,7 +165,7 @@ export class MessageView {
         if (e.key === 'Escape') {
           e.stopPropagation();
           close();
-        } else if (e.key === 'Enter' && !e.shiftKey && !e.isComposing) {
+        } else if (sends(e)) {
           e.preventDefault();
           send();
         }
