@@ -571,11 +571,27 @@ def test_other_conversations_run_on(page):
     page.until(lambda: page.text('.assistant .prose:not(.thought)') == 'firs')
     page.id('new').click()
     assert page.ask('quick') == 'You said: quick'
+    assert live(page, 'context-answer') == '4'  # pieces of "You said: quick"
+    [slow] = [b for b in page.all('#list button') if b.text.startswith('slow')]
+    slow.click()
+    assert live(page, 'context-answer') == '1' and page.id('stop').is_displayed()
     page.server.resume.set()
     page.until(lambda: not page.all('#list .busy'))
-    [slow] = [b for b in page.all('#list button') if b.text == 'slow']
-    slow.click()
     assert page.text('.assistant .prose:not(.thought)') == 'first second'
+
+
+def test_closing_the_page_keeps_what_came(page):
+    page.server.answers['x'] = [Answer('one two three', pause_after=1), Answer('whole')]
+    page.type('x', Keys.ENTER)
+    page.until(lambda: page.text('.assistant .prose:not(.thought)') == 'one')
+    page.open()
+    assert page.server.closed.wait(WAIT_S)
+    page.all('#list button')[0].click()
+    assert page.text('.assistant .prose:not(.thought)') == 'one' and 'Broken off' in page.text('.assistant footer')
+    page.button('Regenerate').click()
+    page.until(lambda: page.text('.assistant .prose:not(.thought)') == 'whole')
+    page.until(page.idle)
+    assert [m['content'] for m in page.server.requests[1]['messages']] == ['x']
 
 
 def test_settings(page):
@@ -619,7 +635,8 @@ def live(page, name):
 def test_live_view(page):
     page.server.answers['x'] = Answer('abcd' * 20, prompt_n=4096, cache_n=2048, rate=25, read_delay=1, delay=0.02, pause_after=10)
     page.type('x', Keys.ENTER)
-    page.until(lambda: live(page, 'speed-read').startswith('≈ '), 'no progress of the prompt')
+    page.until(lambda: page.text('.wait') == 'Reading 66 %')  # (2048 + 2048 / 3) / 4096
+    assert live(page, 'speed-read') == '≈ 200'
     page.until(lambda: live(page, 'speed-write').startswith('≈ '), 'no estimate of the speed')
     page.until(lambda: live(page, 'running') == '1', 'the running request is not seen')
     assert len(page.all('#slots .busy')) == 1

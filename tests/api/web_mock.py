@@ -189,7 +189,7 @@ class Mock:
         if a.read_delay:
             for done in (a.cache_n + (a.prompt_n - a.cache_n) // 3, a.prompt_n):
                 self.wait(handler, a.read_delay / 2)
-                chunk({}, prompt_progress={'total': a.prompt_n, 'cache': a.cache_n, 'processed': done, 'time_ms': a.read_delay * 500})
+                chunk({}, prompt_progress={'total': a.prompt_n, 'cache': a.cache_n, 'processed': done, 'time_ms': (done - a.cache_n) / 200 * 1000})
         for i, piece in enumerate(pieces):
             self.wait(handler, a.delay)
             if i == a.pause_after:

@@ -147,7 +147,10 @@ function titleFrom(text) {
   return line.length > TITLE_MAX ? `${line.slice(0, TITLE_MAX - 1).trimEnd()}…` : line;
 }
 
+let leaving = false; // the page is being closed: how that ends requests is no news
+
 function keep(conversation) {
+  if (leaving) return;
   conversation.updated = Date.now();
   if (!conversations.includes(conversation)) conversations.unshift(conversation);
   if (!store.saveConversation(conversation)) {
@@ -160,7 +163,6 @@ function ask(messages) {
   current.messages.push(...messages);
   const first = messages.find((m) => m.role === 'user');
   if (first && !current.title) current.title = titleFrom(first.content);
-  keep(current);
   messages.forEach((m) => addView(m));
   answer();
 }
@@ -173,6 +175,7 @@ async function answer() {
   const run = { controller: new AbortController(), message, waiting: 'Waiting …', saved: Date.now(), frame: 0 };
   conversation.messages.push(message);
   running.set(conversation.id, run);
+  keep(conversation);
   addView(message);
   live.start(message);
   showActions();
@@ -367,6 +370,16 @@ byId('settings-open').addEventListener('click', async () => {
   store.saveSettings(settings);
   if (conversation.messages.length) keep(conversation);
 });
+
+/* What has come of answers is kept when the page is closed, which ends them. */
+addEventListener('pagehide', () => {
+  leaving = true;
+  for (const conversation of conversations) {
+    if (running.has(conversation.id)) store.saveConversation(conversation);
+  }
+});
+
+addEventListener('pageshow', () => { leaving = false; });
 
 /* Another tab has written. */
 addEventListener('storage', (e) => {
