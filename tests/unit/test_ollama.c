@@ -226,13 +226,13 @@ static void test_generate(void **state)
 
     parse(&ollama_generate, &r, "{\"prompt\": \"a\", \"suffix\": \"b\"}");
     assert_int_equal(r.task, API_INFILL);
-    assert_json(r.prompts, "[\"a\"]");
+    assert_json(r.prompts, "[\"a\", \"\"]");
     assert_string_equal(r.suffix, "b");
     api_request_release(&r);
 
     parse(&ollama_generate, &r, "{\"suffix\": \"b\"}");
     assert_int_equal(r.task, API_INFILL);
-    assert_json(r.prompts, "[\"\"]");
+    assert_json(r.prompts, "[\"\", \"\"]");
     api_request_release(&r);
 
     parse(&ollama_generate, &r, "{\"prompt\": \"\", \"suffix\": \"\"}");
