@@ -4,7 +4,7 @@
 #include "dialect/anthropic_parts.h"
 #include "dialect/json_print.h"
 
-enum { DOCUMENT_MAX = 1 << 28 }; // bytes of an answer that is not streamed
+#define DOCUMENT_MAX ((size_t)64 << 20) // bytes of an answer that is not streamed
 
 enum block { BLOCK_NONE, BLOCK_TEXT, BLOCK_THINKING, BLOCK_TOOL };
 

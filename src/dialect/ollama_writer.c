@@ -6,7 +6,7 @@
 #include "dialect/ollama_keep_alive.h"
 #include "dialect/ollama_parts.h"
 
-enum { ANSWER_MAX = 1 << 28 }; // bytes that are held until a call or the answer ends
+#define HOLD_MAX ((size_t)64 << 20) // bytes that are held until a call or the answer ends
 
 /* A stream has a line for each piece; calls come whole, in one line each, as their
  * arguments are no string but JSON. */
@@ -244,10 +244,10 @@ static struct answer_writer *ollama_open(const struct api_request *r,
         .head = *head,
     };
     w->chat = chat;
-    buf_init(&w->calls, ANSWER_MAX);
-    buf_init(&w->logprobs, ANSWER_MAX);
-    buf_init(&w->text, ANSWER_MAX);
-    buf_init(&w->thinking, ANSWER_MAX);
+    buf_init(&w->calls, HOLD_MAX);
+    buf_init(&w->logprobs, HOLD_MAX);
+    buf_init(&w->text, HOLD_MAX);
+    buf_init(&w->thinking, HOLD_MAX);
     return &w->head;
 }
 
