@@ -94,10 +94,12 @@ static void test_results_find_their_calls(void **state)
                                        "f") ", " CANONICAL_RESULT("more", "", "") "]");
     /* By name, the first that has no result. */
     assert_messages(
-        "[" CALLED
-        ", " RESULT("y", ", \"tool_name\": \"g\"") ", " RESULT("x", ", \"tool_name\": "
-                                                                    "\"f\"") ", " RESULT(
-            "z", ", \"name\": \"f\"") ", " RESULT("w", ", \"tool_name\": \"h\"") "]",
+        "[" CALLED ", " RESULT("y", ", \"tool_name\": \"g\"") ", " RESULT(
+            "x",
+            ", \"tool_name\": "
+            "\"f\"") ", " RESULT("z", ", \"name\": \"f\"") ", " RESULT("w",
+                                                                       ", \"tool_name\": "
+                                                                       "\"h\"") "]",
         "[" CANONICAL_CALLED
         ", " CANONICAL_RESULT("y", "call_1", "g") ", " CANONICAL_RESULT(
             "x", "call_0",
@@ -459,6 +461,9 @@ static void test_load_and_unload(void **state)
                         "{" AT "\"message\":{\"role\":\"assistant\",\"content\":\"\"},"
                         "\"done\":true,\"done_reason\":\"unload\"}");
     buf_release(&out);
+    assert_true(RUN(ollama_generate, "{\"keep_alive\": \"5m\"}", &out, END(ANSWER_STOP)));
+    assert_non_null(strstr(out.data, "\"done_reason\":\"load\""));
+    buf_release(&out);
 }
 
 static void test_logprobs(void **state)
@@ -606,6 +611,11 @@ static void test_lists_of_models(void **state)
                         "{\"models\":[{\"name\":\"qwen3:0.6b\",\"model\":\"qwen3:0.6b\","
                         "\"size\":522653767,\"digest\":\"7df6\"," DETAILS
                         ",\"modified_at\":\"2023-11-14T22:13:20.123456Z\"," CAN "}]}");
+    buf_clear(&out);
+    m.modified_us = -1;
+    ollama_print_tags(&out, &m, 1);
+    assert_non_null(strstr(out.data, "\"1969-12-31T23:59:59.999999Z\""));
+    m.modified_us = 1700000000123456;
     buf_clear(&out);
     ollama_print_tags(&out, NULL, 0);
     assert_string_equal(out.data, "{\"models\":[]}");
