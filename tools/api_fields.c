@@ -3,7 +3,8 @@
 
 #include "dialect/dialect.h"
 
-static const struct dialect *const dialects[] = {&dialect_openai};
+static const struct dialect *const dialects[] = {&dialect_openai, &dialect_anthropic,
+                                                 &dialect_ollama};
 
 int main(void)
 {

@@ -19,7 +19,9 @@ static const struct {
 } operations[] = {
     {"openai_chat", &openai_chat},           {"openai_completions", &openai_completions},
     {"openai_responses", &openai_responses}, {"openai_embeddings", &openai_embeddings},
-    {"openai_infill", &openai_infill},
+    {"openai_infill", &openai_infill},       {"anthropic_messages", &anthropic_messages},
+    {"ollama_chat", &ollama_chat},           {"ollama_generate", &ollama_generate},
+    {"ollama_embed", &ollama_embed},         {"ollama_embeddings", &ollama_embeddings},
 };
 
 static const char *const kinds[] = {
