@@ -169,13 +169,9 @@ static enum answer_finish finish_of(const struct choice *ch,
 /* What a client sends back of an answer with calls must become the same tokens. */
 static void keep_calls(struct choice *ch)
 {
-    static const char close[] = "</think>";
     if (!ch->calls || ch->raw.failed || ch->mark.failed || ch->content.failed)
         return;
-    size_t from = 0;
-    for (size_t i = 0; i + sizeof close - 1 <= ch->raw.len; i++)
-        if (!memcmp(ch->raw.data + i, close, sizeof close - 1))
-            from = i + sizeof close - 1;
+    const size_t from = output_parser_answer_start(ch->parser);
     replay_keep(ch->call->server->replay, ch->calls,
                 ch->content.data ? ch->content.data : "", ch->raw.data + from,
                 (const uint8_t *)ch->mark.data + from, ch->raw.len - from);
