@@ -172,6 +172,18 @@ static void test_tool_results_keep_their_order(void **state)
                     "\"toolu_2\", \"name\": \"time\"}]");
 }
 
+static void test_images_of_tools(void **state)
+{
+    (void)state;
+    assert_messages("\"messages\": [" ASK ", " CALLS ", {\"role\": \"user\", "
+                    "\"content\": [{\"type\": \"tool_result\", \"tool_use_id\": "
+                    "\"toolu_2\", \"content\": [{\"type\": \"text\", \"text\": "
+                    "\"a.png\"}, {\"type\": \"image\", \"source\": {}}]}]}]",
+                    "[" ASK ", " CANONICAL_CALLS ", {\"role\": \"tool\", "
+                    "\"content\": \"a.png\\n[An image, which this model cannot "
+                    "see.]\", \"tool_call_id\": \"toolu_2\", \"name\": \"time\"}]");
+}
+
 static void test_key_order_of_arguments(void **state)
 {
     (void)state;
@@ -737,6 +749,7 @@ int main(void)
         cmocka_unit_test(test_system_in_place),
         cmocka_unit_test(test_billing_line),
         cmocka_unit_test(test_tool_results_keep_their_order),
+        cmocka_unit_test(test_images_of_tools),
         cmocka_unit_test(test_key_order_of_arguments),
         cmocka_unit_test(test_assistant_turns),
         cmocka_unit_test(test_documents_and_search_results),
