@@ -6,7 +6,6 @@ import os
 import pathlib
 import struct
 import subprocess
-import sys
 
 import pytest
 
@@ -250,9 +249,3 @@ def test_embeddings():
         x = [1.5 * k - 2 for k in range(n)]
         _, body = transcript('openai_embeddings', {'input': 'a', 'encoding_format': 'base64'}, vectors=[x])
         assert json.loads(body)['data'][0]['embedding'] == base64.b64encode(struct.pack(f'<{n}f', *x)).decode()
-
-
-def test_docs_are_up_to_date():
-    r = subprocess.run([sys.executable, ROOT / 'tools/update_api_docs.py', '--check', BUILD / 'tools/api_fields',
-                        ROOT / 'docs/api.md'], capture_output=True, text=True, timeout=60)
-    assert r.returncode == 0, r.stderr

@@ -737,14 +737,99 @@ static void test_limits(void **state)
     }
 }
 
+/* ---- no memory ---- */
+
+static int allocations, failing, living; // failing: which fails, and for ever or once
+static bool once, failed;
+
+static void *count_malloc(size_t n)
+{
+    const int i = allocations++;
+    if (failing >= 0 && (i == failing || (i > failing && !once))) {
+        failed = true;
+        return NULL;
+    }
+    living++;
+    return malloc(n);
+}
+
+static void count_free(void *p)
+{
+    living -= p != NULL;
+    free(p);
+}
+
+/* Whatever allocation of JSON fails, the error says so, and nothing is lost. */
+static void test_no_memory(void **state)
+{
+    (void)state;
+    static const struct {
+        const struct api_operation *op;
+        const char *request;
+    } cases[] = {
+        {&openai_chat,
+         "{'messages':[{'role':'developer','content':[{'type':'text','text':'a'}]},"
+         "{'role':'assistant','reasoning':'r','tool_calls':[{'id':'c','function':{'name':"
+         "'f','arguments':'{`x`:[1]}'}},{'id':'d','function':{'name':'f','arguments':'x'}"
+         "}]},{'role':'tool','tool_call_id':'c','content':'1'},{'role':'assistant',"
+         "'function_call':{'name':'f'}},{'role':'function','content':'2'}],"
+         "'tools':[" TOOL "," TOOL_G "],'tool_choice':{'type':'allowed_tools',"
+         "'allowed_tools':{'mode':'auto','tools':[{'type':'function','function':{'name':"
+         "'g'}}]}},'response_format':{'type':'json_schema','json_schema':{'schema':{}}},"
+         "'chat_template_kwargs':{'x':1}}"},
+        {&openai_chat, "{" HI ",'functions':[{'name':'f'}]}"},
+        {&openai_completions, "{'prompt':['a',[1]]}"},
+        {&openai_infill, "{'input_prefix':'a','input_extra':[{'text':'b'}]}"},
+        {&openai_embeddings, "{'input':'a'}"},
+        {&openai_responses,
+         "{'instructions':'i','input':[{'type':'reasoning','content':[{'text':'r'}]},"
+         "{'role':'assistant','content':'a'},{'type':'function_call','call_id':'c','name'"
+         ":"
+         "'f','arguments':'{}'},{'type':'function_call_output','call_id':'c','output':'o'"
+         "}],'tools':[{'type':'function','name':'f'}]}"},
+    };
+    json_set_alloc_funcs(count_malloc, count_free);
+    for (size_t i = 0; i < 2 * (sizeof cases / sizeof *cases); i++) {
+        once = i % 2;
+        failing = -1;
+        living = 0;
+        json_t *body = json_loads(quoted(cases[i / 2].request), 0, NULL);
+        assert_non_null(body);
+        const int before = living;
+        failed = true;
+        for (int n = 0; failed; n++) {
+            assert_true(n < 1000);
+            allocations = 0;
+            failed = false;
+            failing = n;
+            api_request_init(&r);
+            json_incref(body);
+            const enum status s = cases[i / 2].op->parse(&r, body, &err);
+            failing = -1;
+            if (s == STATUS_OK) // r has taken a reference
+                api_request_release(&r);
+            else
+                json_decref(body);
+            /* The reader of JSON may take one failure for bad arguments of a call. */
+            if (!once || s != STATUS_OK)
+                assert_int_equal(s, failed ? STATUS_NO_MEMORY : STATUS_OK);
+            assert_int_equal(living, before);
+        }
+        json_decref(body);
+        assert_int_equal(living, 0);
+    }
+    json_set_alloc_funcs(malloc, free);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad),     cmocka_unit_test(test_absent),
-        cmocka_unit_test(test_scalars), cmocka_unit_test(test_messages),
-        cmocka_unit_test(test_tools),   cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_prompts), cmocka_unit_test(test_responses),
-        cmocka_unit_test(test_deep),    cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_bad),       cmocka_unit_test(test_absent),
+        cmocka_unit_test(test_scalars),   cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_tools),     cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_prompts),   cmocka_unit_test(test_responses),
+        cmocka_unit_test(test_deep),      cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
