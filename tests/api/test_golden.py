@@ -50,8 +50,8 @@ def test_steps_and_threads_do_not_change_a_bit(name, kv, tmp_path):
     ids = tmp_path / 'ids'
     ids.write_text(' '.join(map(str, many_ids(model, 301))))
     for level, cuts in (('avx512vnni', once([(512, 1), (64, 3), (7, 2), (1, 1), (1, 3)], (64, 3), (1, 3))),
-                        ('avx2', once([(512, 2), (64, 1), (7, 3), (1, 1)], (512, 2))),
-                        ('c', once([(512, 3), (64, 2), (7, 1), (1, 1)], (7, 1)))):
+                        ('avx2', once([(512, 2), (64, 1), (7, 3), (1, 1)], (7, 3), (1, 1))),
+                        ('c', once([(512, 3), (64, 2), (7, 1), (1, 1)], (7, 1), (1, 1)))):
         seen = {}
         for batch, threads in cuts:
             out = raw_logits(model, ids, '--kv', kv, '--cpu', level, '--batch', batch, '--threads', threads)
