@@ -1,6 +1,7 @@
 """`turbine logits` for tests: token ids in, a float32 array out."""
 import os
 import pathlib
+import re
 import subprocess
 import tempfile
 
@@ -9,6 +10,22 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TURBINE = str(pathlib.Path(os.environ.get('TURBINE', ROOT / 'build/turbine')).resolve())
 GOLDEN = ROOT / 'tests/golden'
+SANITIZED = '/san-' in TURBINE
+
+
+def once(values, *sanitized):
+    """The values, or with sanitizers those that take all paths once."""
+    assert set(sanitized) <= set(values)
+    return list(sanitized if SANITIZED else values)
+
+
+def machine_levels(levels):
+    """Limits of the instruction set; with sanitizers without those that change nothing on this machine."""
+    if not SANITIZED or not os.path.exists('/proc/cpuinfo'):
+        return levels
+    flags = set(re.findall(r'[a-z0-9_]+', pathlib.Path('/proc/cpuinfo').read_text()))
+    needs = {'avx512': 'avx512f', 'avx512vnni': 'avx512_vnni'}
+    return [level for level in levels if level not in needs or needs[level] in flags]
 
 
 def turbine(*args, check=True, stdin=b''):

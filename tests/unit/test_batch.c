@@ -19,6 +19,18 @@
 enum { N_SEQ = 5, LENGTH = 330, DEEP = 2200, N_THREAD = 4, BATCH = 150 };
 enum { TOKENS = 64, VOCAB_MAX = 80 };
 
+/* Numbers of threads.  Under sanitizers of memory other numbers only repeat what these do
+ * (each line and branch that all of them take, by gcov: two threads cut three leaves
+ * before an odd one), and so does one thread besides the other models' own number. */
+#ifdef __SANITIZE_ADDRESS__
+static const int thread_counts[] = {2, 3};
+enum { MIX_OF_ONE_THREAD = 0 };
+#else
+static const int thread_counts[] = {1, 2, 3, 4};
+enum { MIX_OF_ONE_THREAD = 1 };
+#endif
+enum { N_COUNT = sizeof thread_counts / sizeof *thread_counts };
+
 static struct pool *pools[N_THREAD + 1]; // [threads]
 static struct model *models[N_THREAD + 1];
 static struct calibration *calibration;
@@ -227,8 +239,8 @@ static void test_any_mix(void **state)
     for (int k = 0; k < N_KIND; k++) {
         for (int s = 0; s < N_SEQ; s++)
             eval_alone(kinds[k], s);
-        for (int t = 1; t <= N_THREAD; t++)
-            run_mix(kinds[k], t);
+        for (int t = 0; t < N_COUNT; t++)
+            run_mix(kinds[k], thread_counts[t]);
     }
 }
 
@@ -259,7 +271,8 @@ static void test_any_mix_of_other_models(void **state)
         open_models(cases[i].model, cases[i].isa);
         for (int s = 0; s < N_SEQ; s++)
             eval_alone(cases[i].kv, s);
-        run_mix(cases[i].kv, 1);
+        if (MIX_OF_ONE_THREAD)
+            run_mix(cases[i].kv, 1);
         run_mix(cases[i].kv, cases[i].threads);
     }
     close_models();
@@ -361,8 +374,8 @@ static void test_many_keys(void **state)
         mem_array((size_t)(N_DEEP * N_STEP) * (size_t)n_vocab, sizeof *expected);
     for (int k = 0; k < 2; k++) {
         deep_alone(expected, kinds[k]);
-        for (int t = 1; t <= N_THREAD; t++)
-            deep_together(expected, kinds[k], t);
+        for (int t = 0; t < N_COUNT; t++)
+            deep_together(expected, kinds[k], thread_counts[t]);
     }
     mem_free(expected);
 }
