@@ -306,8 +306,12 @@ static uint16_t state_add(struct machine *m, uint16_t *slot, uint32_t first, uin
                           bool accept)
 {
     const uint16_t id = (uint16_t)m->n_state++;
-    struct machine_state s = {
-        .first = first, .n = n, .accept = accept, .slack = SLACK_ANY, .open = -1};
+    struct machine_state s = {.first = first,
+                              .n = n,
+                              .accept = accept,
+                              .slack = SLACK_ANY,
+                              .usual = MACHINE_FAULT,
+                              .open = -1};
     for (uint32_t i = first; i < first + n; i++) {
         const struct config c = m->configs[i];
         if (c.node == NODE_FREE)

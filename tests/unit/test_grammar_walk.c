@@ -154,8 +154,9 @@ static void test_tools(void **state)
             buf_init(&out, 1 << 20);
             if (!walk_text(g, seed, &out, &err))
                 fail_msg("%s", err.text);
-            json_t *value = json_loadb(out.data, out.len, JSON_REJECT_DUPLICATES, NULL);
-            assert_non_null(value);
+            json_t *value = json_loadb(out.data, out.len, 0, NULL);
+            if (!value)
+                fail_msg("no JSON: %.*s", (int)out.len, out.data);
             json_decref(value);
             buf_release(&out);
         }
