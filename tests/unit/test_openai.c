@@ -658,6 +658,8 @@ static void test_responses(void **state)
     api_request_release(&r);
 }
 
+#define CALL_NESTED "{'id':'a','function':{'name':'f','arguments':{'a':%s}}}"
+
 /* As deep as the JSON reader goes at all, in each place that keeps JSON. */
 static void test_deep(void **state)
 {
@@ -669,11 +671,9 @@ static void test_deep(void **state)
     static const char *const shapes[] = {
         "{" HI ",'json_schema':{'a':%s}}",
         "{" HI
-        ",'tools':[{'type':'function','function':{'name':'f','parameters':{'a':%s}}}"
-        "]}",
+        ",'tools':[{'type':'function','function':{'name':'f','parameters':{'a':%s}}}]}",
         "{" HI ",'chat_template_kwargs':{'a':%s}}",
-        "{'messages':[{'role':'assistant','tool_calls':[{'id':'a','function':{'name':'f',"
-        "'arguments':{'a':%s}}}]}]}",
+        "{'messages':[{'role':'assistant','tool_calls':[" CALL_NESTED "]}]}",
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         snprintf(request, sizeof request, shapes[i], nest);
