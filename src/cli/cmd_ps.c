@@ -35,7 +35,7 @@ static void print_bytes(char out[16], const json_t *v)
         snprintf(out, 16, "%.1f MiB", n / 0x1p20);
 }
 
-static const char *text_of(const json_t *o, const char *name)
+static const char *string_of(const json_t *o, const char *name)
 {
     const char *s = json_string_value(json_object_get(o, name));
     return s ? s : "-";
@@ -58,17 +58,17 @@ static void print_model(const json_t *m)
     print_bytes(used, json_object_get(kv, "bytes"));
     print_bytes(reserved, json_object_get(kv, "bytes_reserved"));
     print_bytes(f16, json_object_get(kv, "bytes_f16"));
-    const char *k = text_of(kv, "type_k"), *v = text_of(kv, "type_v");
+    const char *k = string_of(kv, "type_k"), *v = string_of(kv, "type_v");
     snprintf(types, sizeof types, "%s%s%s", k, strcmp(k, v) ? "/" : "",
              strcmp(k, v) ? v : "");
     snprintf(context, sizeof context, "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT,
              json_integer_value(json_object_get(kv, "tokens_used")),
              json_integer_value(json_object_get(kv, "tokens_max")));
-    print_safe(text_of(m, "name"), 32);
+    print_safe(string_of(m, "name"), 32);
     printf("%-10s  ", size);
     print_safe(types, 14);
     printf("%-18s  %-10s  %-10s  %-10s  ", context, used, reserved, f16);
-    print_safe(text_of(m, "expires_at"), 20);
+    print_safe(string_of(m, "expires_at"), 20);
     putchar('\n');
 }
 

@@ -274,7 +274,7 @@ static int push_text(struct scheduler *s, struct generation *g, int32_t id)
     return stop;
 }
 
-static void take_token(struct scheduler *s, struct generation *g)
+static void take_pick(struct scheduler *s, struct generation *g)
 {
     const int32_t id = g->picked;
     if (!g->first_us)
@@ -327,7 +327,7 @@ static void take_run(struct scheduler *s, struct generation *g)
     else if (!g->max_tokens)
         scheduler_finish(s, g, GENERATION_LENGTH, -1, NULL); // only the prompt was wanted
     else
-        take_token(s, g);
+        take_pick(s, g);
 }
 
 void scheduler_take(struct scheduler *s, int n_run)

@@ -59,8 +59,8 @@ static size_t common_prefix(const struct tokens *a, const struct tokens *b)
 }
 
 /* Append tokens to the context; on failure the session starts over. */
-static enum status append(struct session *s, const int32_t *id, size_t n, bool want,
-                          const float **logits, struct error *err)
+static enum status append_tokens(struct session *s, const int32_t *id, size_t n,
+                                 bool want, const float **logits, struct error *err)
 {
     enum status rc = n ? context_eval(s->c, id, (int)n, want, logits, err) : STATUS_OK;
     for (size_t i = 0; !rc && i < n; i++)
@@ -108,7 +108,7 @@ static enum status prefill(struct session *s, const struct session_request *r,
         const size_t at = s->history.n, stop = next_stop(r, at);
         const size_t n = stop - at < batch ? stop - at : batch;
         const enum status rc =
-            append(s, prompt->id + at, n, at + n == prompt->n, logits, err);
+            append_tokens(s, prompt->id + at, n, at + n == prompt->n, logits, err);
         if (rc)
             return rc;
         if (s->history.n == stop && stop < prompt->n)
@@ -167,7 +167,7 @@ static enum status decode(struct session *s, const struct session_request *r,
                 stats->n_decoded == r->max_tokens ? SESSION_LENGTH : SESSION_CONTEXT;
             return STATUS_OK;
         }
-        const enum status rc = append(s, &id, 1, true, &logits, err);
+        const enum status rc = append_tokens(s, &id, 1, true, &logits, err);
         if (rc)
             return rc;
         stats->n_step++;

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "grammar/expr.h"
+#include "base/hex.h"
 
 struct gbnf {
     struct builder *b;
@@ -55,7 +56,7 @@ static bool at_char(const struct gbnf *g, char c)
     return g->s < g->end && *g->s == c;
 }
 
-static size_t read_name(struct gbnf *g)
+static size_t read_rule_name(struct gbnf *g)
 {
     const char *s = g->s;
     while (g->s < g->end && name_char(*g->s))
@@ -90,14 +91,6 @@ static uint32_t rule_named(struct gbnf *g, const char *name, size_t n)
     return rule;
 }
 
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
 /* One character of a literal or a class, escapes resolved. */
 static bool read_char(struct gbnf *g, uint32_t *c)
 {
@@ -118,7 +111,7 @@ static bool read_char(struct gbnf *g, uint32_t *c)
     const int digits = kind == 'x' ? 2 : kind == 'u' ? 4 : kind == 'U' ? 8 : 0;
     *c = 0;
     for (int i = 0; i < digits; i++, g->s++) {
-        const int digit = g->s < g->end ? hex_digit(*g->s) : -1;
+        const int digit = g->s < g->end ? hex_value(*g->s) : -1;
         if (digit < 0 || *c > CHAR_MAX) {
             *c = CHAR_MAX + 1;
             break;
@@ -296,7 +289,7 @@ static struct expr *read_sequence(struct gbnf *g, int depth)
             e = read_dot(g);
         else if (name_char(c)) {
             const char *name = g->s;
-            const size_t n = read_name(g);
+            const size_t n = read_rule_name(g);
             e = expr_rule(g->b, rule_named(g, name, n));
         } else {
             break;
@@ -357,7 +350,7 @@ static bool bodies_room(struct gbnf *g)
 static void read_rule(struct gbnf *g)
 {
     const char *at = g->s;
-    const size_t n = read_name(g);
+    const size_t n = read_rule_name(g);
     if (!n) {
         const bool token = g->s < g->end && (*g->s == '<' || *g->s == '!');
         gbnf_fail(g, at, token ? STATUS_UNSUPPORTED : STATUS_BAD_INPUT,

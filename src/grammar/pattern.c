@@ -60,7 +60,7 @@ static bool pattern_hex(struct pattern *p, int n, uint32_t *c)
 }
 
 /* Behind \u: four digits, or braces; both halves of a pair are one character. */
-static bool unicode_escape(struct pattern *p, uint32_t *c)
+static bool code_point_escape(struct pattern *p, uint32_t *c)
 {
     uint32_t low;
     if (p->s < p->end && *p->s == '{') {
@@ -97,7 +97,7 @@ static bool char_escape(struct pattern *p, uint32_t *c)
         return p->s++, *c = 0, true;
     if (kind == 'x' || kind == 'u') {
         p->s++;
-        if (kind == 'x' ? pattern_hex(p, 2, c) : unicode_escape(p, c))
+        if (kind == 'x' ? pattern_hex(p, 2, c) : code_point_escape(p, c))
             return true;
         pattern_fail(p, STATUS_BAD_INPUT, "an escape of a character that is malformed");
         return false;

@@ -209,8 +209,8 @@ int kv_prefix_spare(const struct kv_prefix *t)
 
 /* Leaves that others hold too give nothing back, but stand before spare pages; they go
  * only if nothing else does. */
-static enum status make_room(struct kv_prefix *t, struct kv_seq *s, int n_token,
-                             uint64_t keep, struct error *err)
+static enum status free_pages_for(struct kv_prefix *t, struct kv_seq *s, int n_token,
+                                  uint64_t keep, struct error *err)
 {
     const int want = kv_pages_for(n_token) - kv_seq_pages(s);
     while (want > kv_pool_free(t->o.pool) &&
@@ -223,7 +223,7 @@ static enum status make_room(struct kv_prefix *t, struct kv_seq *s, int n_token,
 enum status kv_prefix_reserve(struct kv_prefix *t, struct kv_seq *s, int n_token,
                               struct error *err)
 {
-    return make_room(t, s, n_token, UINT64_MAX, err);
+    return free_pages_for(t, s, n_token, UINT64_MAX, err);
 }
 
 enum status kv_prefix_load(struct kv_prefix *t, const struct kv_hit *hit,
@@ -240,7 +240,7 @@ enum status kv_prefix_load(struct kv_prefix *t, const struct kv_hit *hit,
             i = t->nodes[i].parent;
         kv_seq_share(s, t->nodes[i].page);
     }
-    const enum status rc = make_room(t, s, n_token, keep, err);
+    const enum status rc = free_pages_for(t, s, n_token, keep, err);
     if (rc) {
         kv_seq_release(s);
         return rc;

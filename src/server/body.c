@@ -1,21 +1,17 @@
 /* body.c - bytes of a client to JSON, with bounds. */
 #include <string.h>
 
+#include "base/hex.h"
 #include "server/internal.h"
 
 enum { BODY_DEPTH_MAX = 64, BODY_VALUES_MAX = 1000000 };
 
-static int hex_value(const char *p, const char *end)
+/* Four digits, or -1. */
+static int escape_value(const char *p, const char *end)
 {
     int v = 0;
-    if (end - p < 4)
-        return -1;
     for (int i = 0; i < 4; i++) {
-        const char c = p[i];
-        const int d = c >= '0' && c <= '9'   ? c - '0'
-                      : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                      : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                             : -1;
+        const int d = p + i < end ? hex_value(p[i]) : -1;
         if (d < 0)
             return -1;
         v = v * 16 + d;
@@ -26,11 +22,11 @@ static int hex_value(const char *p, const char *end)
 /* p is behind "\u"; returns how many bytes of it were looked at. */
 static size_t replace_escape(char *p, const char *end)
 {
-    const int v = hex_value(p, end);
+    const int v = escape_value(p, end);
     if (v < 0)
         return 0; // the parser says what is wrong
     if (v >= 0xd800 && v < 0xdc00 && end - p >= 10 && p[4] == '\\' && p[5] == 'u') {
-        const int low = hex_value(p + 6, end);
+        const int low = escape_value(p + 6, end);
         if (low >= 0xdc00 && low < 0xe000)
             return 10;
     }

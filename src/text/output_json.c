@@ -1,4 +1,5 @@
 #include "text/output_json.h"
+#include "base/hex.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -61,14 +62,6 @@ bool output_json_quote(struct buf *out, const char *s, size_t n)
             buf_append(out, s + i, 1);
     }
     return !out->failed;
-}
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    const char lower = (char)(c | 32);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
 static unsigned hex4(const char *s)

@@ -20,7 +20,7 @@ static bool utf8_unfinished(const char *s, size_t n)
 
 /* What the held bytes are for sure: characters, or U+FFFD for the longest start of one
  * that does not go on.  Source: Unicode 15, 3.9, substitution of maximal subparts. */
-static size_t settle(struct utf8_stream *s, char *out, bool end)
+static size_t settle_held(struct utf8_stream *s, char *out, bool end)
 {
     size_t written = 0;
     while (s->n_held && (end || !utf8_unfinished(s->held, s->n_held))) {
@@ -44,7 +44,7 @@ size_t utf8_stream_put(struct utf8_stream *s, char *out, const char *bytes, size
         memcpy(out, bytes, i);
     for (; i < n; i++) {
         s->held[s->n_held++] = bytes[i];
-        written += settle(s, out + written, false);
+        written += settle_held(s, out + written, false);
     }
-    return written + settle(s, out + written, end);
+    return written + settle_held(s, out + written, end);
 }
