@@ -188,7 +188,7 @@ static void take_record(struct generation *g, struct generation_event *out)
     memcpy(out->top, g->taken + sizeof head, n_top);
 }
 
-static void end_event(struct generation *g, struct generation_event *out)
+static void make_end_event(struct generation *g, struct generation_event *out)
 {
     *out = (struct generation_event){.kind = GENERATION_END,
                                      .text = "",
@@ -216,7 +216,7 @@ bool generation_next(struct generation *g, struct generation_event *out)
             .kind = GENERATION_EMBEDDING, .embedding = g->embedding, .text = ""};
         g->has_embedding = false;
     } else if (g->ended && !g->end_taken) {
-        end_event(g, out);
+        make_end_event(g, out);
         g->end_taken = true;
     } else {
         found = false;

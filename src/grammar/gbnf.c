@@ -5,10 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hex.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "grammar/expr.h"
-#include "base/hex.h"
 
 struct gbnf {
     struct builder *b;

@@ -1,10 +1,11 @@
 #include "text/output_json.h"
-#include "base/hex.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/hex.h"
 
 static const char replacement[] = "\xef\xbf\xbd"; // U+FFFD
 
