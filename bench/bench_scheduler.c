@@ -20,7 +20,7 @@ static uint64_t unique; // no two prompts share a start
 struct stream {
     struct generation *g;
     sem_t events;
-    uint64_t start_us, first_us;
+    uint64_t start_us, first_us, last_us, gap_us; // gap: the longest between two tokens
     struct generation_stats stats;
 };
 
@@ -63,8 +63,13 @@ static bool drain(struct stream *s)
 {
     struct generation_event e;
     while (generation_next(s->g, &e)) {
-        if (e.kind == GENERATION_TOKEN && !s->first_us)
-            s->first_us = clock_us();
+        if (e.kind == GENERATION_TOKEN) {
+            const uint64_t now = clock_us();
+            if (s->first_us && now - s->last_us > s->gap_us)
+                s->gap_us = now - s->last_us;
+            s->first_us = s->first_us ? s->first_us : now;
+            s->last_us = now;
+        }
         if (e.kind == GENERATION_END) {
             s->stats = e.stats;
             generation_close(s->g);
@@ -130,6 +135,25 @@ static void latency(double *alone, double *beside, int n)
     qsort(beside, (size_t)n, sizeof *beside, by_value);
 }
 
+/* The longest pause of an answer, in ms, while a long prompt is read beside it. */
+static double longest_pause_ms(void)
+{
+    struct stream writer, reader;
+    submit(&writer, 32, 100000);
+    while (!writer.first_us)
+        drain(&writer);
+    submit(&reader, LONG, 1);
+    bool over = false;
+    while (!over) {
+        sem_wait(&writer.events);
+        drain(&writer);
+        over = drain(&reader);
+    }
+    generation_cancel(writer.g);
+    finish(&writer);
+    return (double)writer.gap_us / 1e3;
+}
+
 static void print_streams(int rounds)
 {
     printf("decode, %d tokens a stream behind 32: tokens/s of all streams, best of %d "
@@ -161,6 +185,18 @@ static void print_latency(int rounds)
            beside[p95] / alone[n / 2]);
 }
 
+static void print_pauses(int rounds)
+{
+    double pause[ROUNDS_MAX];
+    for (int i = 0; i < rounds; i++)
+        pause[i] = longest_pause_ms();
+    qsort(pause, (size_t)rounds, sizeof *pause, by_value);
+    printf(
+        "longest pause of an answer while %d tokens are read beside it, ms: median %.1f, "
+        "most %.1f of %d\n",
+        LONG, pause[rounds / 2], pause[rounds - 1], rounds);
+}
+
 int main(int argc, char **argv)
 {
     const char *kv = "turbo4", *path = NULL;
@@ -185,6 +221,7 @@ int main(int argc, char **argv)
         return die(&err);
     print_streams(rounds);
     print_latency(rounds);
+    print_pauses(rounds);
     scheduler_close(scheduler);
     engine_close(&engine);
     return 0;
