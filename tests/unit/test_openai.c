@@ -660,6 +660,44 @@ static void test_responses(void **state)
 
 #define CALL_NESTED "{'id':'a','function':{'name':'f','arguments':{'a':%s}}}"
 
+/* Numbers that are none do not come past the reader of JSON. */
+static void test_no_numbers(void **state)
+{
+    (void)state;
+    static const char *const none[] = {
+        "1e400", "-1e400", "NaN", "Infinity", "0x10", "01", "18446744073709551616"};
+    char text[64];
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        snprintf(text, sizeof text, "{\"temperature\":%s}", none[i]);
+        assert_null(json_loads(text, 0, NULL));
+    }
+}
+
+/* A turn of the assistant ends where another speaks, or reasons again. */
+static void test_turns(void **state)
+{
+    (void)state;
+    parse_good(&openai_responses,
+               "{'input':[{'role':'user','content':'1'},"
+               "{'type':'function_call','call_id':'c','name':'f','arguments':'{}'},"
+               "{'type':'function_call_output','call_id':'c','output':'2'},"
+               "{'type':'function_call','call_id':'d','name':'f','arguments':'{}'},"
+               "{'role':'assistant','content':'3'},"
+               "{'type':'reasoning','summary':[{'type':'summary_text','text':'a'},"
+               "{'type':'summary_text','text':'b'}]},"
+               "{'role':'assistant','content':'4'}]}");
+    assert_json(
+        r.messages,
+        "[{'role':'user','content':'1'},{'role':'assistant','content':'',"
+        "'tool_calls':[{'id':'c','type':'function','function':{'name':'f',"
+        "'arguments':{}}}]},{'role':'tool','content':'2','tool_call_id':'c','name':"
+        "'f'},{'role':'assistant','content':'','tool_calls':[{'id':'d','type':"
+        "'function','function':{'name':'f','arguments':{}}}]},{'role':'assistant',"
+        "'content':'3'},{'role':'assistant','content':'4','reasoning_content':"
+        "'a\\nb'}]");
+    api_request_release(&r);
+}
+
 /* As deep as the JSON reader goes at all, in each place that keeps JSON. */
 static void test_deep(void **state)
 {
@@ -706,6 +744,19 @@ static void test_limits(void **state)
         assert_int_equal(openai_chat.parse(&r, body, &err) == STATUS_OK, !over);
         if (over) {
             assert_string_equal(err.param, "tools");
+            json_decref(body);
+        }
+        api_request_release(&r);
+    }
+    for (int over = 0; over <= 1; over++) { // a name of 128 letters, and of 129
+        char name[130] = "";
+        memset(name, 'a', 128 + (size_t)over);
+        json_t *body = json_pack("{s:s, s:[{s:s, s:s}]}", "input", "x", "tools", "type",
+                                 "function", "name", name);
+        api_request_init(&r);
+        assert_int_equal(openai_responses.parse(&r, body, &err) == STATUS_OK, !over);
+        if (over) {
+            assert_string_equal(err.param, "tools[0].name");
             json_decref(body);
         }
         api_request_release(&r);
@@ -829,6 +880,7 @@ int main(void)
         cmocka_unit_test(test_tools),     cmocka_unit_test(test_forms),
         cmocka_unit_test(test_prompts),   cmocka_unit_test(test_responses),
         cmocka_unit_test(test_deep),      cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_turns),     cmocka_unit_test(test_no_numbers),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
