@@ -193,6 +193,8 @@ bool chat_replay_check(struct chat_replay *c, const struct template_output *with
     const char *a = with->text.data, *b = plain->text.data;
     const size_t n = with->text.len, m = plain->text.len;
     size_t from = 0, in_plain = 0; // behind what was compared
+    if (find_text(b, m, 0, c->word, strlen(c->word)) < m)
+        return false; // somebody said the word
     for (int i = 0; i < c->n; i++)
         if (!find_answer(c, with, i))
             return false;
