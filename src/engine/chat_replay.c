@@ -161,30 +161,45 @@ static bool frame_edit(const struct chat_replay *c, const struct template_output
     return true;
 }
 
-/* Add the edits of the i-th answer: its place, and that of its name in what follows. */
-static bool find_answer(struct chat_replay *c, const struct template_output *t, int i)
+/* Add the edit of a word [len] at `at`: the next answer, or the name of one before. */
+static bool word_edit(struct chat_replay *c, const struct template_output *t, int i,
+                      int *n_found, size_t at, size_t len)
 {
-    char word[WORD_MAX];
-    const size_t len = word_of(c, i, word), n = t->text.len;
-    const size_t kept = i ? c->kept[i - 1] : 0;
+    struct chat_edit e = {.at = at, .n = len};
     const struct chat_edit *last = c->n_edit ? &c->edit[c->n_edit - 1] : NULL;
-    const size_t before = last ? last->at + last->n : 0;
-    struct chat_edit e = {.at = find_text(t->text.data, n, 0, word, len),
-                          .n = len,
-                          .text = c->text.data + kept,
-                          .mark = c->mark.data + kept,
-                          .len = c->kept[i] - kept};
-    if (e.at == n || e.at < before || (c->names && !frame_edit(c, t, &e, before)) ||
-        !add_edit(c, e))
-        return false;
-    for (size_t at = e.at + e.n; (at = find_text(t->text.data, n, at, word, len)) < n;
-         at += len) {
+    if (i < *n_found && c->names) {
         json_t *name = json_array_get(c->names, (size_t)i);
-        if (!name || !add_edit(c, (struct chat_edit){at, len, json_string_value(name),
-                                                     NULL, json_string_length(name)}))
-            return false;
+        e.text = json_string_value(name);
+        e.len = json_string_length(name);
+        return name && add_edit(c, e);
     }
-    return true;
+    if (i != *n_found || i >= c->n)
+        return false;
+    const size_t kept = i ? c->kept[i - 1] : 0;
+    e.text = c->text.data + kept;
+    e.mark = c->mark.data + kept;
+    e.len = c->kept[i] - kept;
+    ++*n_found;
+    return (!c->names || frame_edit(c, t, &e, last ? last->at + last->n : 0)) &&
+           add_edit(c, e);
+}
+
+/* The edits of all words in the text.  false: they are not all there, in their order. */
+static bool find_words(struct chat_replay *c, const struct template_output *t)
+{
+    const char *s = t->text.data;
+    const size_t n = t->text.len, prefix = strlen(c->word);
+    int found = 0;
+    for (size_t at = 0; (at = find_text(s, n, at, c->word, prefix)) < n;) {
+        size_t end = at + prefix;
+        int i = 0;
+        for (; end < n && s[end] >= '0' && s[end] <= '9' && i < EDITS_MAX; end++)
+            i = i * 10 + (s[end] - '0');
+        if (end == n || s[end] != 'q' || !word_edit(c, t, i, &found, at, end + 1 - at))
+            return false;
+        at = c->edit[c->n_edit - 1].at + c->edit[c->n_edit - 1].n;
+    }
+    return found == c->n;
 }
 
 bool chat_replay_check(struct chat_replay *c, const struct template_output *with,
@@ -195,9 +210,8 @@ bool chat_replay_check(struct chat_replay *c, const struct template_output *with
     size_t from = 0, in_plain = 0; // behind what was compared
     if (find_text(b, m, 0, c->word, strlen(c->word)) < m)
         return false; // somebody said the word
-    for (int i = 0; i < c->n; i++)
-        if (!find_answer(c, with, i))
-            return false;
+    if (!find_words(c, with))
+        return false;
     for (int i = 0; i < c->n_edit; i++) {
         const struct chat_edit *e = &c->edit[i];
         if (e->at < from)
