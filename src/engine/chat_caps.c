@@ -29,7 +29,7 @@ enum status chat_render(const struct chat_render *r, struct template_output *out
                   token_json(t, t ? tokenizer_eos(t) : -1), "tools", tools, "documents");
     enum status s;
     *out = (struct template_output){0};
-    if (!vars || json_object_update_missing(vars, r->vars ? r->vars : vars))
+    if (!vars || (r->vars && json_object_update_missing(vars, r->vars)))
         s = fail(err, STATUS_NO_MEMORY, "no memory for the template's variables");
     else
         s = template_render(r->template, vars, time(NULL), &template_limits_default, out,
