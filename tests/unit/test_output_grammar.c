@@ -225,7 +225,7 @@ static int calls_of(const struct output_format *f, const char *before, const cha
 
 #define BAR "\xef\xbd\x9c"
 #define LOW "\xe2\x96\x81"
-#define CALL_F "{\"name\": \"f\", \"arguments\": {\"a\": 1}}"
+#define CALL_F "{\"name\": \"f\", \"arguments\": {\"s\": \"x\", \"a\": 1}}"
 #define TAGGED "\n" CALL_F "\n</tool_call>"
 #define XML_F                                                                      \
     "\n<function=f>\n<parameter=s>\nx\n</par\n\n</parameter>\n<parameter=a>\n12\n" \
@@ -243,21 +243,23 @@ static const struct {
     {"tools <function= <parameter=", "<tool_call>", XML_F, "\n<tool_call>",
      "\n<function=f>\n<parameter=a>\n12\n</parameter>\n</function>\n</tool_call>"},
     {"tools <|start_header_id|> \"parameters\": ", "<|python_tag|>",
-     "{\"name\": \"f\", \"parameters\": {\"a\": 1}}", NULL, CALL_F},
+     "{\"name\": \"f\", \"parameters\": {\"s\": \"x\", \"a\": 1}}", NULL, CALL_F},
     {"tools [TOOL_CALLS]", "[TOOL_CALLS]", "[" CALL_F "]", NULL, "[]"},
-    {"tools [TOOL_CALLS] [ARGS]", "[TOOL_CALLS]", "f[ARGS]{\"a\": 1}", "[TOOL_CALLS]",
-     "g[ARGS]{}"},
+    {"tools [TOOL_CALLS] [ARGS]", "[TOOL_CALLS]", "f[ARGS]{\"s\": \"x\", \"a\": 1}",
+     "[TOOL_CALLS]", "g[ARGS]{}"},
     {"tools <|tool_call_begin|>", "<|tool_calls_section_begin|>",
-     "<|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{}<|tool_call_end|>"
+     "<|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{\"s\":\"x\"}<|tool_"
+     "call_end|>"
      "<|tool_calls_section_end|>",
      NULL, "<|tool_calls_section_end|>"},
     {"tools <" BAR "tool" LOW "call" LOW "begin" BAR ">",
      "<" BAR "tool" LOW "calls" LOW "begin" BAR ">",
-     "<" BAR "tool" LOW "call" LOW "begin" BAR ">f<" BAR "tool" LOW "sep" BAR ">{}<" BAR
-     "tool" LOW "call" LOW "end" BAR "><" BAR "tool" LOW "calls" LOW "end" BAR ">",
+     "<" BAR "tool" LOW "call" LOW "begin" BAR ">f<" BAR "tool" LOW "sep" BAR
+     ">{\"s\": \"x\"}<" BAR "tool" LOW "call" LOW "end" BAR "><" BAR "tool" LOW
+     "calls" LOW "end" BAR ">",
      NULL, ""},
     {"tools <|channel|> <|message|>", " to=functions.",
-     "f<|channel|>commentary <|constrain|>json<|message|>{\"a\": 1}", NULL,
+     "f<|channel|>commentary <|constrain|>json<|message|>{\"s\": \"x\", \"a\": 1}", NULL,
      "f<|message|>[]"},
 };
 enum { N_FORMAT = sizeof formats / sizeof formats[0] };
