@@ -161,6 +161,19 @@ static bool frame_edit(const struct chat_replay *c, const struct template_output
     return true;
 }
 
+/* The answer without a control token at its end that the template writes behind it. */
+static size_t without_end(const struct template_output *t, const struct chat_edit *e)
+{
+    const size_t at = e->at + e->n, left = t->text.len - at;
+    size_t run = 0;
+    while (run < e->len && run < WORD_MAX && !e->mark[e->len - 1 - run])
+        run++;
+    for (; run; run--)
+        if (run <= left && !memcmp(e->text + e->len - run, t->text.data + at, run))
+            return e->len - run;
+    return e->len;
+}
+
 /* Add the edit of a word [len] at `at`: the next answer, or the name of one before. */
 static bool word_edit(struct chat_replay *c, const struct template_output *t, int i,
                       int *n_found, size_t at, size_t len)
@@ -180,8 +193,10 @@ static bool word_edit(struct chat_replay *c, const struct template_output *t, in
     e.mark = c->mark.data + kept;
     e.len = c->kept[i] - kept;
     ++*n_found;
-    return (!c->names || frame_edit(c, t, &e, last ? last->at + last->n : 0)) &&
-           add_edit(c, e);
+    if (c->names && !frame_edit(c, t, &e, last ? last->at + last->n : 0))
+        return false;
+    e.len = without_end(t, &e);
+    return add_edit(c, e);
 }
 
 /* The edits of all words in the text.  false: they are not all there, in their order. */

@@ -328,18 +328,20 @@ static void test_marks(void **state)
         "%}<|im_start|>"
         "{{ m.content }}{% for c in m.tool_calls or [] %}{{ c.function.name }}"
         "{{ c.function.arguments | tojson }}{% endfor %}<|im_end|>{% endfor %}";
-    static const char text[] = "<|im_start|><|im_start|>";
+    /* The last one ends the answer; the template writes it, too. */
+    static const char text[] = "<|im_start|><|im_start|><|im_end|>";
     struct engine e;
     struct replay *r;
     struct tokens tokens;
     struct chat_prompt_result result;
-    uint8_t mark[24];
+    uint8_t mark[34];
     json_t *calls = calls_of("c", "f", "{}"),
            *messages =
                json_pack("[{s:s, s:s}, {s:s, s:s, s:O}]", "role", "user", "content", "go",
                          "role", "assistant", "content", "", "tool_calls", calls);
     memset(mark, 0, 12);
     memset(mark + 12, 1, 12);
+    memset(mark + 24, 0, 10);
     tokens_init(&tokens);
     assert_int_equal(replay_open(&r, 1 << 20, NULL), STATUS_OK);
     replay_keep(r, calls, "", text, mark, sizeof mark);
@@ -347,9 +349,12 @@ static void test_marks(void **state)
     const struct chat_turn t = {.messages = messages, .think = -1, .replay = r};
     assert_int_equal(chat_prompt_tokens(&e, &t, &tokens, &result, NULL), STATUS_OK);
     assert_int_equal(result.n_replayed, 1);
-    int start = 0;
-    for (size_t i = 0; i < tokens.n; i++)
+    int start = 0, end = 0;
+    for (size_t i = 0; i < tokens.n; i++) {
         start += tokens.id[i] == 1;
+        end += tokens.id[i] == 2;
+    }
+    assert_int_equal(end, 2);
     assert_int_equal(start, 3); // two messages, and the one that the model wrote
     json_decref(calls);
     json_decref(messages);
