@@ -18,7 +18,8 @@ struct output_format; // of a family
 
 /* From the template's source (NULL: none) and the vocabulary.  Never NULL: the plain
  * format, with <think> blocks where the template or the vocabulary knows them, is what is
- * left; its calls are JSON objects as `generic` asks for them in the prompt. */
+ * left; its calls are JSON objects as `generic` asks for them in the prompt.  The format
+ * of an engine is engine->chat.format: what its prompts ask for. */
 const struct output_format *output_format_find(const char *template_source, size_t n,
                                                const struct tokenizer *t);
 const char *output_format_name(const struct output_format *f);

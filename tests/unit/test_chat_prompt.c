@@ -207,6 +207,12 @@ static void test_tools_as_text(void **state)
                            "{\"name\": \"f\", \"description\": \"d\", \"parameters\":"
                            " {\"type\": \"object\""));
     free(got);
+    got =
+        prompt_of(&e, "[" USER("q") "," ASSISTANT("x") "," CALLS("", CALL("c1", "1")) "]",
+                  NULL, -1);
+    assert_string_equal(got, "<user>q</><assistant>x\n\n<tool_call>\n{\"name\": \"f\", "
+                             "\"arguments\": {\"a\": 1}}\n</tool_call></><assistant>");
+    free(got);
     assert_false(chat_prompt_has_tools(&e));
     close_engine(&e);
 }
