@@ -165,7 +165,7 @@ extern const struct output_reader output_reader_xml;
  * where it can only be meant as a call. */
 #define OUTPUT_JSON_MARKS                                                               \
     {"<tool_call>", &output_reader_xml, OUTPUT_THINKING, "</tool_call>", NULL},         \
-        {"```json\n", &output_reader_json, OUTPUT_KNOWN, "```", NULL},                  \
+        {"```json\n", &output_reader_json, OUTPUT_FIRST | OUTPUT_KNOWN, "```", NULL},   \
         {"```tool_call\n", &output_reader_json, 0, "```", NULL},                        \
     {                                                                                   \
         "{", &output_reader_json, OUTPUT_FIRST | OUTPUT_KNOWN | OUTPUT_BRACE, ";", NULL \

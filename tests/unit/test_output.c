@@ -296,6 +296,8 @@ static void test_hermes(void **state)
         /* Without a tag, of tools that there are. */
         {HERMES, "```json\n{\"name\": \"now\", \"arguments\": {}}\n```",
          "|call:now|args:{}|end:"},
+        {HERMES, "Like:\n```json\n{\"name\": \"now\", \"arguments\": {}}\n```",
+         "|text:Like:\n```json\n{\"name\": \"now\", \"arguments\": {}}\n```"},
         {HERMES, "{\"name\": \"now\", \"arguments\": {}}", "|call:now|args:{}|end:"},
         {HERMES, "{\"name\": \"f\", \"arguments\": {}}",
          "|text:{\"name\": \"f\", \"arguments\": {}}"},
