@@ -223,18 +223,20 @@ static void push_calls(struct builder *b, json_t *message, json_t *calls, bool f
     push(b, m);
 }
 
-/* Index of the result for a call among the tool messages at `from`; 0 if there is none.
- */
-static size_t find_result(json_t *messages, size_t from, json_t *call)
+/* The results [at, end) by the ids of their calls, the first of each: their numbers. */
+static json_t *results_by_id(json_t *messages, size_t at, size_t end)
 {
-    for (size_t i = from; is_role(json_array_get(messages, i), "tool"); i++)
-        if (!strcmp(message_text(json_array_get(messages, i), "tool_call_id"),
-                    message_text(call, "id")))
-            return i;
-    return 0;
+    json_t *map = json_object();
+    for (size_t k = at; map && k < end; k++) {
+        const char *id = message_text(json_array_get(messages, k), "tool_call_id");
+        if (!json_object_get(map, id))
+            json_object_set_new(map, id, json_integer((json_int_t)k));
+    }
+    return map;
 }
 
-/* A template that prints one call a message gets each with its result behind it. */
+/* A template that prints one call a message gets each with its result behind it, and the
+ * results of no call at the end. */
 static size_t push_one_by_one(struct builder *b, json_t *messages, size_t at)
 {
     json_t *message = json_array_get(messages, at),
@@ -242,75 +244,84 @@ static size_t push_one_by_one(struct builder *b, json_t *messages, size_t at)
     size_t i, end = at + 1;
     while (is_role(json_array_get(messages, end), "tool"))
         end++;
+    json_t *map = results_by_id(messages, at + 1, end), *rest = json_array();
+    b->failed = !map || !rest || b->failed;
+    for (size_t k = at + 1; k < end; k++)
+        json_array_append(rest, json_array_get(messages, k));
     json_array_foreach(calls, i, call)
     {
-        const size_t result = find_result(messages, at + 1, call);
+        const char *id = message_text(call, "id");
+        const size_t k = (size_t)json_integer_value(json_object_get(map, id));
         push_calls(b, message, json_pack("[o]", call_of(b, call)), i == 0);
-        if (result)
-            push(b, result_of(b, json_array_get(messages, result)));
+        if (!k)
+            continue;
+        push(b, result_of(b, json_array_get(messages, k)));
+        json_array_set_new(rest, k - at - 1, json_null());
+        json_object_del(map, id);
     }
-    for (size_t k = at + 1; k < end; k++) { // results of no call
-        bool known = false;
-        json_array_foreach(calls, i, call) known =
-            known || find_result(messages, at + 1, call) == k;
-        if (!known)
-            push(b, result_of(b, json_array_get(messages, k)));
-    }
+    json_array_foreach(rest, i, call) if (json_is_object(call))
+        push(b, result_of(b, call));
+    json_decref(map);
+    json_decref(rest);
     return end;
 }
 
-/* Calls as the text that a model of the generic format writes. */
+/* Append a call as a model of the generic format writes it. */
+static void call_text(struct buf *out, json_t *call)
+{
+    json_t *f = json_object_get(call, "function");
+    buf_puts(out, "<tool_call>\n{\"name\": ");
+    chat_json(out, json_object_get(f, "name"));
+    buf_puts(out, ", \"arguments\": ");
+    chat_json(out, json_object_get(f, "arguments"));
+    buf_puts(out, "}\n</tool_call>");
+}
+
+/* An assistant's message whose calls are text. */
 static void push_as_text(struct builder *b, json_t *message, json_t *calls)
 {
-    json_t *content = json_object_get(message, "content"), *call,
-           *copy = json_copy(message), *text;
+    json_t *content = json_object_get(message, "content"), *before = last(b), *call;
     size_t i;
     struct buf out;
     buf_init(&out, TEXT_MAX);
     buf_append(&out, json_string_value(content), json_string_length(content));
     json_array_foreach(calls, i, call)
     {
-        json_t *f = json_object_get(call, "function");
-        buf_puts(&out, i || !out.len ? "" : "\n");
-        buf_puts(&out,
-                 out.len ? "\n<tool_call>\n{\"name\": " : "<tool_call>\n{\"name\": ");
-        chat_json(&out, json_object_get(f, "name"));
-        buf_puts(&out, ", \"arguments\": ");
-        chat_json(&out, json_object_get(f, "arguments"));
-        buf_puts(&out, "}\n</tool_call>");
+        if (out.len)
+            buf_puts(&out, i ? "\n" : "\n\n");
+        call_text(&out, call);
     }
-    text = json_stringn(out.data ? out.data : "", out.len);
-    b->failed = out.failed || !copy || !text || b->failed;
-    if (copy && text)
-        json_object_set(copy, "content", text);
-    json_object_del(copy, "tool_calls");
-    json_decref(text);
-    push(b, copy);
+    b->failed = out.failed || b->failed;
+    if (before && !b->caps->consecutive && is_role(before, "assistant") &&
+        !json_object_get(before, "tool_calls")) {
+        extend(b, before, "\n\n", out.data, out.len);
+    } else {
+        json_t *copy = json_copy(message);
+        json_object_set_new(copy, "content",
+                            json_stringn(out.len ? out.data : "", out.len));
+        json_object_del(copy, "tool_calls");
+        push(b, copy);
+    }
     buf_release(&out);
 }
 
 static size_t push_assistant(struct builder *b, json_t *messages, size_t at)
 {
-    json_t *m = json_array_get(messages, at), *before = last(b), *call;
-    json_t *calls = json_object_get(m, "tool_calls"),
-           *content = json_object_get(m, "content");
+    json_t *m = json_array_get(messages, at), *calls = json_object_get(m, "tool_calls"),
+           *list, *call;
     size_t i;
     if (b->first.len) // a system text that nobody's turn took
         push_user(b, "", 0);
-    if (!json_array_size(calls) && !b->caps->consecutive && before &&
-        is_role(before, "assistant") && !json_object_get(before, "tool_calls")) {
-        extend(b, before, "\n\n", json_string_value(content),
-               json_string_length(content));
-    } else if (!json_array_size(calls) || !b->caps->native) {
+    if (!json_array_size(calls) || !b->caps->native) {
         push_as_text(b, m, calls);
-    } else if (json_array_size(calls) > 1 && !b->caps->parallel) {
-        return push_one_by_one(b, messages, at);
-    } else {
-        json_t *list = json_array();
-        json_array_foreach(calls, i, call) b->failed =
-            !list || json_array_append_new(list, call_of(b, call)) || b->failed;
-        push_calls(b, m, list, true);
+        return at + 1;
     }
+    if (json_array_size(calls) > 1 && !b->caps->parallel)
+        return push_one_by_one(b, messages, at);
+    list = json_array();
+    json_array_foreach(calls, i, call) b->failed =
+        !list || json_array_append_new(list, call_of(b, call)) || b->failed;
+    push_calls(b, m, list, true);
     return at + 1;
 }
 

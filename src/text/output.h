@@ -18,7 +18,8 @@ struct output_format; // of a family
 
 /* From the template's source (NULL: none) and the vocabulary.  Never NULL: the plain
  * format, with <think> blocks where the template or the vocabulary knows them, is what is
- * left; its calls are JSON objects as `generic` asks for them in the prompt. */
+ * left; its calls are JSON objects as `generic` asks for them in the prompt.  The format
+ * of an engine is engine->chat.format: what its prompts ask for. */
 const struct output_format *output_format_find(const char *template_source, size_t n,
                                                const struct tokenizer *t);
 const char *output_format_name(const struct output_format *f);
@@ -26,6 +27,11 @@ const char *output_format_name(const struct output_format *f);
 /* The strings around reasoning; false: the format has none. */
 bool output_format_thinks(const struct output_format *f, const char **open,
                           const char **close);
+
+/* The strings around a call that is a message of its own, behind its author and where it
+ * ends; false: calls are part of the answer's text. */
+bool output_format_frame(const struct output_format *f, const char **author,
+                         const char **end);
 
 /* Whether the text of a control token is part of the format's syntax.  For a grammar such
  * tokens are text, not hidden. */

@@ -3,7 +3,7 @@
 
 #include "text/output_impl.h"
 
-enum { SCHEMA_DEPTH = 16 }; // of references and alternatives
+enum { SCHEMA_DEPTH = 16, SCHEMA_WORK = 1000 }; // of references and alternatives
 
 /* Kinds of JSON values, as a set. */
 enum { T_STRING = 1, T_NUMBER = 2, T_BOOLEAN = 4, T_NULL = 8, T_OTHER = 16, T_ANY = 31 };
@@ -55,29 +55,29 @@ static json_t *follow(json_t *root, const char *ref)
     return NULL;
 }
 
-static unsigned types(json_t *root, json_t *schema, int depth);
+static unsigned types(json_t *root, json_t *schema, int depth, int *work);
 
-static unsigned types_of_list(json_t *root, json_t *list, int depth)
+static unsigned types_of_list(json_t *root, json_t *list, int depth, int *work)
 {
     unsigned set = 0;
     size_t i;
     json_t *s;
-    json_array_foreach(list, i, s) set |= types(root, s, depth);
+    json_array_foreach(list, i, s) set |= types(root, s, depth, work);
     return set;
 }
 
 /* The kinds of value that a schema allows; what is not understood allows all. */
-static unsigned types(json_t *root, json_t *schema, int depth)
+static unsigned types(json_t *root, json_t *schema, int depth, int *work)
 {
     static const char *const alternatives[] = {"anyOf", "oneOf"};
     json_t *v, *item;
     size_t i;
     unsigned set = T_ANY;
-    if (depth > SCHEMA_DEPTH || !json_is_object(schema))
+    if (depth > SCHEMA_DEPTH || ++*work > SCHEMA_WORK || !json_is_object(schema))
         return T_ANY;
     if ((v = json_object_get(schema, "$ref"))) {
         json_t *to = follow(root, json_string_value(v));
-        return to ? types(root, to, depth + 1) : T_ANY;
+        return to ? types(root, to, depth + 1, work) : T_ANY;
     }
     if (json_is_string(v = json_object_get(schema, "type")))
         set &= type_of_name(json_string_value(v));
@@ -95,8 +95,15 @@ static unsigned types(json_t *root, json_t *schema, int depth)
         set &= type_of_value(v);
     for (i = 0; i < 2; i++)
         if (json_is_array(v = json_object_get(schema, alternatives[i])))
-            set &= types_of_list(root, v, depth + 1);
+            set &= types_of_list(root, v, depth + 1, work);
     return set;
+}
+
+/* A parameter that the tool does not have is the text that it is. */
+static unsigned types_of(json_t *root, json_t *schema)
+{
+    int work = 0;
+    return schema ? types(root, schema, 0, &work) : T_STRING;
 }
 
 json_t *output_value_property(json_t *root, const char *name, size_t n)
@@ -106,14 +113,13 @@ json_t *output_value_property(json_t *root, const char *name, size_t n)
 
 bool output_value_is_string(json_t *root, json_t *schema)
 {
-    /* A parameter that the tool does not have is the text that it is. */
-    const unsigned set = schema ? types(root, schema, 0) : T_STRING;
+    const unsigned set = types_of(root, schema);
     return set == T_STRING || !set;
 }
 
 void output_value(struct buf *out, json_t *root, json_t *schema, const char *s, size_t n)
 {
-    const unsigned set = schema ? types(root, schema, 0) : T_STRING;
+    const unsigned set = types_of(root, schema);
     const size_t before = out->len;
     struct output_json j;
     bool ok = true;

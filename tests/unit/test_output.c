@@ -296,6 +296,8 @@ static void test_hermes(void **state)
         /* Without a tag, of tools that there are. */
         {HERMES, "```json\n{\"name\": \"now\", \"arguments\": {}}\n```",
          "|call:now|args:{}|end:"},
+        {HERMES, "Like:\n```json\n{\"name\": \"now\", \"arguments\": {}}\n```",
+         "|text:Like:\n```json\n{\"name\": \"now\", \"arguments\": {}}\n```"},
         {HERMES, "{\"name\": \"now\", \"arguments\": {}}", "|call:now|args:{}|end:"},
         {HERMES, "{\"name\": \"f\", \"arguments\": {}}",
          "|text:{\"name\": \"f\", \"arguments\": {}}"},
@@ -538,6 +540,23 @@ static void test_limits(void **state)
     free(got);
 }
 
+/* A schema that refers to itself many times takes no more work than others. */
+static void test_hostile_schema(void **state)
+{
+    (void)state;
+    json_t *before = tools, *x = json_array();
+    for (int i = 0; i < 20; i++)
+        json_array_append_new(x, json_pack("{s:s}", "$ref", "#/$defs/x"));
+    tools = json_pack("[{s:{s:s, s:{s:{s:{s:o}}, s:{s:{s:s}}}}}]", "function", "name",
+                      "f", "parameters", "$defs", "x", "anyOf", x, "properties", "a",
+                      "$ref", "#/$defs/x");
+    assert_non_null(tools);
+    check(&(struct run_options){.source = XML},
+          "<function=f>\n" P("a", "1") "</function>", "|call:f|args:{\"a\":1}|end:");
+    json_decref(tools);
+    tools = before;
+}
+
 static int load_tools(void **state)
 {
     (void)state;
@@ -564,6 +583,7 @@ int main(void)
         cmocka_unit_test(test_other_families),
         cmocka_unit_test(test_special_tokens),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_hostile_schema),
     };
     return cmocka_run_group_tests(tests, load_tools, free_tools);
 }
