@@ -325,10 +325,30 @@ void answer_nothing(struct call *c)
     finish_answer(c);
 }
 
+/* Ask all generations to end, and wait for that in steps: closing one that runs would
+ * hold a worker for as long as a step of the model takes.  true: they have. */
+static bool cancel_choices(struct call *c)
+{
+    struct generation_event g;
+    bool all = true;
+    for (int i = 0; i < c->n_choice; i++) {
+        struct choice *ch = &c->choice[i];
+        if (!c->cancelled && !ch->done)
+            generation_cancel(ch->g);
+        while (!ch->done && generation_next(ch->g, &g))
+            ch->done = g.kind == GENERATION_END;
+        all &= ch->done;
+    }
+    c->cancelled = true;
+    return all;
+}
+
 bool answer_step(struct call *c)
 {
     struct api_error e;
     if (http_is_gone(c->x)) {
+        if (!cancel_choices(c))
+            return true;
         (void)!api_fail(&e, STATUS_IO, API_ERROR_CANCELLED, NULL, "the client has gone");
         fail_answer(c, &e);
         return false;

@@ -5,7 +5,7 @@
 
 enum { BODY_DEPTH_MAX = 64, BODY_VALUES_MAX = 1000000 };
 
-static int hex_value(const char *p, const char *end)
+static int escape_value(const char *p, const char *end)
 {
     int v = 0;
     if (end - p < 4)
@@ -26,11 +26,11 @@ static int hex_value(const char *p, const char *end)
 /* p is behind "\u"; returns how many bytes of it were looked at. */
 static size_t replace_escape(char *p, const char *end)
 {
-    const int v = hex_value(p, end);
+    const int v = escape_value(p, end);
     if (v < 0)
         return 0; // the parser says what is wrong
     if (v >= 0xd800 && v < 0xdc00 && end - p >= 10 && p[4] == '\\' && p[5] == 'u') {
-        const int low = hex_value(p + 6, end);
+        const int low = escape_value(p + 6, end);
         if (low >= 0xdc00 && low < 0xe000)
             return 10;
     }
