@@ -80,7 +80,11 @@ static struct grammar *open_schema(const char *text)
 {
     struct grammar *g;
     struct error err;
-    json_t *schema = json_loads(text, JSON_DECODE_ANY, NULL);
+    char *copy = strdup(text);
+    for (char *c = copy; *c; c++)
+        *c = *c == '\'' ? '"' : *c;
+    json_t *schema = json_loads(copy, JSON_DECODE_ANY, NULL);
+    free(copy);
     assert_non_null(schema);
     if (open_with(&g, NULL, schema, NULL, false, &err))
         fail_msg("%s", err.text);
@@ -131,27 +135,26 @@ static const char *const grammars[] = {
     "root ::= ((\"a\" | \"b\" [xy]){2,5} \"c\"){1,30}",
 };
 
+/* With ' for ". */
 static const char *const schemas[] = {
     "{}",
-    "{\"type\": \"string\"}",
-    "{\"type\": \"string\", \"maxLength\": 12}",
-    "{\"type\": \"string\", \"minLength\": 3, \"maxLength\": 40}",
-    "{\"type\": \"string\", \"minLength\": 30}",
-    "{\"type\": \"string\", \"pattern\": \"foo\"}",
-    "{\"type\": \"string\", \"pattern\": \"^[a-z ]+$\", \"maxLength\": 9}",
-    "{\"type\": \"string\", \"pattern\": \"^(a|b.)*$\", \"minLength\": 4, \"maxLength\": "
-    "20}",
-    "{\"type\": \"object\", \"properties\": {\"name\": {\"type\": \"string\"}, "
-    "\"names\": {"
-    "\"type\": \"integer\", \"minimum\": 10, \"maximum\": 123}}, \"required\": "
-    "[\"names\"]}",
-    "{\"enum\": [\"foo\", \"foobar\", \"fob\", 1, 12, 123, null, [1, 2]]}",
-    "{\"type\": \"array\", \"items\": {\"type\": \"array\", \"items\": {\"type\": "
-    "\"number\"}, "
-    "\"maxItems\": 2}, \"minItems\": 1, \"maxItems\": 3}",
-    "{\"anyOf\": [{\"type\": \"object\", \"properties\": {\"a\": {\"type\": \"string\", "
-    "\"maxLength\": 3}}}, {\"type\": \"object\", \"properties\": {\"ab\": {\"type\": "
-    "\"string\", \"maxLength\": 30}}}]}",
+    "{'type': 'string'}",
+    "{'type': 'string', 'maxLength': 12}",
+    "{'type': 'string', 'minLength': 3, 'maxLength': 40}",
+    "{'type': 'string', 'minLength': 30}",
+    "{'type': 'string', 'pattern': 'foo'}",
+    "{'type': 'string', 'pattern': '^[a-z ]+$', 'maxLength': 9}",
+    "{'type': 'string', 'pattern': '^(a|b.)*$', 'minLength': 4, 'maxLength': 20}",
+    ("{'properties': {'name': {'type': 'string'}, 'names': {'type': 'integer', "
+     "'minimum': "
+     "10, 'maximum': 123}}, 'required': ['names']}"),
+    "{'enum': ['foo', 'foobar', 'fob', 1, 12, 123, null, [1, 2]]}",
+    ("{'items': {'type': 'array', 'items': {'type': 'number'}, 'maxItems': 2}, "
+     "'minItems': 1, "
+     "'maxItems': 3}"),
+    ("{'anyOf': [{'properties': {'a': {'type': 'string', 'maxLength': 3}}}, "
+     "{'properties': "
+     "{'ab': {'type': 'string', 'maxLength': 30}}}]}"),
 };
 
 /* Masks along random texts against accepting each token, by a matcher that never made a
