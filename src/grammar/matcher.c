@@ -185,7 +185,7 @@ static int readable_chars(struct grammar_matcher *m, uint16_t state,
 }
 
 /* bits gets those tokens of the tree that may follow path[0]; *n <- how many. */
-static bool walk(struct grammar_matcher *m, uint32_t *bits, uint32_t *n)
+static bool tree_walk(struct grammar_matcher *m, uint32_t *bits, uint32_t *n)
 {
     const struct grammar_vocab *v = m->v;
     *n = 0;
@@ -285,7 +285,7 @@ static struct mask_slot *mask_find(struct grammar_matcher *m, uint32_t **bits)
     if (!hidden_bits(m, *bits, &n_hidden))
         return NULL;
     m->path[0] = mask_state(m); // its number, if room was made
-    if (m->path[0] == MACHINE_FAULT || !walk(m, *bits, &n))
+    if (m->path[0] == MACHINE_FAULT || !tree_walk(m, *bits, &n))
         return NULL;
     *slot = (struct mask_slot){.state = m->path[0],
                                .any = n || n_hidden,

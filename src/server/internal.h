@@ -138,6 +138,7 @@ struct call {
     struct answer_writer *writer;
     struct buf out;
     bool began; // status and headers are on their way
+    bool cancelled;
     struct choice choice[API_N_MAX];
     int n_choice, n_done;
     struct tokens prompt[API_N_MAX];

@@ -505,7 +505,7 @@ enum status scheduler_submit(struct scheduler *s, const struct generation_reques
         tokens_push(&g->prompt, r->prompt[i]);
     pthread_mutex_lock(&s->lock);
     enum status st = plan(g, r, err);
-    if (!st && count_state(s, false) >= s->n_slot && count_state(s, true) >= s->n_queue) {
+    if (!st && count_state(s, false) + count_state(s, true) >= s->n_slot + s->n_queue) {
         s->stats.refused_full++;
         st = fail(err, STATUS_FULL, "the queue is full");
     }
