@@ -160,13 +160,81 @@ static json_t *schema_of(json_t *tools, const char *name)
     return NULL;
 }
 
+static struct grammar *compile(const struct grammar_source *src, const char *name)
+{
+    struct grammar *g;
+    struct error err;
+    const uint64_t start = clock_us();
+    check(grammar_open(&g, src, &err), &err);
+    printf("%-24s compiled in %.1f ms\n", name, (double)(clock_us() - start) * 1e-3);
+    return g;
+}
+
+/* A text by its grammar; its times are added to those of `all`. */
+static void bench_text(struct bench *b, struct bench *all, const struct grammar *g,
+                       const char *text, const char *name)
+{
+    struct tokens t;
+    struct error err;
+    tokens_init(&t);
+    check(tokenizer_encode(b->tokenizer, &t, text, strlen(text), NULL, 0, &err), &err);
+    b->n_time = 0;
+    for (int r = 0; r < REPEATS; r++)
+        follow(b, g, &t, name);
+    for (int k = 0; k < b->n_time && all->n_time < TIMES_MAX; k++)
+        all->times[all->n_time++] = b->times[k];
+    report(b, name);
+    tokens_release(&t);
+}
+
+/* All tools at once, as an answer calls them: free text, then a call behind a trigger. */
+static void bench_all_tools(struct bench *b, json_t *tools)
+{
+    static const char *const trigger[] = {"<tool_call>"};
+    static struct bench all;
+    json_t *schemas[64], *tool;
+    struct buf gbnf, text;
+    int n = 0;
+    size_t i;
+    buf_init(&gbnf, 1 << 20);
+    buf_init(&text, 1 << 20);
+    buf_puts(&gbnf, "root ::= \"\\n{\\\"name\\\": \\\"\" (");
+    json_array_foreach(tools, i, tool)
+    {
+        if (n == 64)
+            break;
+        buf_printf(&gbnf, "%s\"%s\\\", \\\"arguments\\\": \" schema-%d", n ? " | " : "",
+                   json_string_value(json_object_get(tool, "name")), n);
+        schemas[n++] = json_object_get(tool, "input_schema");
+    }
+    buf_puts(&gbnf, ") \"}\\n</tool_call>\"");
+    const struct grammar_source src = {.gbnf = gbnf.data,
+                                       .n = gbnf.len,
+                                       .schemas = schemas,
+                                       .n_schema = n,
+                                       .triggers = trigger,
+                                       .n_trigger = 1};
+    struct grammar *g = compile(&src, "all tools");
+    for (i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+        buf_clear(&text);
+        buf_printf(&text,
+                   "I will look at this now.\n\n<tool_call>\n{\"name\": \"%s\", "
+                   "\"arguments\": %s}\n</tool_call>",
+                   calls[i][0], calls[i][1]);
+        bench_text(b, &all, g, text.data, calls[i][0]);
+    }
+    report(&all, "sum");
+    grammar_close(g);
+    buf_release(&gbnf);
+    buf_release(&text);
+}
+
 int main(int argc, char **argv)
 {
     static struct bench b, all;
     const char *path = argc > 1 ? argv[1] : "tests/data/smollm2_vocab.gguf";
     json_t *tools =
         json_load_file(argc > 2 ? argv[2] : "tests/data/tool_schemas.json", 0, NULL);
-    struct error err;
     if (!tools) {
         fprintf(stderr, "no schemas\n");
         return 1;
@@ -175,27 +243,12 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
         json_t *schema = schema_of(tools, calls[i][0]);
         const struct grammar_source src = {.schemas = &schema, .n_schema = 1};
-        struct grammar *g;
-        struct tokens t;
-        tokens_init(&t);
-        check(tokenizer_encode(b.tokenizer, &t, calls[i][1], strlen(calls[i][1]), NULL, 0,
-                               &err),
-              &err);
-        const uint64_t start = clock_us();
-        check(grammar_open(&g, &src, &err), &err);
-        const double compiled = (double)(clock_us() - start) * 1e-3;
-        b.n_time = 0;
-        for (int r = 0; r < REPEATS; r++)
-            follow(&b, g, &t, calls[i][0]);
-        for (int k = 0; k < b.n_time && all.n_time < TIMES_MAX; k++)
-            all.times[all.n_time++] = b.times[k];
-        report(&b, calls[i][0]);
-        if (compiled > 1)
-            printf("    compiled in %.1f ms\n", compiled);
+        struct grammar *g = compile(&src, calls[i][0]);
+        bench_text(&b, &all, g, calls[i][1], calls[i][0]);
         grammar_close(g);
-        tokens_release(&t);
     }
-    report(&all, "all");
+    report(&all, "sum");
+    bench_all_tools(&b, tools);
     grammar_vocab_close(b.vocab);
     tokenizer_close(b.tokenizer);
     mem_free(b.bits);

@@ -18,14 +18,6 @@ static size_t moves_count(const struct grammar *g)
     return (size_t)MACHINE_STATES * (size_t)g->program.n_class;
 }
 
-size_t machine_bytes(const struct grammar *g)
-{
-    return MACHINE_FRAMES * (sizeof(struct frame) + 3 * sizeof(uint32_t)) +
-           MACHINE_STATES * (sizeof(struct machine_state) + 2 * sizeof(uint16_t)) +
-           (MACHINE_CONFIGS + 2 * MACHINE_WAYS) * sizeof(struct config) +
-           VISITED_SLOTS * sizeof(struct visited) + moves_count(g) * sizeof(uint16_t);
-}
-
 enum status machine_open(struct machine *m, const struct grammar *g, struct error *err)
 {
     *m = (struct machine){

@@ -71,8 +71,6 @@ struct machine {
 
 enum status machine_open(struct machine *m, const struct grammar *g, struct error *err);
 void machine_close(struct machine *m);
-/* Bytes that machine_open takes. */
-size_t machine_bytes(const struct grammar *g);
 
 /* Forget all states. */
 void machine_clear(struct machine *m);

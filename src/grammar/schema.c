@@ -187,32 +187,62 @@ static bool value_has_type(json_t *flat, const json_t *v)
     return type_listed(flat, name);
 }
 
+static bool within(json_t *flat, double v, const char *least, const char *most)
+{
+    const json_t *lo = json_object_get(flat, least), *hi = json_object_get(flat, most);
+    return (!lo || v >= json_number_value(lo)) && (!hi || v <= json_number_value(hi));
+}
+
+/* Whether a value of enum meets the keywords beside it.  Those that would take a text to
+ * be matched are refused; format is a comment where the values are listed. */
+static bool value_fits(struct schema *c, json_t *flat, const json_t *v,
+                       const struct schema_path *path)
+{
+    static const char *const refused[] = {
+        "patterns",      "items",         "prefixItems",  "minItems",
+        "maxItems",      "required",      "properties",   "additionalProperties",
+        "propertyNames", "minProperties", "maxProperties"};
+    const size_t first = json_is_string(v)  ? 0
+                         : json_is_array(v) ? 1
+                                            : 5,
+                 end = json_is_string(v)  ? 1
+                       : json_is_array(v) ? 5
+                                          : 11;
+    const bool text = json_is_string(v) || json_is_array(v) || json_is_object(v);
+    for (size_t i = first; text && i < end; i++)
+        if (json_object_get(flat, refused[i])) {
+            schema_at(c, path, i ? refused[i] : "pattern");
+            builder_fail(c->b, STATUS_UNSUPPORTED,
+                         "not supported together with enum or const");
+        }
+    if (json_is_string(v)) {
+        size_t chars = 0;
+        for (const char *s = json_string_value(v); *s; s++)
+            chars += (*s & 0xc0) != 0x80;
+        return within(flat, (double)chars, "minLength", "maxLength");
+    }
+    const double n = json_number_value(v);
+    const json_t *lo = json_object_get(flat, "exclusiveMinimum"),
+                 *hi = json_object_get(flat, "exclusiveMaximum");
+    return !json_is_number(v) ||
+           (within(flat, n, "minimum", "maximum") && (!lo || n > json_number_value(lo)) &&
+            (!hi || n < json_number_value(hi)));
+}
+
 static uint32_t build_enum(struct schema *c, json_t *flat, const struct schema_path *path,
                            uint32_t next)
 {
-    static const char *const beside[] = {"type", "enum", "groups"};
     json_t *values = json_object_get(flat, "enum"), *v;
     const size_t n = json_array_size(values);
-    const char *key;
     size_t i, n_string = 0;
     uint32_t n_node = 0;
-    json_object_foreach(flat, key, v)
-    {
-        if (strcmp(key, beside[0]) && strcmp(key, beside[1]) && strcmp(key, beside[2])) {
-            schema_at(c, path, key);
-            builder_fail(c->b, STATUS_UNSUPPORTED,
-                         "not supported together with enum or const");
-            return GRAMMAR_NONE;
-        }
-    }
     json_t **strings = builder_array(c->b, n, sizeof *strings);
     uint32_t *nodes = builder_array(c->b, n + 1, sizeof *nodes);
     if (!strings || !nodes)
         return GRAMMAR_NONE;
-    schema_at(c, path, "enum");
     json_array_foreach(values, i, v)
     {
-        if (!value_has_type(flat, v))
+        if (!value_has_type(flat, v) || !value_fits(c, flat, v, path))
             continue;
         if (json_is_string(v))
             strings[n_string++] = v;
@@ -221,8 +251,9 @@ static uint32_t build_enum(struct schema *c, json_t *flat, const struct schema_p
     }
     if (n_string)
         nodes[n_node++] = build_json_strings(c->b, strings, n_string, next);
-    return n_node ? build_split(c->b, nodes, n_node)
-                  : schema_never(c, path, "no value of enum or const has the type");
+    return n_node
+               ? build_split(c->b, nodes, n_node)
+               : schema_never(c, path, "no value of enum or const is valid by the rest");
 }
 
 static uint32_t build_types(struct schema *c, json_t *flat,

@@ -64,7 +64,8 @@ static void flat_types(struct schema *c, json_t *s, json_t *flat)
         if (!value_listed(list, v))
             list_add(c, list, json_incref(v));
     }
-    for (i = 0; !type && i < sizeof abouts / sizeof abouts[0]; i++) {
+    const bool named = type || json_object_get(s, "enum") || json_object_get(s, "const");
+    for (i = 0; !named && i < sizeof abouts / sizeof abouts[0]; i++) {
         json_t *name = json_string(abouts[i].type);
         if (json_object_get(flat, abouts[i].keyword) && !value_listed(list, name))
             list_add(c, list, json_incref(name));

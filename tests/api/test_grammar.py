@@ -44,6 +44,8 @@ SCHEMAS = {
     'const': {'const': {'a': [1, 'x\n"', None], 'b': {}}},
     'consts': {'enum': [1, 12, 'one', 'onetwo', 'on', None, [1], 0.1, -3]},
     'enum of one type': {'type': S, 'enum': ['a', 1, 'b', None]},
+    'enum beside bounds': {'enum': [1, 5, 2.5, 9, 'a', 'bcd', None, 'éé'], 'minimum': 2, 'exclusiveMaximum': 9, 'minLength': 2,
+                           'type': ['number', S]},
     'integer': {'type': I},
     'number': {'type': 'number'},
     **{f'integer {lo} {hi}': {'type': I, 'minimum': lo, 'maximum': hi}

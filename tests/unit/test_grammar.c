@@ -129,8 +129,8 @@ static const char *const grammars[] = {
     "root ::= .{0,7} \"z\"",
     "root ::= [a-c]{3,200} \"x\"?",
     "root ::= ([a-z]{1,3} \" \"){2,40}",
-    "root ::= list\nlist ::= \"[\" (item (\", \" item)*)? \"]\"\nitem ::= list | "
-    "[0-9]{1,12}",
+    ("root ::= list\nlist ::= \"[\" (item (\", \" item)*)? \"]\"\nitem ::= list | "
+     "[0-9]{1,12}"),
     "root ::= [\\u4e00-\\u9fff]* \"\\U0001F600\"",
     "root ::= ((\"a\" | \"b\" [xy]){2,5} \"c\"){1,30}",
 };
@@ -589,20 +589,68 @@ static void test_large(void **state)
 static void test_counts_are_exact(void **state)
 {
     (void)state;
-    struct grammar *g = open_gbnf("root ::= \"a\"{1000,3000}");
+    struct grammar *g = open_gbnf("root ::= \"a\"{1000,6000}");
     struct grammar_matcher *m = matcher_of(g);
     struct error err;
     uint32_t bits[WORDS];
-    for (int n = 0; n <= 3000; n++) {
+    for (int n = 0; n <= 6000; n++) {
         assert_int_equal(STATUS_OK, grammar_matcher_mask(m, bits, &err));
         assert_int_equal(n >= 1000, small_bit(bits, small.end));
-        assert_int_equal(n < 3000, small_bit(bits, 'a'));
-        assert_int_equal(n <= 3000 - 16, small_bit(bits, token_of("aaaaaaaaaaaaaaaa")));
-        if (n < 3000)
+        assert_int_equal(n < 6000, small_bit(bits, 'a'));
+        assert_int_equal(n <= 6000 - 16, small_bit(bits, token_of("aaaaaaaaaaaaaaaa")));
+        if (n < 6000)
             assert_int_equal(STATUS_OK, grammar_matcher_accept(m, 'a', &err));
     }
     grammar_matcher_close(m);
     grammar_close(g);
+}
+
+/* A walk that meets more states than the tables hold. */
+static void test_many_states(void **state)
+{
+    (void)state;
+    enum { N = 6000 };
+    static char text[N][8];
+    static struct grammar_piece pieces[N + 2];
+    static uint32_t bits[(N + 2 + 31) / 32];
+    struct grammar_vocab *numbers;
+    struct grammar_matcher *m;
+    struct error err;
+    json_t *values = json_array();
+    for (int i = 0; i < N; i++) {
+        char value[16];
+        pieces[i].text = text[i];
+        pieces[i].n = (size_t)snprintf(text[i], sizeof text[i], "%04d", i);
+        snprintf(value, sizeof value, "%04d-%04d", i, i * 7 % N);
+        if (i % 3)
+            json_array_append_new(values, json_string(value));
+    }
+    pieces[N] = (struct grammar_piece){.text = "\"", .n = 1};
+    pieces[N + 1] = (struct grammar_piece){.text = "-", .n = 1};
+    json_t *schema = json_pack("{s:o}", "enum", values);
+    struct grammar *g;
+    assert_int_equal(STATUS_OK, open_with(&g, NULL, schema, NULL, false, &err));
+    assert_int_equal(STATUS_OK, grammar_vocab_open(&numbers, pieces, N + 2, &err));
+    assert_int_equal(STATUS_OK, grammar_matcher_open(&m, g, numbers, &err));
+    for (int round = 0; round < 3; round++) {
+        const int first = 3001 + round * 3, second = first * 7 % N;
+        grammar_matcher_reset(m);
+        assert_int_equal(STATUS_OK, grammar_matcher_accept(m, N, &err));
+        assert_int_equal(STATUS_OK, grammar_matcher_mask(m, bits, &err));
+        for (int i = 0; i < N; i++)
+            assert_int_equal(i % 3 != 0, small_bit(bits, i));
+        assert_int_equal(STATUS_OK, grammar_matcher_accept(m, first, &err));
+        assert_int_equal(STATUS_OK, grammar_matcher_accept(m, N + 1, &err));
+        assert_int_equal(STATUS_OK, grammar_matcher_mask(m, bits, &err));
+        for (int i = 0; i < N; i++)
+            assert_int_equal(i == second, small_bit(bits, i));
+        assert_int_equal(STATUS_OK, grammar_matcher_accept(m, second, &err));
+        assert_int_equal(STATUS_OK, grammar_matcher_accept(m, N, &err));
+    }
+    grammar_matcher_close(m);
+    grammar_vocab_close(numbers);
+    grammar_close(g);
+    json_decref(schema);
 }
 
 /* What cannot be followed is an error and no crash, and a new text begins as before. */
@@ -712,6 +760,7 @@ int main(void)
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_large),
         cmocka_unit_test(test_counts_are_exact),
+        cmocka_unit_test(test_many_states),
         cmocka_unit_test(test_too_many_ways),
         cmocka_unit_test(test_nesting_ends),
         cmocka_unit_test(test_no_allocation),
