@@ -4,6 +4,7 @@
 # make check        all tests, under two minutes          make check SAN=address,undefined
 # make bench        kernel timings                        make fuzz FUZZ_SECONDS=600
 # make check-neon   kernels for 64-bit Arm, under qemu    make format: clang-format
+# make check-claude Claude Code against the server; npm fetches it once (175 MB)
 CC      ?= cc
 AR      ?= ar
 OBJCOPY ?= objcopy
@@ -113,6 +114,10 @@ check-neon: $(NEON_CHECK)
 	    echo "$$cpu: $$check" && $(NEON_QEMU) -cpu $$cpu $$check --quick || exit 1; done; done
 	@echo "$(words $(foreach c,$(NEON_CPUS),$(NEON_CHECK))) passed, 0 failed"
 
+# Not part of check: the program is fetched, and under terms of its own.
+check-claude: $(OUT)/turbine $(OUT)/tests/server/scripted_server
+	@TURBINE=$(OUT)/turbine timeout 900 $(PYTHON) -m pytest -q -rs -p no:cacheprovider tests/claude
+
 house:
 	@tools/check_layers.py src layers.txt
 	@tools/check_house.py src
@@ -177,6 +182,6 @@ clean:
 
 -include $(OBJ:.o=.d) $(UNIT:=.d) $(CHECK:=.d) $(BENCH:=.d) $(NEON_OBJ:.o=.d) $(NEON_CHECK:=.d) \
          $(FUZZ_OBJ:.o=.d) $(patsubst build/fuzz/%,build/fuzz/tests/fuzz/%.d,$(FUZZ))
-.PHONY: all lib check check-neon neon-tools unit house symbols bench fuzz format install \
+.PHONY: all lib check check-neon check-claude neon-tools unit house symbols bench fuzz format install \
         install-lib install-turbine clean
 .SECONDARY:
