@@ -202,3 +202,27 @@ def test_a_stream_that_breaks(server):
         assert s.recv(64).startswith(b'HTTP/1.1 200')
     a, b = ask(server, first), ask(server, first)
     assert a['content'][0]['text'] == ANSWER and a['id'] != b['id']
+
+
+def test_thinking_parallel_calls_and_a_command_of_the_user(server):
+    """Thinking without a signature, two results of which one is an error, /compact and what
+    follows it are all prompts."""
+    _, results, compact, again = recorded('thinking')
+    assert [b['type'] for b in results['body']['messages'][2]['content']] == ['thinking', 'tool_use', 'tool_use']
+    for r, want in ((results, PRINTED), (compact, PRINTED), (again, ANSWER)):
+        m = ask(server, r)
+        assert m['content'][-1]['text'] == want and m['stop_reason'] == 'end_turn'
+
+
+@pytest.mark.parametrize('choice', [None, {'type': 'any'}, {'type': 'tool', 'name': 'Bash'}])
+def test_all_tools(server, choice):
+    """Their schemas are understood, also where an answer has to follow one of them."""
+    first, = recorded('all_tools')
+    n_tools = len(first['body']['tools'])
+    assert n_tools > 20
+    if choice:
+        r = recorded('round_trip')[0]
+        m = ask(server, dict(r, body=r['body'] | {'tools': first['body']['tools'], 'tool_choice': choice}))
+        assert [(b['name'], b['input']) for b in m['content'] if b['type'] == 'tool_use'] == [('Bash', COMMAND)]
+    else:
+        assert ask(server, first)['content'][0]['text'] == ANSWER

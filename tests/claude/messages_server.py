@@ -7,12 +7,12 @@ import time
 
 
 class Reply:
-    """status 200: text and calls [(name, input)] as one answer; cut: the connection ends
-    after so many bytes of text.  Any other status: an error with type and message."""
+    """status 200: thinking, text and calls [(name, input)] as one answer; cut: the connection
+    ends after so many bytes of text.  Any other status: an error with type and message."""
 
-    def __init__(self, text='', calls=(), status=200, kind='', cut=None, tokens=1000):
+    def __init__(self, text='', calls=(), status=200, kind='', cut=None, tokens=1000, thinking=''):
         self.text, self.calls, self.status, self.kind = text, list(calls), status, kind
-        self.cut, self.tokens = cut, tokens
+        self.cut, self.tokens, self.thinking = cut, tokens, thinking
 
 
 class MessagesServer:
@@ -90,7 +90,8 @@ class MessagesServer:
 
 
 def message(n, body, reply):
-    blocks = [{'type': 'text', 'text': reply.text}] if reply.text else []
+    blocks = [{'type': 'thinking', 'thinking': reply.thinking, 'signature': ''}] if reply.thinking else []
+    blocks += [{'type': 'text', 'text': reply.text}] if reply.text else []
     blocks += [{'type': 'tool_use', 'id': f'toolu_{n:04}{i:04}', 'name': name, 'input': value}
                for i, (name, value) in enumerate(reply.calls)]
     return {'id': f'msg_{n:04}', 'type': 'message', 'role': 'assistant', 'model': body['model'],
@@ -108,7 +109,10 @@ def events(n, body, reply):
     yield 'message_start', {'type': 'message_start', 'message': dict(
         whole, content=[], stop_reason=None, usage=usage(reply, 1))}
     for i, block in enumerate(whole['content']):
-        if block['type'] == 'text':
+        if block['type'] == 'thinking':
+            start = dict(block, thinking='')
+            delta = {'type': 'thinking_delta', 'thinking': block['thinking']}
+        elif block['type'] == 'text':
             start, delta = {'type': 'text', 'text': ''}, {'type': 'text_delta', 'text': block['text']}
             if reply.cut is not None:
                 delta['text'] = delta['text'][:reply.cut]

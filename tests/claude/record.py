@@ -25,7 +25,9 @@ NEXT = 'And this is the second question.'
 TITLE = '{"title": "A greeting"}'
 SUMMARY = 'The user said hello and was greeted.'
 RUN = 'I will run it.'
-OWN = [ECHO, RUN, PRINTED, SECOND, HELLO, ANSWER, NEXT, SUMMARY, 'turbine-42', 'echo turbine-42']
+THOUGHT = 'Two commands are to be run.'
+FAIL = {'command': 'echo turbine-43; exit 3', 'description': 'Fail with a number'}
+OWN = [THOUGHT, FAIL['command'], 'turbine-43', ECHO, RUN, PRINTED, SECOND, HELLO, ANSWER, NEXT, SUMMARY, 'turbine-42', 'echo turbine-42']
 
 
 def texts(message):
@@ -154,6 +156,36 @@ class Cut(Scenario):
         assert self.n == 3
 
 
+class Thinking(Scenario):
+    """An answer that thinks and calls two tools at once, one of which fails; then a reminder of
+    the user's, and /compact."""
+
+    def decide(self, n, body):
+        if n == 1:
+            return Reply('', [('Bash', COMMAND), ('Bash', FAIL)], thinking=THOUGHT)
+        if n == 3:
+            return Reply(f'<analysis>Short.</analysis>\n<summary>{SUMMARY}</summary>')
+        return Reply(PRINTED)
+
+    def play(self, claude):
+        assert PRINTED in claude.ask(ECHO, '--allowedTools', 'Bash').stdout
+        claude.ask('/compact', '--continue')
+        assert self.n == 3
+        assert PRINTED in claude.ask(NEXT, '--continue').stdout
+
+
+class AllTools(Scenario):
+    """All tools are sent with their schemas, none is deferred."""
+
+    env = {'CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS': '1'}
+
+    def decide(self, n, body):
+        return Reply(ANSWER)
+
+    def play(self, claude):
+        assert ANSWER in claude.ask(HELLO).stdout
+
+
 class Parts:
     """Strings and tools that are long are kept once."""
 
@@ -183,7 +215,7 @@ def main():
     isolate()
     parts = Parts()
     for name, scenario in (('round_trip', RoundTrip), ('context', Context), ('overflow', Overflow),
-                           ('cut', Cut)):
+                           ('cut', Cut), ('thinking', Thinking), ('all_tools', AllTools)):
         start = time.monotonic()
         recorded = scenario().record()
         write(name, parts.fold(recorded))
