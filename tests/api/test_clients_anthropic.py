@@ -254,12 +254,6 @@ def test_bad_fields(ask, word, more):
     assert e.value.body['type'] == 'error' and e.value.request_id == e.value.body['request_id']
 
 
-def test_max_tokens_must_be_there(client, server):  # noqa: F811
-    with pytest.raises(anthropic.BadRequestError) as e:
-        client.post('/v1/messages', body={'model': server.model, 'messages': HELLO}, cast_to=object)
-    assert 'max_tokens' in e.value.api_message
-
-
 @pytest.mark.parametrize('stream', [False, True])
 def test_prompt_too_long(ask, stream):
     """In these words: clients compact their history when they read them."""
