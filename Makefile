@@ -22,7 +22,7 @@ comma := ,
 OUT := build$(if $(filter-out cc gcc,$(CC)),/$(notdir $(CC)))$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 
 # Asked for when the first recipe needs them: those of the library do not.
-PKGS       := libpcre2-8 jansson libedit libxxhash
+PKGS       := libpcre2-8 jansson libedit libxxhash libmicrohttpd libcrypto
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS)))$(PKG_CFLAGS)
 PKG_LIBS   = $(eval PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS)))$(PKG_LIBS)
 
@@ -71,6 +71,9 @@ $(CODEC_OBJ): PKG_CFLAGS :=
 $(OUT)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+# Files that the assembler includes.
+$(OUT)/src/server/web_assets.o build/fuzz/src/server/web_assets.o: $(wildcard src/server/web/*)
 
 # ---- tests ----
 $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(LIB_OBJ)

@@ -49,10 +49,10 @@ struct answer_usage {
 
 struct answer_event {
     enum answer_kind kind;
-    int choice;       // 0 .. n - 1
+    int choice;       // 0 .. n - 1; of a completion prompt * n + choice
     const char *text; // [n] valid UTF-8 in whole characters
     size_t n;
-    const char *id, *name;          // TOOL_BEGIN; id is unique
+    const char *id, *name;          // TOOL_BEGIN; id is unique, and what the client gets
     struct answer_token token;      // LOGPROB
     const struct answer_token *top; // LOGPROB: [n_top] alternatives, best first
     int n_top;

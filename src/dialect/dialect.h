@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "dialect/answer.h"
 #include "dialect/error.h"
+#include "dialect/fields.h"
 #include "dialect/request.h"
 
 struct answer_writer;
@@ -42,6 +43,8 @@ struct dialect {
     /* The body of an error and its HTTP status; headers are the server's. */
     void (*print_error)(struct buf *out, int *http_status, const struct api_error *e,
                         const char *request_id);
+    const struct field_table *const *tables; // [n_table], for docs/api.md
+    int n_table;
 };
 
 /* One kind of request of a dialect: a line of the route table names it. */

@@ -41,6 +41,9 @@ enum status api_fail(struct api_error *e, enum status s, enum api_error_kind kin
                      const char *param, const char *fmt, ...)
     __attribute__((format(printf, 5, 6), warn_unused_result));
 
+/* The same for no memory, INTERNAL. */
+enum status api_no_memory(struct api_error *e) __attribute__((warn_unused_result));
+
 /* The status that HTTP gives a kind; Anthropic's 529 is its dialect's own. */
 int api_error_http(enum api_error_kind kind);
 

@@ -14,13 +14,15 @@
 enum field_type {
     FIELD_BOOL,    // bool
     FIELD_INT,     // int, min .. max
-    FIELD_SEED,    // uint64_t and the bool in front of it; any integer, -1 is absent
+    FIELD_SEED,    // of a struct api_sampling: seed, has_seed; any integer, -1 is absent
     FIELD_FLOAT,   // float, min .. max, finite
     FIELD_STRING,  // const char *, at most max bytes
-    FIELD_STRINGS, // stop: a string or an array of them, each of at most max bytes
+    FIELD_STRINGS, // const char *[API_STOP_MAX] and an int behind it, their number: a
+                   // string or an array of them, each of 1 to max bytes
     FIELD_CHOICE,  // int: index into choices
     FIELD_JSON,    // taken by code of the dialect: the row is documentation
     FIELD_IGNORED, // known, without effect here
+    FIELD_REFUSED, // any value but null, false, "", [] and {} is an error: help says why
 };
 
 struct field {
@@ -40,8 +42,10 @@ struct field_table {
 };
 
 /* Check all fields of the table in the object and store them at base.  null counts as
- * absent; absent fields leave what is there.  Members that no row names are ignored, as
- * the APIs do. path is what errors put in front of a name ("options."), or "". */
+ * absent; absent fields leave what is there.  A number without a fraction (3.0) is an
+ * integer.  Strings are those of the object, which must outlive them.  Members that no
+ * row names are ignored, as the APIs do. path is what errors put in front of a name
+ * ("options."), or "". */
 enum status fields_read(const struct field_table *t, const json_t *object, void *base,
                         const char *path, struct api_error *err);
 

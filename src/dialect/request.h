@@ -27,7 +27,8 @@ enum api_task {
     API_COMPLETION, // prompts
     API_EMBED,      // prompts
     API_COUNT,      // messages: their number of tokens
-    API_INFILL,     // prompts[0] and suffix
+    API_INFILL, // suffix, and prompts: what is in front of the gap, how the gap begins
+                // ("" for not at all), then name and text of each file of context
 };
 
 enum api_tool_choice {
@@ -87,13 +88,15 @@ struct api_request {
     const char *think_effort; // "low", "medium", "high" ...; NULL if absent
     bool hide_thinking;       // it is thought, but not shown (Anthropic display: omitted)
 
-    json_t *prompts;    // owned: array of strings, or of arrays of token ids
+    /* Owned: array of strings, or of arrays of token ids.  The choices of a completion
+     * are those of its first prompt, then of its second ...: at most API_N_MAX in all. */
+    json_t *prompts;
     const char *suffix; // completion and infill; NULL if absent
     const char *system; // Ollama's generate; NULL if absent
     bool raw;           // the prompt is the text itself, without the chat template
     bool echo;
 
-    int n;          // choices
+    int n;          // choices of a prompt
     int max_tokens; // -1: as many as fit
     int n_ctx;      // this request's own limit of context; 0: none
     struct api_sampling sampling;

@@ -1,0 +1,81 @@
+/* constraint.c - what an answer may be: tool calls, a JSON Schema, a grammar. */
+#include <string.h>
+
+#include "server/internal.h"
+
+static bool refuse_constraint(struct call *c, const struct error *err)
+{
+    struct metrics *m = &c->server->metrics;
+    metrics_add(m, &m->failed_grammars, 1);
+    call_engine_error(c, err);
+    return false;
+}
+
+static bool compile(struct call *c, const struct grammar_source *src)
+{
+    struct error err;
+    return !grammar_cache_get(c->server->grammars, src, &c->grammar, &err) ||
+           refuse_constraint(c, &err);
+}
+
+static bool constrain_calls(struct call *c)
+{
+    struct output_grammar g;
+    struct error err;
+    const enum api_tool_choice choice = c->req.tool_choice;
+    const bool required = choice == API_TOOLS_REQUIRED || choice == API_TOOLS_NAMED;
+    const enum status s =
+        output_grammar(&g, c->server->format, c->tools,
+                       choice == API_TOOLS_NAMED ? c->req.tool_name : NULL, required,
+                       c->req.parallel_tool_calls, c->chat.reasoning, &err);
+    if (s == STATUS_UNSUPPORTED && !required)
+        return true; // calls are read where the model makes them
+    if (s)
+        return refuse_constraint(c, &err);
+    json_t *schemas[API_TOOLS_MAX];
+    const size_t n = json_array_size(g.schemas);
+    for (size_t i = 0; i < n && i < API_TOOLS_MAX; i++)
+        schemas[i] = json_array_get(g.schemas, i);
+    const struct grammar_source src = {
+        .gbnf = g.gbnf.data,
+        .n = g.gbnf.len,
+        .schemas = schemas,
+        .n_schema = (int)n,
+        .triggers = g.triggers,
+        .n_trigger = g.n_trigger,
+        .once = g.once,
+    };
+    const bool ok = compile(c, &src);
+    output_grammar_release(&g);
+    return ok;
+}
+
+static bool constrain_format(struct call *c)
+{
+    static const char *const behind_reasoning[] = {"</think>"};
+    json_t *any = json_pack("{s:s}", "type", "object");
+    json_t *schema = c->req.format == API_FORMAT_SCHEMA ? c->req.schema : any;
+    struct grammar_source src = {.schemas = &schema, .n_schema = 1, .once = true};
+    if (c->req.format == API_FORMAT_GRAMMAR)
+        src = (struct grammar_source){
+            .gbnf = c->req.grammar, .n = strlen(c->req.grammar), .once = true};
+    if (c->chat.reasoning) {
+        src.triggers = behind_reasoning;
+        src.n_trigger = 1;
+    }
+    const bool ok = schema && compile(c, &src);
+    json_decref(any);
+    return ok;
+}
+
+bool constraint_make(struct call *c)
+{
+    if (c->req.format == API_FORMAT_TEXT)
+        return !json_array_size(c->tools) || constrain_calls(c);
+    if (json_array_size(c->tools)) {
+        call_fail(c, API_ERROR_UNSUPPORTED,
+                  "a format of the answer together with tools is not supported");
+        return false;
+    }
+    return constrain_format(c);
+}

@@ -1,0 +1,67 @@
+/* log.c - JSON lines on stderr, never with text of prompts or answers. */
+#include <stdio.h>
+#include <time.h>
+
+#include "dialect/json_print.h"
+#include "server/internal.h"
+
+enum { LOG_LINE_MAX = 16 << 10 };
+
+static void begin_line(struct buf *b, const char *event)
+{
+    struct timespec now;
+    struct tm tm;
+    char text[32];
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &tm);
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+    buf_init(b, LOG_LINE_MAX);
+    buf_printf(b, "{\"time\":\"%s.%03ldZ\",\"event\":\"%s\"", text, now.tv_nsec / 1000000,
+               event);
+}
+
+static void end_line(struct buf *b)
+{
+    buf_puts(b, "}\n");
+    if (!b->failed)
+        fwrite(b->data, 1, b->len, stderr); // one write: lines do not mix
+    buf_release(b);
+}
+
+void log_event(const struct server *s, const char *event, const char *text)
+{
+    struct buf b;
+    if (!s->o.log)
+        return;
+    begin_line(&b, event);
+    buf_puts(&b, ",\"text\":");
+    json_print_string(&b, text);
+    end_line(&b);
+}
+
+void log_call(const struct call *c, uint64_t us)
+{
+    struct buf b;
+    if (!c->server->o.log)
+        return;
+    begin_line(&b, "request");
+    buf_printf(&b, ",\"id\":\"%s\",\"peer\":", c->request_id);
+    json_print_string(&b, http_peer(c->x));
+    buf_puts(&b, ",\"method\":");
+    json_print_string(&b, http_method(c->x));
+    buf_puts(&b, ",\"path\":");
+    json_print_string(&b, c->path);
+    buf_printf(&b, ",\"dialect\":\"%s\",\"status\":%d,\"ms\":%.1f", c->dialect->name,
+               c->status, (double)us / 1e3);
+    if (c->usage.n_prompt)
+        buf_printf(&b, ",\"prompt_tokens\":%d,\"cached_tokens\":%d,\"tokens\":%d",
+                   c->usage.n_prompt, c->usage.n_cached, c->usage.n_decoded);
+    if (c->first_us)
+        buf_printf(&b, ",\"first_ms\":%.1f",
+                   (double)(c->first_us - http_start_us(c->x)) / 1e3);
+    if (c->n_dropped)
+        buf_printf(&b, ",\"dropped_messages\":%d", c->n_dropped);
+    if (c->finish)
+        buf_printf(&b, ",\"finish\":\"%s\"", c->finish);
+    end_line(&b);
+}

@@ -1,0 +1,267 @@
+/* prompt_tokens.c - what a request asks the model to read. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "server/internal.h"
+
+void infill_find(struct infill_tokens *out, const struct tokenizer *t)
+{
+    static const struct {
+        const char *text;
+        size_t offset;
+    } known[] = {
+        {"<|fim_prefix|>", offsetof(struct infill_tokens, prefix)}, // Qwen, Granite
+        {"<|fim_suffix|>", offsetof(struct infill_tokens, suffix)},
+        {"<|fim_middle|>", offsetof(struct infill_tokens, middle)},
+        {"<fim_prefix>", offsetof(struct infill_tokens, prefix)}, // StarCoder
+        {"<fim_suffix>", offsetof(struct infill_tokens, suffix)},
+        {"<fim_middle>", offsetof(struct infill_tokens, middle)},
+        {"<PRE>", offsetof(struct infill_tokens, prefix)}, // CodeLlama
+        {"<SUF>", offsetof(struct infill_tokens, suffix)},
+        {"<MID>", offsetof(struct infill_tokens, middle)},
+    };
+    *out = (struct infill_tokens){-1, -1, -1};
+    for (int32_t id = 0; id < tokenizer_n_vocab(t); id++) {
+        size_t n;
+        const char *text = tokenizer_text(t, id, &n);
+        if (!n || text[0] != '<')
+            continue;
+        for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
+            int32_t *at = (int32_t *)(void *)((char *)out + known[k].offset);
+            if (*at < 0 && n == strlen(known[k].text) && !memcmp(text, known[k].text, n))
+                *at = id;
+        }
+    }
+}
+
+int prompt_limit(const struct call *c)
+{
+    const int n_ctx = c->server->n_ctx;
+    return c->req.n_ctx > 0 && c->req.n_ctx < n_ctx ? c->req.n_ctx : n_ctx;
+}
+
+/* At least one token of the answer must fit. */
+static bool fits(const struct call *c, size_t n)
+{
+    return n < (size_t)prompt_limit(c);
+}
+
+bool prompt_too_long(struct call *c, size_t n)
+{
+    const int limit = prompt_limit(c);
+    struct api_error e = {.kind = API_ERROR_TOO_LONG, .n_prompt = (int)n, .n_ctx = limit};
+    snprintf(
+        e.message, sizeof e.message,
+        "the prompt has %zu tokens, and the context %d, one of which is the answer's", n,
+        limit);
+    call_error(c, &e);
+    return false;
+}
+
+static bool encode_text(struct call *c, struct tokens *out, const char *text, size_t n,
+                        unsigned flags)
+{
+    struct error err;
+    if (!tokenizer_encode(c->server->engine->tokenizer, out, text, n, NULL, flags, &err))
+        return true;
+    call_engine_error(c, &err);
+    return false;
+}
+
+static bool no_memory(struct call *c)
+{
+    call_fail(c, API_ERROR_INTERNAL, "out of memory");
+    return false;
+}
+
+bool prompt_encode(struct call *c, const json_t *input, struct tokens *out)
+{
+    const int n_vocab = tokenizer_n_vocab(c->server->engine->tokenizer);
+    size_t i;
+    json_t *v;
+    if (json_is_string(input))
+        return encode_text(c, out, json_string_value(input), json_string_length(input),
+                           TOKENIZER_SPECIAL | TOKENIZER_ADD);
+    json_array_foreach(input, i, v)
+    {
+        const json_int_t id = json_integer_value(v);
+        if (!json_is_integer(v) || id < 0 || id >= n_vocab) {
+            call_fail(c, API_ERROR_INVALID,
+                      "token %zu of the prompt is not an id of the vocabulary, 0 to %d",
+                      i, n_vocab - 1);
+            return false;
+        }
+        if (!tokens_push(out, (int32_t)id))
+            return no_memory(c);
+    }
+    return true;
+}
+
+/* The text in front of a gap and behind it, as models of code were trained. */
+static bool make_infill(struct call *c, const json_t *prefix, const char *suffix)
+{
+    const struct infill_tokens *f = &c->server->infill;
+    struct tokens *out = &c->prompt[0];
+    const int32_t bos = tokenizer_bos(c->server->engine->tokenizer);
+    if (f->prefix < 0 || f->suffix < 0 || f->middle < 0) {
+        call_fail(c, API_ERROR_UNSUPPORTED,
+                  "this model's vocabulary has no tokens to fill in text");
+        return false;
+    }
+    if (!json_is_string(prefix)) {
+        call_fail(c, API_ERROR_INVALID, "with a suffix the prompt must be text");
+        return false;
+    }
+    c->n_prompts = 1;
+    bool ok = !tokenizer_add_bos(c->server->engine->tokenizer) || bos < 0 ||
+              tokens_push(out, bos);
+    ok = ok && tokens_push(out, f->prefix);
+    if (!ok)
+        return no_memory(c);
+    if (!encode_text(c, out, json_string_value(prefix), json_string_length(prefix), 0))
+        return false;
+    if (!tokens_push(out, f->suffix))
+        return no_memory(c);
+    if (!encode_text(c, out, suffix, strlen(suffix), 0))
+        return false;
+    return tokens_push(out, f->middle) || no_memory(c);
+}
+
+static bool make_texts(struct call *c)
+{
+    const size_t n = json_array_size(c->req.prompts);
+    if (!n || n * (size_t)c->req.n > API_N_MAX) {
+        call_fail(c, API_ERROR_INVALID,
+                  "%zu prompts with %d answers each: 1 to %d answers", n, c->req.n,
+                  API_N_MAX);
+        return false;
+    }
+    for (size_t i = 0; i < n; i++, c->n_prompts++) {
+        if (!prompt_encode(c, json_array_get(c->req.prompts, i), &c->prompt[i]))
+            return false;
+        if (!c->prompt[i].n) {
+            call_fail(c, API_ERROR_INVALID, "the prompt is empty");
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- chats ---- */
+
+/* The position of the oldest message that may go: behind leading system messages, and
+ * not the last one.  -1: none. */
+static int oldest(const json_t *messages)
+{
+    const size_t n = json_array_size(messages);
+    for (size_t i = 0; i + 1 < n; i++) {
+        const json_t *m = json_array_get(messages, i);
+        if (strcmp(json_string_value(json_object_get(m, "role")), "system"))
+            return (int)i;
+    }
+    return -1;
+}
+
+static bool is_role(const json_t *messages, int i, const char *role)
+{
+    const json_t *m = json_array_get(messages, (size_t)i);
+    const char *r = json_string_value(json_object_get(m, "role"));
+    return r && !strcmp(r, role);
+}
+
+/* Drop the oldest message, and results of tools whose call went with it. */
+static bool drop_oldest(struct call *c)
+{
+    const int i = oldest(c->messages);
+    if (i < 0)
+        return false;
+    do {
+        json_array_remove(c->messages, (size_t)i);
+        c->n_dropped++;
+    } while (is_role(c->messages, i, "tool") &&
+             (size_t)i + 1 < json_array_size(c->messages));
+    return true;
+}
+
+static bool render(struct call *c, struct tokens *out)
+{
+    struct error err;
+    const struct chat_turn turn = {
+        .messages = c->messages,
+        .tools = c->tools,
+        .vars = c->req.template_vars,
+        .think = c->req.think == API_THINK_DEFAULT ? -1 : c->req.think == API_THINK_ON,
+        .think_effort = c->req.think_effort,
+        .replay = c->server->replay,
+    };
+    out->n = 0;
+    if (!chat_prompt_tokens(c->server->engine, &turn, out, &c->chat, &err))
+        return true;
+    call_engine_error(c, &err);
+    return false;
+}
+
+static bool make_chat(struct call *c)
+{
+    struct tokens *out = &c->prompt[0];
+    c->n_prompts = 1;
+    if (!json_array_size(c->messages)) {
+        call_fail(c, API_ERROR_INVALID, "there are no messages");
+        return false;
+    }
+    if (!render(c, out))
+        return false;
+    while (c->req.truncate && !fits(c, out->n) && drop_oldest(c))
+        if (!render(c, out))
+            return false;
+    struct metrics *m = &c->server->metrics;
+    if (c->n_dropped)
+        metrics_add(m, &m->truncated, (uint64_t)c->n_dropped);
+    if (c->chat.n_replayed)
+        metrics_add(m, &m->replayed, (uint64_t)c->chat.n_replayed);
+    return true;
+}
+
+/* A prompt that is not raw is what a user said. */
+static bool messages_of_prompt(struct call *c)
+{
+    const json_t *prompt = json_array_get(c->req.prompts, 0);
+    c->messages = json_array();
+    if (c->req.system)
+        json_array_append_new(c->messages, json_pack("{s:s,s:s}", "role", "system",
+                                                     "content", c->req.system));
+    json_array_append_new(c->messages,
+                          json_pack("{s:s,s:O}", "role", "user", "content", prompt));
+    if (json_is_string(prompt) &&
+        json_array_size(c->messages) == (c->req.system ? 2u : 1u))
+        return true;
+    call_fail(c, API_ERROR_INVALID, "the prompt must be text");
+    return false;
+}
+
+bool prompt_make(struct call *c)
+{
+    const struct api_request *r = &c->req;
+    if (r->task == API_CHAT || r->task == API_COUNT) {
+        /* Truncation changes the list, not what the client sent. */
+        c->messages = json_copy(r->messages);
+        c->tools = r->tool_choice == API_TOOLS_NONE ? NULL : r->tools;
+        if (!make_chat(c))
+            return false;
+    } else if (r->suffix) {
+        if (!make_infill(c, json_array_get(r->prompts, 0), r->suffix))
+            return false;
+    } else if (r->raw || r->task == API_INFILL) {
+        if (!make_texts(c))
+            return false;
+    } else if (!messages_of_prompt(c) || !make_chat(c)) {
+        return false;
+    }
+    if (r->task == API_COUNT)
+        return true;
+    for (int i = 0; i < c->n_prompts; i++)
+        if (!fits(c, c->prompt[i].n))
+            return prompt_too_long(c, c->prompt[i].n);
+    return true;
+}

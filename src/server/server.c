@@ -1,0 +1,289 @@
+/* server.c - opening, admission of requests, ending. */
+#include "server/server.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "kv/kv.h"
+#include "server/internal.h"
+
+enum { DRAIN_GRACE_US = 5000000, REPLAY_BYTES = 64 << 20, WORKERS = 4 };
+
+/* ---- admission: the I/O thread, before the body ---- */
+
+static bool is_preflight(const struct http_exchange *x)
+{
+    return !strcmp(http_method(x), "OPTIONS") && http_header(x, "origin") &&
+           http_header(x, "access-control-request-method");
+}
+
+static void answer_preflight(struct call *c)
+{
+    const char *headers = http_header(c->x, "access-control-request-headers");
+    http_add_header(c->x, "Access-Control-Allow-Methods", "GET, POST, DELETE, HEAD");
+    if (headers)
+        http_add_header(c->x, "Access-Control-Allow-Headers", headers);
+    http_add_header(c->x, "Access-Control-Max-Age", "600");
+    call_reply(c, 204, NULL, NULL);
+}
+
+static bool check_access(struct call *c, bool public)
+{
+    const struct guard *g = &c->server->guard;
+    const char *host = http_header(c->x, "host");
+    if (!guard_host(g, host, http_local(c->x)))
+        call_fail(c, API_ERROR_FORBIDDEN,
+                  "this Host is not served here; the server's --allow-host can add it");
+    else if (!guard_origin(g, http_header(c->x, "origin"), host))
+        call_fail(c, API_ERROR_FORBIDDEN,
+                  "pages of this Origin may not call; the server's --origins can add it");
+    else if (is_preflight(c->x)) // browsers send it without a key
+        answer_preflight(c);
+    else if (!public && !guard_key(g, http_header(c->x, "authorization"),
+                                   http_header(c->x, "x-api-key")))
+        call_fail(c, API_ERROR_UNAUTHORIZED,
+                  "an API key is needed: Authorization: Bearer KEY, or x-api-key: KEY");
+    else
+        return true;
+    return false;
+}
+
+static void draining(struct call *c)
+{
+    const struct api_error e = {.kind = API_ERROR_DRAINING,
+                                .message = "the server is about to end",
+                                .retry_after_s = 5};
+    call_error(c, &e);
+}
+
+static void on_too_large(void *ctx, struct http_exchange *x)
+{
+    struct server *s = ctx;
+    call_fail(http_data(x), API_ERROR_TOO_LARGE, "the body is larger than %zu bytes",
+              s->o.limits.body_bytes);
+}
+
+static bool on_admit(void *ctx, struct http_exchange *x)
+{
+    static const char no_memory[] = "out of memory\n";
+    struct server *s = ctx;
+    char allow[64];
+    struct call *c = call_open(s, x);
+    if (!c) {
+        http_reply_static(x, 500, "text/plain", no_memory, sizeof no_memory - 1);
+        return false;
+    }
+    const struct route *r = route_find(http_method(x), c->path, allow);
+    c->route = r;
+    if (!check_access(c, r && r->access == ROUTE_PUBLIC))
+        return false;
+    if (!r && *allow) {
+        http_add_header(x, "Allow", allow);
+        call_fail(c, API_ERROR_METHOD, "%s takes %s, not %.20s", c->path, allow,
+                  http_method(x));
+    } else if (!r) {
+        call_fail(c, API_ERROR_NO_ROUTE, "nothing is served at %.200s", c->path);
+    } else if (atomic_load(&s->draining) && !r->drains) {
+        draining(c);
+    } else if (http_content_length(x) > s->o.limits.body_bytes) {
+        on_too_large(s, x);
+    } else {
+        return true;
+    }
+    return false;
+}
+
+static void on_step(void *ctx, struct http_exchange *x)
+{
+    struct call *c = http_data(x);
+    (void)ctx;
+    if (c->route->op)
+        pipeline_step(c);
+    else
+        c->route->handle(c);
+}
+
+static void on_release(void *ctx, struct http_exchange *x)
+{
+    (void)ctx;
+    call_release(http_data(x));
+}
+
+/* ---- ending ---- */
+
+static void on_tick(void *ctx)
+{
+    struct server *s = ctx;
+    const uint64_t now = clock_us();
+    if (!atomic_load(&s->asked_to_end))
+        return;
+    if (!atomic_exchange(&s->draining, true)) {
+        s->drain_start_us = now;
+        http_server_quiesce(s->http);
+        log_event(s, "drain", "no new requests; answers that run may end");
+    }
+    const uint64_t waited = now - s->drain_start_us;
+    if (!http_server_active(s->http) || waited > s->o.drain_us + DRAIN_GRACE_US)
+        http_server_stop(s->http);
+    else if (waited > s->o.drain_us && !atomic_exchange(&s->ended, true))
+        http_server_wake_all(s->http);
+}
+
+void server_shutdown(struct server *s)
+{
+    atomic_store(&s->asked_to_end, true);
+    http_server_poke(s->http);
+}
+
+void server_run(struct server *s)
+{
+    http_server_run(s->http);
+    log_event(s, "end",
+              http_server_active(s->http) ? "answers were cut off"
+                                          : "all answers are out");
+}
+
+/* ---- opening ---- */
+
+static enum status open_http(struct server *s, struct error *err)
+{
+    const struct http_options o = {
+        .host = s->o.host,
+        .port = s->o.port,
+        .n_worker = s->o.n_worker,
+        .limits = s->o.limits,
+        .admit = on_admit,
+        .too_large = on_too_large,
+        .step = on_step,
+        .release = on_release,
+        .tick = on_tick,
+        .ctx = s,
+    };
+    const enum status st = http_server_open(&s->http, &o, err);
+    if (st)
+        return st;
+    const char *address = http_server_address(s->http);
+    const bool v6 = strchr(address, ':');
+    snprintf(s->url, sizeof s->url, "http://%s%s%s:%d", v6 ? "[" : "", address,
+             v6 ? "]" : "", http_server_port(s->http));
+    if (!guard_is_loopback(address) && !s->o.api_key && !s->o.insecure)
+        return fail(err, STATUS_BAD_ARG,
+                    "%s can be reached from other machines: give an API key "
+                    "(--api-key-file), or say --insecure-no-auth",
+                    s->o.host);
+    return STATUS_OK;
+}
+
+static void set_defaults(struct server_options *o)
+{
+    if (!o->n_worker)
+        o->n_worker = WORKERS;
+    if (!o->limits.n_connection)
+        o->limits = http_limits_default;
+    if (!o->drain_us)
+        o->drain_us = 30000000;
+    if (!o->ping_us)
+        o->ping_us = SERVER_PING_US;
+    if (!o->replay_bytes)
+        o->replay_bytes = REPLAY_BYTES;
+}
+
+/* "turbo8/turbo4:plain" is turbo8 and turbo4. */
+static enum status describe_cache(struct server *s, struct error *err)
+{
+    const char *name = s->o.kv_name;
+    const size_t key = strcspn(name, "/:");
+    const char *value = name[key] == '/' ? name + key + 1 : name;
+    struct context_options o = {.n_ctx = KV_PAGE_TOKENS, .n_seq = 1};
+    struct context_memory m;
+    snprintf(s->kv_key, sizeof s->kv_key, "%.*s", (int)key, name);
+    snprintf(s->kv_value, sizeof s->kv_value, "%.*s", (int)strcspn(value, ":"), value);
+    enum status st = kv_types_parse(&o.kv, "f16", err);
+    if (!st)
+        st = context_plan(&m, s->engine->model, &o, err);
+    if (!st)
+        s->f16_page_bytes = m.page_bytes;
+    return st;
+}
+
+/* Of what the bytes of an answer depend on. */
+static void write_fingerprint(struct server *s)
+{
+    struct buf b;
+    buf_init(&b, 1024);
+    buf_printf(&b, "%llx %s %s", (unsigned long long)model_digest(s->engine->model),
+               s->o.kv_name, cpu_isa_name(model_isa(s->engine->model)));
+    snprintf(s->fingerprint, sizeof s->fingerprint, "fp_%012llx",
+             (unsigned long long)XXH3_64bits(b.data, b.len) & 0xffffffffffff);
+    buf_release(&b);
+}
+
+static enum status open_parts(struct server *s, struct error *err)
+{
+    enum status st = metrics_open(&s->metrics, err);
+    if (!st)
+        st = describe_cache(s, err);
+    if (!st)
+        st = model_card_open(&s->card, s, err);
+    if (!st)
+        st = guard_open(&s->guard, s->o.api_key, s->o.host, s->o.allow_host, s->o.origins,
+                        err);
+    if (!st)
+        st = replay_open(&s->replay, s->o.replay_bytes, err);
+    if (!st)
+        st = grammar_cache_open(&s->grammars, err);
+    if (st)
+        return st;
+    const char *source = s->card.template;
+    s->format =
+        output_format_find(source, source ? strlen(source) : 0, s->engine->tokenizer);
+    return open_http(s, err);
+}
+
+enum status server_open(struct server **out, struct engine *e, struct scheduler *sched,
+                        const struct server_options *o, struct error *err)
+{
+    struct server *s = mem_array(1, sizeof *s);
+    *out = NULL;
+    if (!s)
+        return fail(err, STATUS_NO_MEMORY, "no memory for a server");
+    json_object_seed(0);
+    s->o = *o;
+    set_defaults(&s->o);
+    s->engine = e;
+    s->scheduler = sched;
+    s->start_us = clock_us();
+    s->n_ctx = context_n_ctx(scheduler_context(sched));
+    s->n_embd = model_hparams(e->model)->n_embd;
+    infill_find(&s->infill, e->tokenizer);
+    write_fingerprint(s);
+    const enum status st = open_parts(s, err);
+    if (st)
+        server_close(s);
+    else
+        *out = s;
+    return st;
+}
+
+void server_close(struct server *s)
+{
+    if (!s)
+        return;
+    http_server_close(s->http);
+    grammar_cache_close(s->grammars);
+    replay_close(s->replay);
+    guard_close(&s->guard);
+    model_card_close(&s->card);
+    metrics_close(&s->metrics);
+    mem_free(s);
+}
+
+const char *server_url(const struct server *s)
+{
+    return s->url;
+}

@@ -1,0 +1,45 @@
+/* server.h - one model behind three APIs: OpenAI, Anthropic, Ollama.
+ *
+ * Workers parse requests, render prompts and print answers; the scheduler's thread
+ * computes; http's thread sends.  A request that goes wrong is an answer in its own
+ * dialect and nothing else.  docs/design.md has the rules of access. */
+#ifndef SERVER_SERVER_H
+#define SERVER_SERVER_H
+
+#include "engine/scheduler.h"
+#include "http/http.h"
+
+struct server;
+
+struct server_options {
+    const char *host; // to bind
+    int port;         // 0: any
+    int n_worker;     // 0: 4
+    struct http_limits limits;
+    const char *model_path; // of the file that the engine has
+    const char *kv_name;    // type of the cache, as shown
+    const char *aliases;    // "a,b": more names of the model, or NULL
+    bool any_model;         // any name that a client asks for means this model
+    const char *api_key;    // NULL: none
+    bool insecure;          // without a key although not bound to loopback
+    const char *origins;    // "https://a,https://b" that browsers may call from, or "*"
+    const char *allow_host; // "name,name": more values of Host
+    uint64_t drain_us;      // how long answers may take when the server ends; 0: 30 s
+    uint64_t ping_us;       // of silence before a stream says that it lives; 0: 10 s
+    size_t replay_bytes;    // of what the model wrote when it called tools; 0: 64 MiB
+    bool log;               // JSON lines on stderr
+};
+
+/* Listens on return.  STATUS_BAD_ARG: another bind than loopback without a key.  The
+ * engine, the scheduler and all strings of o outlive the server. */
+enum status server_open(struct server **out, struct engine *e, struct scheduler *sched,
+                        const struct server_options *o, struct error *err);
+void server_close(struct server *s);
+const char *server_url(const struct server *s); // "http://127.0.0.1:11434"
+
+/* Serve until server_shutdown was called and all answers are out, or drain_us is over:
+ * then they end with an error of their dialect. */
+void server_run(struct server *s);
+void server_shutdown(struct server *s); // any thread or signal handler
+
+#endif

@@ -1,0 +1,128 @@
+/* text_routes.c - tokens and prompts without an answer. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "server/internal.h"
+
+/* A piece as text if it is UTF-8, else as its bytes. */
+static json_t *piece_json(const struct tokenizer *t, int32_t id)
+{
+    size_t n;
+    const char *piece = tokenizer_piece(t, id, true, &n);
+    json_t *v = json_stringn(piece, n);
+    if (v)
+        return v;
+    v = json_array();
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(v, json_integer((unsigned char)piece[i]));
+    return v;
+}
+
+static json_t *tokens_json(const struct call *c, const struct tokens *t, bool pieces)
+{
+    json_t *a = json_array();
+    for (size_t i = 0; i < t->n; i++)
+        json_array_append_new(
+            a, pieces ? json_pack("{s:i,s:o}", "id", (int)t->id[i], "piece",
+                                  piece_json(c->server->engine->tokenizer, t->id[i]))
+                      : json_integer(t->id[i]));
+    return a;
+}
+
+void handle_tokenize(struct call *c)
+{
+    json_t *body;
+    struct error err;
+    struct tokens t;
+    if (!call_read_json(c, &body))
+        return;
+    const json_t *text = json_object_get(body, "content");
+    const json_t *parse = json_object_get(body, "parse_special");
+    unsigned flags = !parse || json_is_true(parse) ? TOKENIZER_SPECIAL : 0;
+    flags |= json_is_true(json_object_get(body, "add_special")) ? TOKENIZER_ADD : 0;
+    tokens_init(&t);
+    if (!json_is_string(text))
+        call_fail(c, API_ERROR_INVALID, "content must be a string");
+    else if (tokenizer_encode(c->server->engine->tokenizer, &t, json_string_value(text),
+                              json_string_length(text), NULL, flags, &err))
+        call_engine_error(c, &err);
+    else
+        call_reply_json(
+            c, 200,
+            json_pack(
+                "{s:o}", "tokens",
+                tokens_json(c, &t, json_is_true(json_object_get(body, "with_pieces")))));
+    tokens_release(&t);
+    json_decref(body);
+}
+
+void handle_detokenize(struct call *c)
+{
+    const struct tokenizer *t = c->server->engine->tokenizer;
+    const int n_vocab = tokenizer_n_vocab(t);
+    json_t *body, *v;
+    size_t i;
+    struct buf b;
+    bool ok = true;
+    if (!call_read_json(c, &body))
+        return;
+    const json_t *ids = json_object_get(body, "tokens");
+    buf_init(&b, SERVER_JSON_MAX);
+    buf_puts(&b, "");
+    ok = json_is_array(ids);
+    json_array_foreach(ids, i, v)
+    {
+        size_t n;
+        const json_int_t id = json_integer_value(v);
+        ok = ok && json_is_integer(v) && id >= 0 && id < n_vocab;
+        if (!ok)
+            break;
+        const char *piece = tokenizer_piece(t, (int32_t)id, true, &n);
+        buf_append(&b, piece, n);
+    }
+    if (!ok) {
+        call_fail(c, API_ERROR_INVALID, "tokens must be an array of ids, 0 to %d",
+                  n_vocab - 1);
+    } else {
+        json_t *text = json_stringn(b.data, b.len);
+        if (text)
+            call_reply_json(c, 200, json_pack("{s:o}", "content", text));
+        else
+            call_fail(c, API_ERROR_INVALID,
+                      "these tokens are not whole characters of UTF-8");
+    }
+    buf_release(&b);
+    json_decref(body);
+}
+
+/* The prompt of a chat request, by the same path: only the last step differs. */
+void handle_apply_template(struct call *c)
+{
+    struct api_error e;
+    struct error err;
+    struct buf text;
+    json_t *body;
+    if (!call_read_json(c, &body))
+        return;
+    if (openai_chat.parse(&c->req, body, &e)) {
+        json_decref(body);
+        call_error(c, &e);
+        return;
+    }
+    const struct chat_turn turn = {
+        .messages = c->req.messages,
+        .tools = c->req.tools,
+        .vars = c->req.template_vars,
+        .think = c->req.think == API_THINK_DEFAULT ? -1 : c->req.think == API_THINK_ON,
+        .think_effort = c->req.think_effort,
+        .replay = c->server->replay,
+    };
+    buf_init(&text, SERVER_JSON_MAX);
+    if (chat_prompt_text(c->server->engine, &turn, &text, &err)) {
+        call_engine_error(c, &err);
+    } else {
+        json_t *v = json_stringn(text.data, text.len);
+        call_reply_json(c, 200, v ? json_pack("{s:o}", "prompt", v) : NULL);
+    }
+    buf_release(&text);
+}
