@@ -74,7 +74,8 @@ def make_model(path):
 
 
 class Server:
-    """rules: [{'match': part of the prompt, 'text': ...}], the first that matches answers."""
+    """rules: [{'match': part of the prompt, 'text': ...}], the one whose match ends last
+    answers; script: more of what tests/server/scripted.h has."""
 
     def __init__(self, folder, rules, *options, name='tiny-chat', **script):
         if not SCRIPTED.exists():
@@ -130,7 +131,6 @@ SUNNY = 'It is sunny in Paris.'
 PERSON = '{"name": "Ada", "age": 36}'
 LOREM = 'One two three four five six seven eight nine ten.'
 
-# What a conversation contains decides its answer; later turns are looked for first.
 RULES = [
     {'match': 'sunny-22', 'text': SUNNY},
     {'match': 'weather and time', 'text': call('get_weather', city='Paris', days=2) + '\n' + call('get_time', zone='CET')},
@@ -141,7 +141,7 @@ RULES = [
     {'match': 'Describe Ada', 'text': PERSON},
     {'match': 'Count to ten', 'text': LOREM},
     {'match': 'Say hello', 'text': GREETING},
-    {'match': '', 'text': 'No rule.'},
+    {'text': 'No rule.'},
 ]
 
 

@@ -272,10 +272,7 @@ def test_unknown_model(client):
 
 
 def test_keys(tmp_path):
-    keys = tmp_path / 'keys'
-    keys.write_text('sesame\n')
-    keys.chmod(0o600)
-    s = Server(tmp_path, RULES, '--api-key-file', keys)
+    s = Server(tmp_path, RULES, '--api-key', 'sesame')
     ask = {'model': s.model, 'messages': HELLO, 'max_tokens': 100}
     try:
         with pytest.raises(anthropic.AuthenticationError) as e:

@@ -21,7 +21,7 @@ RULES = [
     {'match': '<tool_response>\nturbine-42', 'text': PRINTED},
     {'match': 'Run echo turbine-42', 'text': 'I will run it.\n' + call('Bash', **COMMAND)},
     {'match': '<between>\nSay hello', 'text': TITLE},  # the request for a title has no tools
-    {'match': '', 'text': ANSWER},
+    {'text': ANSWER},
 ]
 
 
@@ -40,7 +40,7 @@ def recorded(name, path='/v1/messages?beta=true'):
 
 @pytest.fixture(scope='module')
 def server(tmp_path_factory):
-    s = Server(tmp_path_factory.mktemp('server'), RULES, '--ctx', 65536, name='mymodel')
+    s = Server(tmp_path_factory.mktemp('server'), RULES, ctx=65536, name='mymodel')
     yield s
     assert s.close() == 0
 
@@ -178,7 +178,7 @@ def test_overflow_and_compaction(server, tmp_path):
     """A prompt that is too long is refused in words that make the client compact; then it asks
     for a summary and goes on from it."""
     _, refused, compact, again = recorded('overflow')
-    small = Server(tmp_path, RULES, '--ctx', 4096, name='mymodel')
+    small = Server(tmp_path, RULES, ctx=4096, name='mymodel')
     try:
         status, headers, data = post(small.url, refused)
     finally:

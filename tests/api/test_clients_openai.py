@@ -420,10 +420,7 @@ def test_unknown_model(client):
 
 
 def test_keys(tmp_path):
-    keys = tmp_path / 'keys'
-    keys.write_text('sesame\n')
-    keys.chmod(0o600)
-    s = Server(tmp_path, RULES, '--api-key-file', keys)
+    s = Server(tmp_path, RULES, '--api-key', 'sesame')
     try:
         for key in ('wrong', 'sesame2'):
             with pytest.raises(openai.AuthenticationError) as e:

@@ -20,13 +20,13 @@ RULES = [
     {'match': ECHO, 'text': 'I will run it.\n' + call('Bash', command='echo turbine-42', description='Print')},
     {'match': 'CRITICAL: Respond with TEXT ONLY', 'text': '<analysis>Short.</analysis>\n'
         '<summary>The user said hello and was greeted.</summary>'},
-    {'match': '', 'text': ANSWER},
+    {'text': ANSWER},
 ]
 
 
 @pytest.fixture
 def server(tmp_path):
-    s = Server(tmp_path, RULES, '--ctx', 65536, name='mymodel')
+    s = Server(tmp_path, RULES, ctx=65536, name='mymodel')
     yield s
     assert s.close() == 0
 
@@ -68,7 +68,7 @@ def test_overflow_and_compaction(claude, tmp_path):
     _, n_prompt, _ = ask(claude, HELLO)
     folder = tmp_path / 'small'
     folder.mkdir()
-    small = Server(folder, RULES, '--ctx', n_prompt + 3000, name='mymodel')
+    small = Server(folder, RULES, ctx=n_prompt + 3000, name='mymodel')
     other = Claude(small.url, n_ctx=200_000)
     try:
         assert ask(other, HELLO + ' word' * 2200)[0] == ANSWER
