@@ -79,13 +79,19 @@ $(OUT)/src/server/web_assets.o build/fuzz/src/server/web_assets.o: $(wildcard sr
 $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(LIB_OBJ)
 	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
+# The server with a scheduler that follows a script instead of a model.
+SCRIPTED := $(OUT)/tests/server/scripted_server
+$(SCRIPTED): $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/server/*.c)) \
+             $(filter-out $(OUT)/src/engine/scheduler%.o,$(LIB_OBJ))
+	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
 $(OUT)/tests/check/%: $(OUT)/tests/check/%.o $(LIB_OBJ)
 	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
 # Where clang is missing, and with other sanitizers than their own, fuzzers are left out.
 CHECK_FUZZ := $(if $(SAN),,$(if $(shell command -v $(FUZZ_CC)),$(FUZZ)))
 
-check: $(OUT)/turbine $(UNIT) $(CHECK) $(CHECK_FUZZ) house symbols
+check: $(OUT)/turbine $(UNIT) $(CHECK) $(SCRIPTED) $(CHECK_FUZZ) house symbols
 	@TURBINE=$(OUT)/turbine PYTHON=$(PYTHON) tools/run_tests.sh $(UNIT) $(CHECK)
 	@$(if $(CHECK_FUZZ),tools/run_fuzz.sh $(FUZZ_SECONDS) $(CHECK_FUZZ),true)
 
@@ -183,7 +189,7 @@ install-lib: lib
 clean:
 	rm -rf build
 
--include $(OBJ:.o=.d) $(UNIT:=.d) $(CHECK:=.d) $(BENCH:=.d) $(NEON_OBJ:.o=.d) $(NEON_CHECK:=.d) \
+-include $(OBJ:.o=.d) $(UNIT:=.d) $(CHECK:=.d) $(BENCH:=.d) $(patsubst %.c,$(OUT)/%.d,$(wildcard tests/server/*.c)) $(NEON_OBJ:.o=.d) $(NEON_CHECK:=.d) \
          $(FUZZ_OBJ:.o=.d) $(patsubst build/fuzz/%,build/fuzz/tests/fuzz/%.d,$(FUZZ))
 .PHONY: all lib check check-neon check-claude neon-tools unit house symbols bench fuzz format install \
         install-lib install-turbine clean

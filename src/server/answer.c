@@ -100,8 +100,6 @@ static void on_output(void *ctx, const struct output_event *e)
 /* Completions show the text as it is; what control tokens stand for is not text. */
 static void take_text(struct choice *ch, const char *text, size_t n, bool special)
 {
-    static const uint8_t marks[64] = {[0 ... 63] = 1};
-    static const uint8_t control[64];
     if (!n)
         return;
     if (!ch->parser) {
@@ -112,11 +110,8 @@ static void take_text(struct choice *ch, const char *text, size_t n, bool specia
         return;
     }
     buf_append(&ch->raw, text, n);
-    for (size_t left = n; left;) {
-        const size_t k = left < sizeof marks ? left : sizeof marks;
-        buf_append(&ch->mark, special ? control : marks, k);
-        left -= k;
-    }
+    for (size_t i = 0; i < n; i++)
+        buf_append(&ch->mark, special ? "\0" : "\1", 1);
     output_parser_feed(ch->parser, text, n, special);
 }
 
@@ -152,12 +147,13 @@ static void measure_token(struct call *c)
 
 static void take_token(struct choice *ch, const struct generation_event *e)
 {
-    measure_token(ch->call);
-    ch->n_decoded++;
-    if (ch->call->req.n_logprobs >= 0)
-        print_logprob(ch, e);
+    if (e->id >= 0) {
+        measure_token(ch->call);
+        if (ch->call->req.n_logprobs >= 0)
+            print_logprob(ch, e);
+    }
     take_text(ch, e->text, e->n, e->special);
-    ch->n_reasoning += ch->reasoning;
+    ch->n_reasoning += ch->reasoning && e->id >= 0;
 }
 
 static enum answer_finish finish_of(const struct choice *ch,

@@ -108,7 +108,7 @@ struct choice {
     struct call *call;
     int index;
     bool done, reasoning, called;
-    int n_decoded, n_reasoning;
+    int n_reasoning;
     struct buf raw, mark, content, args; // of the answer, for replay
     json_t *calls;
     char tool_id[SERVER_ID_BYTES];

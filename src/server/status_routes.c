@@ -72,8 +72,9 @@ void handle_slots(struct call *c)
         const struct scheduler_slot *t = &slots[i];
         json_array_append_new(
             a, json_pack("{s:i,s:b,s:b,s:i,s:i,s:i,s:i}", "id", t->id, "is_processing",
-                         t->busy, "is_reading", t->reading, "n_ctx", t->n_ctx, "n_prompt",
-                         t->n_prompt, "n_done", t->n_done, "n_decoded", t->n_decoded));
+                         t->busy, "is_reading", t->reading, "n_ctx", t->n_ctx,
+                         "n_prompt_tokens", t->n_prompt, "n_prompt_tokens_processed",
+                         t->n_done, "n_decoded", t->n_decoded));
     }
     call_reply_json(c, 200, a);
 }
