@@ -23,6 +23,14 @@ const struct output_format *output_format_find(const char *template_source, size
                                                const struct tokenizer *t);
 const char *output_format_name(const struct output_format *f);
 
+/* The strings around reasoning; false: the format has none. */
+bool output_format_thinks(const struct output_format *f, const char **open,
+                          const char **close);
+
+/* Whether the text of a control token is part of the format's syntax.  For a grammar such
+ * tokens are text, not hidden. */
+bool output_format_knows(const struct output_format *f, const char *text, size_t n);
+
 enum output_kind {
     OUTPUT_REASONING,  // text
     OUTPUT_TEXT,       // text
@@ -55,13 +63,18 @@ enum status output_parser_open(struct output_parser **out, const struct output_o
 void output_parser_close(struct output_parser *p);
 
 /* The next piece of the answer: valid UTF-8 in whole characters, or (special) the text of
- * one control token.  What cannot be decided yet is held back. */
+ * one control token.  What cannot be decided yet is held back.  The events do not depend
+ * on how an answer is cut into pieces, but for the cuts of their texts. */
 void output_parser_feed(struct output_parser *p, const char *text, size_t n,
                         bool special);
-/* The answer is over: what is held back comes out; a call that is not finished is closed
- * if its arguments are a JSON object by then, else it comes out as the text that it is.
+/* The answer is over: what is held back comes out as text.  A call that was begun
+ * (TOOL_BEGIN) is brought to its end: what was not finished of its arguments is left out.
  */
 void output_parser_end(struct output_parser *p);
+
+/* Bytes of all that was fed up to the end of the reasoning and the white space behind it:
+ * what follows is the answer that replay_keep wants.  0: there was no reasoning. */
+size_t output_parser_answer_start(const struct output_parser *p);
 
 /* The grammar of an answer with calls, for grammar_open: GBNF in *gbnf, whose rule
  * schema-N is the schema of the arguments of the N-th tool in *schemas (a new array, of
