@@ -104,7 +104,7 @@ static enum MHD_Result count_header(void *ctx, enum MHD_ValueKind kind, const ch
     return MHD_YES;
 }
 
-static bool refuse(struct http_exchange *x, int status, const char *why)
+static bool refuse_request(struct http_exchange *x, int status, const char *why)
 {
     http_add_header(x, MHD_HTTP_HEADER_CONNECTION, "close");
     http_reply_static(x, status, "text/plain; charset=utf-8", why, strlen(why));
@@ -118,17 +118,18 @@ static bool check_headers(struct http_exchange *x)
     struct header_count h = {0};
     MHD_get_connection_values(x->mhd, MHD_HEADER_KIND, count_header, &h);
     if (x->conn->url_bytes > l->url_bytes)
-        return refuse(x, MHD_HTTP_URI_TOO_LONG, "the URL is too long\n");
+        return refuse_request(x, MHD_HTTP_URI_TOO_LONG, "the URL is too long\n");
     if (h.n > l->n_header || h.bytes > l->header_bytes)
-        return refuse(x, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE,
-                      "too many headers, or too long ones\n");
+        return refuse_request(x, MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE,
+                              "too many headers, or too long ones\n");
     if (x->conn->bad_url)
-        return refuse(x, MHD_HTTP_BAD_REQUEST, "a control character in the URL\n");
+        return refuse_request(x, MHD_HTTP_BAD_REQUEST,
+                              "a control character in the URL\n");
     if (h.n_length > 1 || (h.n_length && h.n_coding) || h.n_coding > 1)
-        return refuse(x, MHD_HTTP_BAD_REQUEST,
-                      "Content-Length or Transfer-Encoding more than once\n");
+        return refuse_request(x, MHD_HTTP_BAD_REQUEST,
+                              "Content-Length or Transfer-Encoding more than once\n");
     if (h.n_host > 1)
-        return refuse(x, MHD_HTTP_BAD_REQUEST, "more than one Host\n");
+        return refuse_request(x, MHD_HTTP_BAD_REQUEST, "more than one Host\n");
     return true;
 }
 

@@ -38,7 +38,7 @@ static void flush_stream(struct call *c)
 
 /* ---- what the parser finds ---- */
 
-static void begin_call(struct choice *ch, const struct output_event *e)
+static void begin_tool(struct choice *ch, const struct output_event *e)
 {
     const bool anthropic = ch->call->dialect == &dialect_anthropic;
     id_make(ch->tool_id, anthropic ? "toolu_" : "call_");
@@ -51,7 +51,7 @@ static void begin_call(struct choice *ch, const struct output_event *e)
     ch->reasoning = false;
 }
 
-static void end_call(struct choice *ch)
+static void end_tool(struct choice *ch)
 {
     json_t *args = json_loadb(ch->args.data ? ch->args.data : "{}",
                               ch->args.data ? ch->args.len : 2, 0, NULL);
@@ -78,7 +78,7 @@ static void on_output(void *ctx, const struct output_event *e)
         buf_append(&ch->content, e->text, e->n);
         break;
     case OUTPUT_TOOL_BEGIN:
-        begin_call(ch, e);
+        begin_tool(ch, e);
         out.kind = ANSWER_TOOL_BEGIN;
         out.id = ch->tool_id;
         out.name = ch->tool_name ? ch->tool_name : "";
@@ -89,7 +89,7 @@ static void on_output(void *ctx, const struct output_event *e)
         break;
     case OUTPUT_TOOL_END:
         out.kind = ANSWER_TOOL_END;
-        end_call(ch);
+        end_tool(ch);
         break;
     }
     print_event(ch->call, &out);
@@ -98,7 +98,7 @@ static void on_output(void *ctx, const struct output_event *e)
 /* ---- what the engine says ---- */
 
 /* Completions show the text as it is; what control tokens stand for is not text. */
-static void take_text(struct choice *ch, const char *text, size_t n, bool special)
+static void take_bytes(struct choice *ch, const char *text, size_t n, bool special)
 {
     if (!n)
         return;
@@ -152,7 +152,7 @@ static void take_token(struct choice *ch, const struct generation_event *e)
         if (ch->call->req.n_logprobs >= 0)
             print_logprob(ch, e);
     }
-    take_text(ch, e->text, e->n, e->special);
+    take_bytes(ch, e->text, e->n, e->special);
     ch->n_reasoning += ch->reasoning && e->id >= 0;
 }
 
@@ -194,7 +194,7 @@ static void take_end(struct choice *ch, const struct generation_event *e)
     static const char *const names[] = {"stop", "stop_string", "length", "tool_calls"};
     struct call *c = ch->call;
     const struct generation_stats *s = &e->stats;
-    take_text(ch, e->text, e->n, false);
+    take_bytes(ch, e->text, e->n, false);
     if (ch->parser)
         output_parser_end(ch->parser);
     const struct answer_event out = {
@@ -315,6 +315,17 @@ static void ping(struct call *c)
     }
     c->next_ping_us = now + c->server->o.ping_us;
     http_wake_at(c->x, c->next_ping_us);
+}
+
+void answer_nothing(struct call *c)
+{
+    const struct answer_event out = {.kind = ANSWER_END};
+    if (!answer_open(c))
+        return;
+    if (c->req.stream)
+        begin_stream(c);
+    print_event(c, &out);
+    finish_answer(c);
 }
 
 bool answer_step(struct call *c)

@@ -11,13 +11,13 @@ static void wake_embed(void *ctx)
 }
 
 /* The tokens of all inputs; false: answered. */
-static bool read_inputs(struct call *c)
+static bool encode_inputs(struct call *c)
 {
     struct embedding_job *j = &c->embed;
     const int limit = prompt_limit(c);
     for (int i = 0; i < j->n; i++) {
         struct tokens *t = &j->inputs[i];
-        if (!prompt_encode(c, json_array_get(c->req.prompts, (size_t)i), t))
+        if (!prompt_encode_input(c, json_array_get(c->req.prompts, (size_t)i), t))
             return false;
         if (!t->n) {
             call_fail(c, API_ERROR_INVALID, "input %d is empty", i);
@@ -47,7 +47,7 @@ bool embed_begin(struct call *c)
         return false;
     }
     j->n = (int)n;
-    return read_inputs(c);
+    return encode_inputs(c);
 }
 
 /* false: answered with an error. */

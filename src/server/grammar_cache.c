@@ -83,7 +83,7 @@ static struct grammar_entry *find(struct grammar_cache *c, XXH128_hash_t key)
     return NULL;
 }
 
-static void keep(struct grammar_cache *c, struct grammar_entry *e)
+static void keep_entry(struct grammar_cache *c, struct grammar_entry *e)
 {
     int at = c->n;
     if (c->n == CACHE_ENTRIES) {
@@ -127,7 +127,7 @@ enum status grammar_cache_get(struct grammar_cache *c, const struct grammar_sour
         entry_drop(e);
         e = other;
     } else {
-        keep(c, e);
+        keep_entry(c, e);
     }
     pthread_mutex_unlock(&c->lock);
     *out = e;

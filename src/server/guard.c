@@ -8,8 +8,6 @@
 
 #include "base/mem.h"
 
-enum { GUARD_LIST_MAX = 256 };
-
 enum status guard_list(char ***out, int *n, const char *text, struct error *err)
 {
     *out = mem_array(GUARD_LIST_MAX, sizeof **out);

@@ -8,6 +8,8 @@
 
 #include "base/status.h"
 
+enum { GUARD_LIST_MAX = 64 };
+
 struct guard {
     bool has_key;
     uint8_t key[32]; // SHA-256

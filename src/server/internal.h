@@ -20,7 +20,7 @@ enum {
     SERVER_ANSWER_MAX = 64 << 20, // bytes of an answer that is not streamed
     SERVER_JSON_MAX = 64 << 20,   // of other replies
     SERVER_CALL_MAX = 1 << 20,    // of a tool call that is held back
-    SERVER_PROMPT_TOKENS = 1 << 24,
+    SERVER_NAMES_MAX = GUARD_LIST_MAX + 2,
     SERVER_EMBED_WINDOW = 8, // inputs of one request that are computed at a time
 };
 
@@ -182,7 +182,7 @@ bool embed_step(struct call *c);
 void embed_close(struct call *c);
 /* prompt_tokens.c: c->prompt <- tokens; false: answered with an error. */
 bool prompt_make(struct call *c);
-bool prompt_encode(struct call *c, const json_t *input, struct tokens *out);
+bool prompt_encode_input(struct call *c, const json_t *input, struct tokens *out);
 bool prompt_too_long(struct call *c, size_t n);
 int prompt_limit(const struct call *c); // most tokens of prompt and answer
 void infill_find(struct infill_tokens *out, const struct tokenizer *t);
@@ -198,7 +198,8 @@ const struct grammar *grammar_entry_grammar(const struct grammar_entry *e);
 bool constraint_make(struct call *c);
 /* answer.c: false: answered. */
 bool answer_open(struct call *c);
-bool answer_step(struct call *c); // take what events there are
+bool answer_step(struct call *c);    // take what events there are
+void answer_nothing(struct call *c); // the end alone
 void answer_close(struct call *c);
 
 /* model_card.c */

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "dialect/ollama.h"
 #include "server/internal.h"
 
 static bool parse_request(struct call *c)
@@ -152,6 +153,12 @@ static bool begin(struct call *c)
         return false;
     if (c->req.task == API_EMBED)
         return embed_begin(c);
+    if (c->dialect == &dialect_ollama && ollama_loads_only(&c->req)) {
+        c->n_choice = 1;
+        fill_head(c);
+        answer_nothing(c);
+        return false;
+    }
     if (!check_bias(c) || !prompt_make(c))
         return false;
     if (c->req.task == API_COUNT) {

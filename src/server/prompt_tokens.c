@@ -59,8 +59,8 @@ bool prompt_too_long(struct call *c, size_t n)
     return false;
 }
 
-static bool encode_text(struct call *c, struct tokens *out, const char *text, size_t n,
-                        unsigned flags)
+static bool add_text_tokens(struct call *c, struct tokens *out, const char *text,
+                            size_t n, unsigned flags)
 {
     struct error err;
     if (!tokenizer_encode(c->server->engine->tokenizer, out, text, n, NULL, flags, &err))
@@ -75,14 +75,15 @@ static bool no_memory(struct call *c)
     return false;
 }
 
-bool prompt_encode(struct call *c, const json_t *input, struct tokens *out)
+bool prompt_encode_input(struct call *c, const json_t *input, struct tokens *out)
 {
     const int n_vocab = tokenizer_n_vocab(c->server->engine->tokenizer);
     size_t i;
     json_t *v;
     if (json_is_string(input))
-        return encode_text(c, out, json_string_value(input), json_string_length(input),
-                           TOKENIZER_SPECIAL | TOKENIZER_ADD);
+        return add_text_tokens(c, out, json_string_value(input),
+                               json_string_length(input),
+                               TOKENIZER_SPECIAL | TOKENIZER_ADD);
     json_array_foreach(input, i, v)
     {
         const json_int_t id = json_integer_value(v);
@@ -119,11 +120,12 @@ static bool make_infill(struct call *c, const json_t *prefix, const char *suffix
     ok = ok && tokens_push(out, f->prefix);
     if (!ok)
         return no_memory(c);
-    if (!encode_text(c, out, json_string_value(prefix), json_string_length(prefix), 0))
+    if (!add_text_tokens(c, out, json_string_value(prefix), json_string_length(prefix),
+                         0))
         return false;
     if (!tokens_push(out, f->suffix))
         return no_memory(c);
-    if (!encode_text(c, out, suffix, strlen(suffix), 0))
+    if (!add_text_tokens(c, out, suffix, strlen(suffix), 0))
         return false;
     return tokens_push(out, f->middle) || no_memory(c);
 }
@@ -138,7 +140,7 @@ static bool make_texts(struct call *c)
         return false;
     }
     for (size_t i = 0; i < n; i++, c->n_prompts++) {
-        if (!prompt_encode(c, json_array_get(c->req.prompts, i), &c->prompt[i]))
+        if (!prompt_encode_input(c, json_array_get(c->req.prompts, i), &c->prompt[i]))
             return false;
         if (!c->prompt[i].n) {
             call_fail(c, API_ERROR_INVALID, "the prompt is empty");
@@ -184,7 +186,7 @@ static bool drop_oldest(struct call *c)
     return true;
 }
 
-static bool render(struct call *c, struct tokens *out)
+static bool render_chat(struct call *c, struct tokens *out)
 {
     struct error err;
     const struct chat_turn turn = {
@@ -210,10 +212,10 @@ static bool make_chat(struct call *c)
         call_fail(c, API_ERROR_INVALID, "there are no messages");
         return false;
     }
-    if (!render(c, out))
+    if (!render_chat(c, out))
         return false;
     while (c->req.truncate && !fits(c, out->n) && drop_oldest(c))
-        if (!render(c, out))
+        if (!render_chat(c, out))
             return false;
     struct metrics *m = &c->server->metrics;
     if (c->n_dropped)

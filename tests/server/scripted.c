@@ -258,10 +258,14 @@ static enum status plan(struct generation *g, const struct generation_request *r
         why = GENERATION_FAILED;
         snprintf(g->fail, sizeof g->fail, "%s", fail_text);
     }
-    if (g->n_say > most || (fail_text && g->n_say >= most)) {
+    if (g->embed)
+        g->n_say = 0;
+    else if (g->n_say > most || (fail_text && g->n_say >= most)) {
         g->n_say = most < g->n_say ? most : g->n_say;
         g->end = why;
     }
+    if (g->embed)
+        g->end = GENERATION_EOG;
     buf_release(&text);
     buf_release(&answer);
     tokens_release(&said);

@@ -1,0 +1,246 @@
+/* cmd_serve.c - turbine serve: the APIs of OpenAI, Anthropic and Ollama for one model. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "cli/calibrate.h"
+#include "cli/cli.h"
+#include "kv/kv.h"
+#include "server/server.h"
+
+enum { PARALLEL = 4, QUEUE_LEAST = 64, CTX_AUTO_MAX = 131072, CTX_AUTO_MIN = 2048 };
+
+struct serve {
+    const struct cli_command *command;
+    struct server_options o;
+    const char *kv, *key_file;
+    int ctx, threads, parallel, queue, queue_s, drain_s;
+    bool quiet;
+    enum cpu_isa cpu;
+    char key[512];
+    char kv_name[KV_NAME_BYTES];
+    struct engine engine;
+    struct scheduler *scheduler;
+    struct server *server;
+};
+
+/* ---- the API key ---- */
+
+static enum status read_key_file(struct serve *v, struct error *err)
+{
+    const int fd = open(v->key_file, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st)) {
+        if (fd >= 0)
+            close(fd);
+        return fail(err, STATUS_IO, "%s: %s", v->key_file, strerror(errno));
+    }
+    const ssize_t n = read(fd, v->key, sizeof v->key - 1);
+    close(fd);
+    if (st.st_mode & 077)
+        return fail(err, STATUS_BAD_ARG,
+                    "%s can be read by others: chmod 600 it, so that the key is secret",
+                    v->key_file);
+    if (n == sizeof v->key - 1)
+        return fail(err, STATUS_LIMIT, "%s: a key has at most %zu bytes", v->key_file,
+                    sizeof v->key - 2);
+    v->key[n > 0 ? strcspn(v->key, " \r\n") : 0] = 0;
+    if (!*v->key)
+        return fail(err, STATUS_BAD_INPUT, "%s: no key in its first line", v->key_file);
+    return STATUS_OK;
+}
+
+/* --api-key-file, else TURBINE_API_KEY: never on the command line, which others see. */
+static enum status find_key(struct serve *v, struct error *err)
+{
+    if (v->key_file) {
+        const enum status s = read_key_file(v, err);
+        if (s)
+            return s;
+    } else {
+        const char *key = getenv("TURBINE_API_KEY");
+        snprintf(v->key, sizeof v->key, "%s", key ? key : "");
+    }
+    v->o.api_key = *v->key ? v->key : NULL;
+    return STATUS_OK;
+}
+
+/* ---- how much context ---- */
+
+static bool plan_fits(const struct serve *v, const struct context_options *o,
+                      size_t available)
+{
+    struct context_memory m;
+    return !context_plan(&m, v->engine.model, o, NULL) &&
+           m.pages + m.exact + m.mark + m.scratch < available / 4 * 3;
+}
+
+/* As long as the model was trained for, at most CTX_AUTO_MAX, with pages for all places
+ * at once; what does not fit into memory shrinks, first the pages. */
+static void choose_context(const struct serve *v, struct context_options *o)
+{
+    const size_t available = mem_available();
+    const int n_train = model_hparams(v->engine.model)->n_ctx_train;
+    o->n_ctx = v->ctx ? v->ctx : n_train < CTX_AUTO_MAX ? n_train : CTX_AUTO_MAX;
+    for (;;) {
+        for (int n = v->parallel; n >= 1; n = n > 2 ? 2 : n - 1) {
+            o->n_page = kv_pages_for(o->n_ctx) * n;
+            if (!available || plan_fits(v, o, available))
+                return;
+        }
+        if (v->ctx || o->n_ctx / 2 < CTX_AUTO_MIN)
+            return; // scheduler_open says what is missing
+        o->n_ctx /= 2;
+    }
+}
+
+/* ---- running ---- */
+
+static struct server *running;
+
+static void on_end_signal(int number)
+{
+    static volatile sig_atomic_t count;
+    if (count++)
+        _exit(128 + number);
+    server_shutdown(running);
+}
+
+static void catch_end_signals(struct server *s)
+{
+    struct sigaction a = {.sa_handler = on_end_signal};
+    running = s;
+    sigemptyset(&a.sa_mask);
+    sigaction(SIGTERM, &a, NULL);
+    sigaction(SIGINT, &a, NULL);
+}
+
+static enum status open_serve(struct serve *v, const char *path, struct error *err)
+{
+    struct scheduler_options so = {.n_queue = v->queue ? v->queue
+                                              : v->parallel * 2 > QUEUE_LEAST
+                                                  ? v->parallel * 2
+                                                  : QUEUE_LEAST,
+                                   .queue_us = (uint64_t)v->queue_s * 1000000};
+    struct context_options *co = &so.context;
+    enum status s;
+    if ((s = find_key(v, err)) || (s = kv_types_parse(&co->kv, v->kv, err)) ||
+        (s = engine_open(&v->engine, path, ENGINE_TEXT, v->threads, v->cpu, err)) ||
+        (s = cli_calibrate(&v->engine, "serve", &co->kv, 1, err)))
+        return s;
+    co->calibration = v->engine.calibration;
+    co->n_seq = v->parallel;
+    choose_context(v, co);
+    if ((s = scheduler_open(&v->scheduler, &v->engine, &so, err)))
+        return s;
+    v->o.model_path = path;
+    v->o.kv_name = kv_types_name(v->kv_name, &co->kv);
+    v->o.limits = http_limits_default;
+    v->o.drain_us = (uint64_t)v->drain_s * 1000000;
+    v->o.log = !v->quiet;
+    return server_open(&v->server, &v->engine, v->scheduler, &v->o, err);
+}
+
+static void print_start(const struct serve *v)
+{
+    const struct context *c = scheduler_context(v->scheduler);
+    const struct context_memory m = context_memory(c);
+    const int n_ctx = context_n_ctx(c);
+    const int n_train = model_hparams(v->engine.model)->n_ctx_train;
+    fprintf(
+        stderr,
+        "turbine serve: %d tokens of context, %d answers at a time; cache %s: %.1f MiB "
+        "of pages, %.1f MiB exact\n",
+        n_ctx, v->parallel, v->kv_name, (double)m.pages / 0x1p20,
+        (double)(m.exact + m.mark) / 0x1p20);
+    if (n_ctx > n_train)
+        fprintf(stderr, "turbine serve: note: the model was trained for %d tokens\n",
+                n_train);
+    else if (n_ctx < 32768)
+        fprintf(stderr, "turbine serve: note: coding agents want 32768 tokens or more\n");
+    printf("listening on %s\n", server_url(v->server));
+    fflush(stdout);
+}
+
+int cmd_serve(int argc, char **argv)
+{
+    struct serve v = {.o = {.host = "127.0.0.1", .port = 11434},
+                      .kv = "turbo4",
+                      .parallel = PARALLEL,
+                      .queue_s = 60,
+                      .drain_s = 30,
+                      .cpu = CPU_ISA_COUNT - 1};
+    const struct cli_option options[] = {
+        {"--host", CLI_STRING, &v.o.host, 0, 0,
+         "HOST  to listen on (default 127.0.0.1); others need a key"},
+        {"--port", CLI_INT, &v.o.port, 0, 65535,
+         "N  (default 11434; 0: any that is free)"},
+        {"--ctx", CLI_INT, &v.ctx, 64, 1 << 24,
+         "N  tokens of context of a request (default: the model's, as far as memory "
+         "allows)"},
+        {"--kv", CLI_STRING, &v.kv, 0, 0,
+         "K[/V]  type of the cache: turbo4 (default), turbo8/turbo4, f16 ..."},
+        {"--parallel", CLI_INT, &v.parallel, 1, CONTEXT_SEQUENCES_MAX,
+         "N  answers at a time (default 4)"},
+        {"--queue", CLI_INT, &v.queue, 1, 1 << 20,
+         "N  requests that wait; more are refused (default 64, or 2 x parallel)"},
+        {"--queue-timeout", CLI_INT, &v.queue_s, 0, 86400,
+         "S  seconds that they wait at most (default 60, 0: for ever)"},
+        {"--api-key-file", CLI_STRING, &v.key_file, 0, 0,
+         "FILE  with the API key, mode 0600 (else TURBINE_API_KEY)"},
+        {"--insecure-no-auth", CLI_FLAG, &v.o.insecure, 0, 0,
+         "serve other machines without a key"},
+        {"--alias", CLI_STRING, &v.o.aliases, 0, 0, "A,B  more names of the model"},
+        {"--any-model", CLI_FLAG, &v.o.any_model, 0, 0,
+         "answer whatever name a client asks for"},
+        {"--origins", CLI_STRING, &v.o.origins, 0, 0,
+         "A,B  web pages that may call (https://x.example), or *"},
+        {"--allow-host", CLI_STRING, &v.o.allow_host, 0, 0,
+         "A,B  more names that clients may call this host"},
+        {"--threads", CLI_INT, &v.threads, 1, 256,
+         "N  compute threads (default: physical cores)"},
+        {"--http-threads", CLI_INT, &v.o.n_worker, 1, 256,
+         "N  that read requests and print answers (default 4)"},
+        {"--drain", CLI_INT, &v.drain_s, 1, 3600,
+         "S  seconds that answers may take after SIGTERM (default 30)"},
+        {"--quiet", CLI_FLAG, &v.quiet, 0, 0, "no line of log for each request"},
+        {"--cpu", CLI_CPU, &v.cpu, 0, 0,
+         "LEVEL  at most c, avx2, avxvnni, avx512, avx512vnni"},
+        {0},
+    };
+    const struct cli_command command = {
+        "serve",
+        "MODEL",
+        "Serve the APIs of OpenAI, Anthropic and Ollama, and a web page.  MODEL is a "
+        ".gguf "
+        "file.",
+        options,
+        1,
+        1,
+    };
+    const char *arg[1];
+    int rc = cli_parse(&command, argc, argv, arg);
+    if (rc >= 0)
+        return rc;
+    struct error err;
+    v.command = &command;
+    if (open_serve(&v, arg[0], &err)) {
+        rc = cli_fail(&command, &err);
+    } else {
+        catch_end_signals(v.server);
+        print_start(&v);
+        server_run(v.server);
+        rc = CLI_OK;
+    }
+    server_close(v.server);
+    if (v.scheduler)
+        scheduler_close(v.scheduler);
+    engine_close(&v.engine);
+    return rc;
+}
