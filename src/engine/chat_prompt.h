@@ -39,10 +39,16 @@ struct chat_prompt_result {
  * are; for a template that refuses them there they become marked text of a user's turn.
  * Tools are written by the template if it knows them, else a description and the syntax
  * that the generic format reads are put in front of the system text.
- * STATUS_BAD_INPUT: the template refused the messages, with its reason. */
+ * STATUS_BAD_INPUT: the template refused the messages, with its reason, or vars has a
+ * member that is not a request's to set. */
 enum status chat_prompt_tokens(const struct engine *e, const struct chat_turn *t,
                                struct tokens *out, struct chat_prompt_result *result,
                                struct error *err);
+
+/* Whether the model reasons, or can be told to. */
+bool chat_prompt_can_think(const struct engine *e);
+/* Whether the template itself writes tools and calls. */
+bool chat_prompt_has_tools(const struct engine *e);
 
 /* The text alone, as /apply-template shows it. */
 enum status chat_prompt_text(const struct engine *e, const struct chat_turn *t,

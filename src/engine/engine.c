@@ -14,14 +14,21 @@ static enum status open_template(const struct open_job *job, struct error *err)
         return fail(
             err, STATUS_UNSUPPORTED,
             "the model file has no chat template: use --raw to continue plain text");
-    const enum status s = gguf_str(job->g, "tokenizer.chat_template", &source, err);
-    return s ? s : template_compile(&job->e->template, source.s, source.n, err);
+    enum status s = gguf_str(job->g, "tokenizer.chat_template", &source, err);
+    if (!s)
+        s = template_compile(&job->e->template, source.s, source.n, err);
+    if (!s)
+        chat_caps_probe(&job->e->chat, job->e->template, source.s, source.n,
+                        job->e->tokenizer);
+    return s;
 }
 
 static enum status open_text(void *ctx, struct error *err)
 {
     const struct open_job *job = ctx;
     const enum status s = tokenizer_open(&job->e->tokenizer, job->g, err);
+    if (!s)
+        job->e->chat.format = output_format_find(NULL, 0, job->e->tokenizer);
     if (!s && open_template(job, &job->e->template_error))
         job->e->template = NULL;
     return s;

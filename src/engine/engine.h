@@ -5,6 +5,7 @@
 #include "base/pool.h"
 #include "base/status.h"
 #include "cpu/cpu.h"
+#include "engine/chat_caps.h"
 #include "model/calibration.h"
 #include "model/model.h"
 #include "text/template.h"
@@ -16,6 +17,7 @@ struct engine {
     struct tokenizer *tokenizer;     // NULL without ENGINE_TEXT
     struct template *template;       // the chat template, NULL if there is none to use:
     struct error template_error;     // why
+    struct chat_caps chat;           // what the template can print, how the model answers
     struct calibration *calibration; // NULL before engine_calibrate, or without text
     size_t file_bytes;
     uint64_t load_us;

@@ -23,8 +23,8 @@ enum xml_state {
 enum { XML_SPACE_MAX = 64 }; // bytes between marks
 
 static const char function_open[] = "<function=", function_close[] = "</function>",
-                  parameter_open[] = "<parameter=", parameter_close[] = "</parameter>",
-                  call_close[] = "</tool_call>";
+                  parameter_open[] = "<parameter=", call_close[] = "</tool_call>";
+enum { PARAMETER_CLOSE_BYTES = sizeof "</parameter>" - 1 };
 
 /* What ends a value; the first two are its own mark. */
 static const char *const value_ends[] = {
@@ -263,7 +263,7 @@ static enum output_read in_value_byte(struct output_parser *p, char c)
 /* Behind the mark and white space in held: where is the next mark? */
 static size_t next_mark(const struct output_parser *p)
 {
-    size_t at = sizeof parameter_close - 1 + (p->held.data[0] == '\n');
+    size_t at = PARAMETER_CLOSE_BYTES + (p->held.data[0] == '\n');
     while (at < p->held.len && output_is_space(p->held.data[at]))
         at++;
     return at;
@@ -274,7 +274,7 @@ static enum output_read reopen(struct output_parser *p)
 {
     char text[2 * OUTPUT_MARK_MAX];
     const size_t n = p->held.len,
-                 mark = sizeof parameter_close - 1 + (p->held.data[0] == '\n');
+                 mark = PARAMETER_CLOSE_BYTES + (p->held.data[0] == '\n');
     memcpy(text, p->held.data, n);
     buf_clear(&p->held);
     p->state = XML_VALUE;
