@@ -4,23 +4,10 @@ The vocabulary is SmolLM2's; the template is a small one of our own, with tools 
 reasoning in the most common syntax, so that answers written in it must come back as the
 clients' own objects."""
 import json
-import os
-import pathlib
-import re
-import select
-import subprocess
-import sys
-import time
-import urllib.request
 
 import pytest
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get('TURBINE', ROOT / 'build/turbine')).resolve().parent
-SCRIPTED = BUILD / 'tests/server/scripted_server'
-sys.path.append(str(ROOT / 'ref'))
-import gguf_meta  # noqa: E402
-import gguf_write  # noqa: E402
+import server_helper
+from server_helper import ROOT, SCRIPTED  # noqa: F401
 
 TEMPLATE = """\
 {%- if tools %}<|im_start|>system
@@ -66,59 +53,15 @@ def call(name, **arguments):
     return f'<tool_call>\n{json.dumps({"name": name, "arguments": arguments})}\n</tool_call>'
 
 
-def make_model(path):
-    meta = gguf_meta.read(ROOT / 'tests/data/smollm2_vocab.gguf')
-    meta['tokenizer.chat_template'] = TEMPLATE.encode()
-    gguf_write.write(path, meta, {})
-    return path
-
-
-class Server:
+class Server(server_helper.Server):
     """rules: [{'match': part of the prompt, 'text': ...}], the one whose match ends last
     answers; script: more of what tests/server/scripted.h has."""
 
-    def __init__(self, folder, rules, *options, name='tiny-chat', **script):
+    def __init__(self, rules, *options, name='tiny-chat', **script):
         if not SCRIPTED.exists():
             pytest.skip(f'{SCRIPTED} is not built')
-        model, file = folder / f'{name}.gguf', folder / 'script.json'
-        if not model.exists():
-            make_model(model)
-        file.write_text(json.dumps({'rules': rules, **script}))
-        self.log = open(folder / 'server.log', 'w+b')
-        self.process = subprocess.Popen([SCRIPTED, model, file, '--port', '0', *map(str, options)],
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log)
-        self.url = self.wait()
         self.model = name
-
-    def wait(self):
-        text, end = b'', time.monotonic() + 60
-        while time.monotonic() < end:
-            if not select.select([self.process.stdout], [], [], 0.2)[0]:
-                continue
-            piece = os.read(self.process.stdout.fileno(), 4096)
-            text += piece
-            if found := re.search(rb'listening on (http://\S+)', text):
-                return found[1].decode()
-            if not piece:
-                break
-        self.close()
-        self.log.seek(0)
-        pytest.fail(f'the server did not start: {text.decode()} {self.log.read().decode()[-2000:]}')
-
-    def close(self):
-        """Its exit code."""
-        self.process.terminate()
-        try:
-            return self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait()
-        finally:
-            self.process.stdout.close()
-
-    def get(self, path):
-        with urllib.request.urlopen(self.url + path, timeout=20) as r:
-            return json.load(r)
+        super().__init__({'ctx': 8192, 'rules': rules, **script}, *options, template=TEMPLATE, name=name)
 
 
 WEATHER = {'name': 'get_weather', 'description': 'The weather in a city.', 'parameters': {
@@ -141,12 +84,19 @@ RULES = [
     {'match': 'Describe Ada', 'text': PERSON},
     {'match': 'Count to ten', 'text': LOREM},
     {'match': 'Say hello', 'text': GREETING},
+    {'match': 'Speak slowly', 'text': LOREM, 'repeat': 100, 'delay_ms': 20},  # 20 s and more
     {'text': 'No rule.'},
 ]
 
 
+def assert_cancelled(server):
+    """Whoever asked is gone, and the server knows it: no answer is being written."""
+    server.wait_busy(0)
+    assert server.metric('llamacpp:requests_deferred') == 0
+
+
 @pytest.fixture(scope='module')
-def server(tmp_path_factory):
-    s = Server(tmp_path_factory.mktemp('server'), RULES)
+def server():
+    s = Server(RULES)
     yield s
-    assert s.close() == 0
+    assert s.stop() == 0

@@ -3,7 +3,8 @@ import asyncio
 import json
 
 import pytest
-from clients_helper import CLOCK, GREETING, LOREM, PERSON, RULES, SUNNY, WEATHER, Server, server  # noqa: F401
+from clients_helper import (CLOCK, GREETING, LOREM, PERSON, RULES, SUNNY, WEATHER, Server,
+                            assert_cancelled, server)  # noqa: F401
 
 anthropic = pytest.importorskip('anthropic', reason='script/bootstrap test installs anthropic')
 pydantic = pytest.importorskip('pydantic')
@@ -112,9 +113,10 @@ def test_system_messages_between_others(ask):
 
 
 def test_prefilled_answer(ask):
-    """The last message is the assistant's: the answer goes on from it."""
-    a = ask([*HELLO, {'role': 'assistant', 'content': 'Well:'}])
-    assert a.content[0].text and a.stop_reason == 'end_turn'
+    """As newer models of Anthropic have it."""
+    with pytest.raises(anthropic.BadRequestError) as e:
+        ask([*HELLO, {'role': 'assistant', 'content': 'Well:'}])
+    assert 'prefill' in e.value.api_message
 
 
 def test_fields_without_effect_are_accepted(ask):
@@ -271,8 +273,8 @@ def test_unknown_model(client):
     assert e.value.type == 'not_found_error' and 'nobody' in e.value.api_message
 
 
-def test_keys(tmp_path):
-    s = Server(tmp_path, RULES, '--api-key', 'sesame')
+def test_keys():
+    s = Server(RULES, '--api-key', 'sesame')
     ask = {'model': s.model, 'messages': HELLO, 'max_tokens': 100}
     try:
         with pytest.raises(anthropic.AuthenticationError) as e:
@@ -282,9 +284,41 @@ def test_keys(tmp_path):
             c = anthropic.Anthropic(base_url=s.url, max_retries=0, **key)
             assert c.messages.create(**ask).content[0].text == GREETING
     finally:
-        s.close()
+        s.stop()
 
 
 def test_a_base_with_v1(server):  # noqa: F811
     c = anthropic.Anthropic(base_url=server.url + '/v1', api_key='none', max_retries=0)
     assert c.messages.create(model=server.model, messages=HELLO, max_tokens=100).content[0].text == GREETING
+
+
+def test_a_stream_that_is_left(client, ask, server):  # noqa: F811
+    slow = [{'role': 'user', 'content': 'Speak slowly.'}]
+    for _ in range(3):
+        with client.messages.stream(model=server.model, messages=slow, max_tokens=5000) as stream:
+            next(stream.text_stream)
+    assert_cancelled(server)
+    assert ask().content[0].text == GREETING
+
+
+def test_a_full_queue():
+    """One is served, the second is refused and told when to come again."""
+    s = Server(RULES, slots=1, queue=0)
+    with s, anthropic.Anthropic(base_url=s.url, api_key='none', max_retries=0, timeout=20) as c:
+        slow = [{'role': 'user', 'content': 'Speak slowly.'}]
+        with c.messages.stream(model=s.model, messages=slow, max_tokens=5000) as stream:
+            next(stream.text_stream)
+            with pytest.raises(anthropic.OverloadedError) as e:
+                c.messages.create(model=s.model, messages=HELLO, max_tokens=10)
+            assert e.value.status_code == 529 and e.value.type == 'overloaded_error'
+            assert int(e.value.response.headers['retry-after']) > 0
+
+
+def test_an_error_in_a_stream():
+    """What fails behind the first bytes is an event, and an exception of the client's."""
+    s = Server([{'text': LOREM, 'fail': 'numbers went wrong', 'fail_after': 5}])
+    with s, anthropic.Anthropic(base_url=s.url, api_key='none', max_retries=0, timeout=20) as c:
+        with pytest.raises(anthropic.APIStatusError) as e:
+            with c.messages.stream(model=s.model, messages=HELLO, max_tokens=100) as stream:
+                stream.get_final_message()
+        assert e.value.type == 'api_error'

@@ -3,7 +3,8 @@ import asyncio
 import json
 
 import pytest
-from clients_helper import CLOCK, GREETING, LOREM, PERSON, SUNNY, WEATHER, server  # noqa: F401
+from clients_helper import (CLOCK, GREETING, LOREM, PERSON, RULES, SUNNY, WEATHER, Server,
+                            assert_cancelled, server)  # noqa: F401
 
 ollama = pytest.importorskip('ollama', reason='script/bootstrap test installs ollama')
 
@@ -225,9 +226,32 @@ def test_old_messages_are_dropped_where_all_are_too_long(chat):
     assert chat([*old, *HELLO]).message.content == GREETING
 
 
-def test_a_stream_that_is_left(chat):
+def test_a_stream_that_is_left(chat, server):  # noqa: F811
     for _ in range(3):
-        stream = chat(stream=True)
+        stream = chat([{'role': 'user', 'content': 'Speak slowly.'}], stream=True)
         next(stream)
         stream.close()
+    assert_cancelled(server)
     assert chat().message.content == GREETING
+
+
+def test_a_full_queue():
+    s = Server(RULES, slots=1, queue=0)
+    with s:
+        c = ollama.Client(host=s.url, timeout=20)
+        stream = c.chat(model=s.model, messages=[{'role': 'user', 'content': 'Speak slowly.'}], stream=True)
+        next(stream)
+        with pytest.raises(ollama.ResponseError) as e:
+            c.chat(model=s.model, messages=HELLO)
+        assert e.value.status_code == 503 and 'server busy' in e.value.error
+        stream.close()
+        c.close()
+
+
+def test_an_error_in_a_stream():
+    s = Server([{'text': LOREM, 'fail': 'numbers went wrong', 'fail_after': 5}])
+    with s:
+        c = ollama.Client(host=s.url, timeout=20)
+        with pytest.raises(ollama.ResponseError):
+            list(c.chat(model=s.model, messages=HELLO, stream=True))
+        c.close()

@@ -1,11 +1,13 @@
 """The server through OpenAI's own Python client: what it parses, streams and raises."""
 import asyncio
 import base64
+import concurrent.futures
 import json
 import struct
 
 import pytest
-from clients_helper import CLOCK, GREETING, LOREM, PERSON, RULES, SUNNY, WEATHER, Server, server  # noqa: F401
+from clients_helper import (CLOCK, GREETING, LOREM, PERSON, RULES, SUNNY, WEATHER, Server,
+                            assert_cancelled, server)  # noqa: F401
 
 openai = pytest.importorskip('openai', reason='script/bootstrap test installs openai')
 pydantic = pytest.importorskip('pydantic')
@@ -273,7 +275,9 @@ def test_completions(client, server):  # noqa: F811
     assert a.choices[0].text == GREETING and a.choices[0].finish_reason == 'stop'
     assert ''.join(c.choices[0].text for c in ask(stream=True)) == GREETING
     assert [(c.index, c.text) for c in ask(prompt=['Say hello', 'Count to ten']).choices] == [(0, GREETING), (1, LOREM)]
-    assert ask(echo=True).choices[0].text == 'Say hello' + GREETING
+    with pytest.raises(openai.BadRequestError) as e:
+        ask(echo=True)
+    assert 'echo' in e.value.message
     assert ask(max_tokens=2).choices[0].finish_reason == 'length'
     with_logprobs = ask(logprobs=2).choices[0].logprobs
     assert ''.join(with_logprobs.tokens).startswith('Hello') and len(with_logprobs.token_logprobs) == len(with_logprobs.tokens)
@@ -419,8 +423,8 @@ def test_unknown_model(client):
     assert e.value.code == 'model_not_found' and 'nobody' in e.value.message
 
 
-def test_keys(tmp_path):
-    s = Server(tmp_path, RULES, '--api-key', 'sesame')
+def test_keys():
+    s = Server(RULES, '--api-key', 'sesame')
     try:
         for key in ('wrong', 'sesame2'):
             with pytest.raises(openai.AuthenticationError) as e:
@@ -429,13 +433,49 @@ def test_keys(tmp_path):
         right = openai.OpenAI(base_url=s.url + '/v1', api_key='sesame', max_retries=0)
         assert right.chat.completions.create(model=s.model, messages=HELLO).choices[0].message.content == GREETING
     finally:
-        s.close()
+        s.stop()
 
 
-def test_a_stream_that_is_left(chat):
-    """The server goes on to serve others."""
+def test_a_stream_that_is_left(chat, server):  # noqa: F811
     for _ in range(3):
-        stream = chat(stream=True)
+        stream = chat([{'role': 'user', 'content': 'Speak slowly.'}], stream=True)
         next(iter(stream))
         stream.close()
+    assert_cancelled(server)
     assert chat().choices[0].message.content == GREETING
+
+
+def test_a_client_that_does_not_wait(client, server):  # noqa: F811
+    with pytest.raises(openai.APITimeoutError):
+        client.with_options(timeout=0.5).chat.completions.create(
+            model=server.model, messages=[{'role': 'user', 'content': 'Speak slowly.'}])
+    assert_cancelled(server)
+
+
+def test_a_full_queue():
+    """One is served, one waits, the third is refused and told when to come again."""
+    s = Server(RULES, slots=1, queue=1)
+    with s, openai.OpenAI(base_url=s.url + '/v1', api_key='none', max_retries=0, timeout=20) as c:
+        slow = {'model': s.model, 'messages': [{'role': 'user', 'content': 'Speak slowly.'}], 'stream': True}
+        first = c.chat.completions.create(**slow)
+        next(iter(first))
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            second = pool.submit(c.chat.completions.create, **slow)
+            s.wait_metric('llamacpp:requests_deferred', 1)
+            with pytest.raises(openai.InternalServerError) as e:
+                c.chat.completions.create(model=s.model, messages=HELLO)
+            assert e.value.status_code == 503 and int(e.value.response.headers['retry-after']) > 0
+            first.close()
+            second.result().close()
+
+
+def test_an_error_in_a_stream():
+    """What fails behind the first bytes is an event, and an exception of the client's."""
+    s = Server([{'text': LOREM, 'fail': 'numbers went wrong', 'fail_after': 5}])
+    with s, openai.OpenAI(base_url=s.url + '/v1', api_key='none', max_retries=0, timeout=20) as c:
+        with pytest.raises(openai.APIError):
+            list(c.chat.completions.create(model=s.model, messages=HELLO, stream=True))
+        with pytest.raises(openai.InternalServerError):
+            c.chat.completions.create(model=s.model, messages=HELLO)
+        failed = list(c.responses.create(model=s.model, input='Say hello.', stream=True))[-1]
+        assert failed.type == 'response.failed' and failed.response.error.message

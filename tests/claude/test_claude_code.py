@@ -25,10 +25,10 @@ RULES = [
 
 
 @pytest.fixture
-def server(tmp_path):
-    s = Server(tmp_path, RULES, ctx=65536, name='mymodel')
+def server():
+    s = Server(RULES, ctx=65536, name='mymodel')
     yield s
-    assert s.close() == 0
+    assert s.stop() == 0
 
 
 @pytest.fixture
@@ -63,12 +63,10 @@ def test_round_trip_and_another_session(server, suffix):
         claude.close()
 
 
-def test_overflow_and_compaction(claude, tmp_path):
+def test_overflow_and_compaction(claude):
     """The history outgrows the context: the client is refused, compacts, and goes on."""
     _, n_prompt, _ = ask(claude, HELLO)
-    folder = tmp_path / 'small'
-    folder.mkdir()
-    small = Server(folder, RULES, ctx=n_prompt + 3000, name='mymodel')
+    small = Server(RULES, ctx=n_prompt + 3000, name='mymodel')
     other = Claude(small.url, n_ctx=200_000)
     try:
         assert ask(other, HELLO + ' word' * 2200)[0] == ANSWER
@@ -76,7 +74,7 @@ def test_overflow_and_compaction(claude, tmp_path):
         assert text == ANSWER
     finally:
         other.close()
-        assert small.close() == 0
+        assert small.stop() == 0
 
 
 class Cutting:

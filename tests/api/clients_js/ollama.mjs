@@ -74,7 +74,7 @@ test('errors', async () => {
 });
 
 test('abort', async () => {
-  const stream = await ask('Say hello.', { stream: true });
+  const stream = await ask('Speak slowly.', { stream: true });
   const error = await thrown(async () => {
     for await (const _ of stream) stream.abort();
   });

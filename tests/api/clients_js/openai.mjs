@@ -127,7 +127,7 @@ test('errors', async () => {
 });
 
 test('abort', async () => {
-  const stream = await ask('Say hello.', { stream: true });
+  const stream = await ask('Speak slowly.', { stream: true });
   for await (const _ of stream) stream.controller.abort();
   assert.equal((await ask('Say hello.')).choices[0].message.content, GREETING);
 });
