@@ -95,8 +95,8 @@ def assert_cancelled(server):
     assert server.metric('llamacpp:requests_deferred') == 0
 
 
-@pytest.fixture(scope='module')
-def server():
-    s = Server(RULES)
+def serve(rules, **script):
+    """For a fixture: a server that ends well."""
+    s = Server(rules, **script)
     yield s
     assert s.stop() == 0

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from clients_helper import (CLOCK, GREETING, LOREM, PERSON, RULES, SUNNY, WEATHER, Server,
-                            assert_cancelled, server)  # noqa: F401
+                            assert_cancelled, serve)
 
 anthropic = pytest.importorskip('anthropic', reason='script/bootstrap test installs anthropic')
 pydantic = pytest.importorskip('pydantic')
@@ -15,26 +15,31 @@ PARIS = [{'role': 'user', 'content': 'What is the weather in Paris?'}]
 
 
 @pytest.fixture(scope='module')
-def client(server):  # noqa: F811
+def server():
+    yield from serve(RULES)
+
+
+@pytest.fixture(scope='module')
+def client(server):
     with anthropic.Anthropic(base_url=server.url, api_key='none', max_retries=0, timeout=20) as c:
         yield c
 
 
 @pytest.fixture(scope='module')
-def ask(client, server):  # noqa: F811
+def ask(client, server):
     return lambda messages=HELLO, **more: client.messages.create(
         **{'model': server.model, 'messages': messages, 'max_tokens': 200} | more)
 
 
 @pytest.fixture(scope='module')
-def count(client, server):  # noqa: F811
+def count(client, server):
     return lambda messages=HELLO, **more: client.messages.count_tokens(
         model=server.model, messages=messages, **more).input_tokens
 
 
 # ---- messages ----
 
-def test_an_answer(ask, server):  # noqa: F811
+def test_an_answer(ask, server):
     a, b = ask(), ask()
     assert a.type == 'message' and a.role == 'assistant' and a.model == server.model
     assert a.id.startswith('msg_') and a.id != b.id
@@ -56,14 +61,14 @@ def test_a_stream(ask):
     assert start.usage.input_tokens + (start.usage.cache_read_input_tokens or 0) > 0
 
 
-def test_stream_helper(client, server):  # noqa: F811
+def test_stream_helper(client, server):
     with client.messages.stream(model=server.model, messages=HELLO, max_tokens=100) as stream:
         assert ''.join(stream.text_stream) == GREETING
         final = stream.get_final_message()
     assert final.content[0].text == GREETING and final.stop_reason == 'end_turn' and final.usage.output_tokens > 0
 
 
-def test_async(server):  # noqa: F811
+def test_async(server):
     async def run():
         async with anthropic.AsyncAnthropic(base_url=server.url, auth_token='none', max_retries=0) as c:
             ask = {'model': server.model, 'messages': HELLO, 'max_tokens': 100}
@@ -86,7 +91,7 @@ def test_more_tokens_than_fit_are_asked_for(ask):
 
 
 @pytest.mark.parametrize('stop', [['five'], ['never', ' five', 'ten']])
-def test_stop(ask, client, server, stop):  # noqa: F811
+def test_stop(ask, client, server, stop):
     ten = [{'role': 'user', 'content': 'Count to ten.'}]
     first = stop[0] if len(stop) == 1 else ' five'
     a = ask(ten, stop_sequences=stop)
@@ -132,7 +137,7 @@ THINK = [{'role': 'user', 'content': 'Think about it.'}]
 
 
 @pytest.mark.parametrize('thinking', [{'type': 'enabled', 'budget_tokens': 1024}, {'type': 'adaptive'}])
-def test_thinking(ask, client, server, thinking):  # noqa: F811
+def test_thinking(ask, client, server, thinking):
     more = {'max_tokens': 2000, 'thinking': thinking}
     a = ask(THINK, **more)
     assert [c.type for c in a.content] == ['thinking', 'text']
@@ -155,7 +160,7 @@ def test_thinking_that_is_not_shown(ask):
 
 # ---- tools ----
 
-def test_call(ask, client, server):  # noqa: F811
+def test_call(ask, client, server):
     a = ask(PARIS, tools=TOOLS)
     use, = a.content
     assert a.stop_reason == 'tool_use' and use.type == 'tool_use' and use.id.startswith('toolu_')
@@ -172,7 +177,7 @@ def test_text_and_call(ask):
     assert [c.type for c in a.content] == ['text', 'tool_use'] and a.content[0].text.strip() == 'I will look.'
 
 
-def test_call_without_input(ask, client, server):  # noqa: F811
+def test_call_without_input(ask, client, server):
     tools = [{'name': 'now', 'input_schema': {'type': 'object', 'properties': {}}}]
     messages = [{'role': 'user', 'content': 'There is nothing to pass.'}]
     assert [(c.name, c.input) for c in ask(messages, tools=tools).content] == [('now', {})]
@@ -213,7 +218,7 @@ def test_a_tool_that_is_not_there(ask):
 
 # ---- structured answers ----
 
-def test_parse(client, server, ask):  # noqa: F811
+def test_parse(client, server, ask):
     class Person(pydantic.BaseModel):
         name: str
         age: int
@@ -237,7 +242,7 @@ def test_count_is_what_an_answer_reads(ask, count):
 
 # ---- models ----
 
-def test_models(client, server):  # noqa: F811
+def test_models(client, server):
     ids = [m.id for m in client.models.list()]
     assert server.model in ids
     assert client.models.retrieve(server.model).type == 'model'
@@ -287,12 +292,12 @@ def test_keys():
         s.stop()
 
 
-def test_a_base_with_v1(server):  # noqa: F811
+def test_a_base_with_v1(server):
     c = anthropic.Anthropic(base_url=server.url + '/v1', api_key='none', max_retries=0)
     assert c.messages.create(model=server.model, messages=HELLO, max_tokens=100).content[0].text == GREETING
 
 
-def test_a_stream_that_is_left(client, ask, server):  # noqa: F811
+def test_a_stream_that_is_left(client, ask, server):
     slow = [{'role': 'user', 'content': 'Speak slowly.'}]
     for _ in range(3):
         with client.messages.stream(model=server.model, messages=slow, max_tokens=5000) as stream:

@@ -9,7 +9,7 @@ import urllib.parse
 import urllib.request
 
 import pytest
-from clients_helper import ROOT, Server, call
+from clients_helper import ROOT, Server, call, serve
 
 DATA = ROOT / 'tests/data/claude'
 PARTS = json.loads((DATA / 'parts.json').read_text())
@@ -40,9 +40,7 @@ def recorded(name, path='/v1/messages?beta=true'):
 
 @pytest.fixture(scope='module')
 def server():
-    s = Server(RULES, ctx=65536, name='mymodel')
-    yield s
-    assert s.stop() == 0
+    yield from serve(RULES, ctx=65536, name='mymodel')
 
 
 def post(url, r):

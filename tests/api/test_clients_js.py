@@ -6,10 +6,15 @@ import shutil
 import subprocess
 
 import pytest
-from clients_helper import ROOT, server  # noqa: F401
+from clients_helper import ROOT, RULES, serve
 
 SCRIPTS = ROOT / 'tests/api/clients_js'
 CLIENTS = ROOT / 'build/node-clients'
+
+
+@pytest.fixture(scope='module')
+def server():
+    yield from serve(RULES)
 
 
 def why_not():
@@ -25,7 +30,7 @@ def why_not():
 
 
 @pytest.mark.parametrize('name', ['openai', 'anthropic', 'ollama'])
-def test_javascript(name, server):  # noqa: F811
+def test_javascript(name, server):
     if reason := why_not():
         pytest.skip(reason)
     done = subprocess.run(['node', SCRIPTS / f'{name}.mjs', server.url, server.model],

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from clients_helper import (CLOCK, GREETING, LOREM, PERSON, RULES, SUNNY, WEATHER, Server,
-                            assert_cancelled, server)  # noqa: F401
+                            assert_cancelled, serve)
 
 ollama = pytest.importorskip('ollama', reason='script/bootstrap test installs ollama')
 
@@ -15,19 +15,24 @@ THINK = [{'role': 'user', 'content': 'Think about it.'}]
 
 
 @pytest.fixture(scope='module')
-def client(server):  # noqa: F811
+def server():
+    yield from serve(RULES)
+
+
+@pytest.fixture(scope='module')
+def client(server):
     c = ollama.Client(host=server.url, timeout=20)
     yield c
     c.close()
 
 
 @pytest.fixture(scope='module')
-def chat(client, server):  # noqa: F811
+def chat(client, server):
     return lambda messages=HELLO, **more: client.chat(model=server.model, messages=messages, **more)
 
 
 @pytest.fixture(scope='module')
-def generate(client, server):  # noqa: F811
+def generate(client, server):
     return lambda prompt='Say hello.', **more: client.generate(model=server.model, prompt=prompt, **more)
 
 
@@ -39,7 +44,7 @@ def assert_done(r, reason='stop'):
 
 # ---- chat ----
 
-def test_chat(chat, server):  # noqa: F811
+def test_chat(chat, server):
     r = chat()
     assert r.model == server.model and r.message.role == 'assistant' and r.message.content == GREETING
     assert r.created_at[4] == '-' and r.created_at.endswith('Z')
@@ -53,7 +58,7 @@ def test_chat_stream(chat):
     assert_done(last)
 
 
-def test_async(server):  # noqa: F811
+def test_async(server):
     async def run():
         c = ollama.AsyncClient(host=server.url)
         one = c.chat(model=server.model, messages=HELLO)
@@ -152,7 +157,7 @@ def test_generate_with_more(generate):
     assert r.response == 'Four.' and r.thinking.strip() == 'Two and two.'
 
 
-def test_load_and_unload(client, server):  # noqa: F811
+def test_load_and_unload(client, server):
     r = client.generate(model=server.model)
     assert r.done and r.done_reason == 'load' and r.response == ''
     r = client.chat(model=server.model, messages=[])
@@ -161,7 +166,7 @@ def test_load_and_unload(client, server):  # noqa: F811
 
 # ---- embeddings ----
 
-def test_embed(client, server):  # noqa: F811
+def test_embed(client, server):
     r = client.embed(model=server.model, input=['Say hello', 'another text'])
     a, b = r.embeddings
     assert len(a) == len(b) > 4 and a != b and r.prompt_eval_count > 1 and r.total_duration > 0
@@ -174,7 +179,7 @@ def test_embed(client, server):  # noqa: F811
     assert len(old) == len(a)
 
 
-def test_embed_of_too_much(client, server):  # noqa: F811
+def test_embed_of_too_much(client, server):
     long = 'word ' * 200_000
     with pytest.raises(ollama.ResponseError) as e:
         client.embed(model=server.model, input=long, truncate=False)
@@ -184,20 +189,20 @@ def test_embed_of_too_much(client, server):  # noqa: F811
 
 # ---- models ----
 
-def test_list(client, server):  # noqa: F811
+def test_list(client, server):
     m = next(m for m in client.list().models if server.model in m.model)
     assert m.size > 0 and len(m.digest) == 64 and m.modified_at.year > 2000
     assert m.details.format == 'gguf' and m.details.family
 
 
-def test_show(client, server):  # noqa: F811
+def test_show(client, server):
     r = client.show(server.model)
     assert r.modelinfo['general.architecture'] and r.template and r.details.format == 'gguf'
     assert {'completion', 'tools'} <= set(r.capabilities)
     assert 'tokenizer.chat_template' not in r.modelinfo
 
 
-def test_ps(client, server):  # noqa: F811
+def test_ps(client, server):
     m = next(m for m in client.ps().models if server.model in m.model)
     assert m.size > 0 and m.context_length > 0 and m.expires_at is not None and m.name
 
@@ -226,7 +231,7 @@ def test_old_messages_are_dropped_where_all_are_too_long(chat):
     assert chat([*old, *HELLO]).message.content == GREETING
 
 
-def test_a_stream_that_is_left(chat, server):  # noqa: F811
+def test_a_stream_that_is_left(chat, server):
     for _ in range(3):
         stream = chat([{'role': 'user', 'content': 'Speak slowly.'}], stream=True)
         next(stream)

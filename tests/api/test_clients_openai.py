@@ -7,7 +7,7 @@ import struct
 
 import pytest
 from clients_helper import (CLOCK, GREETING, LOREM, PERSON, RULES, SUNNY, WEATHER, Server,
-                            assert_cancelled, server)  # noqa: F401
+                            assert_cancelled, serve)
 
 openai = pytest.importorskip('openai', reason='script/bootstrap test installs openai')
 pydantic = pytest.importorskip('pydantic')
@@ -24,20 +24,25 @@ class Person(pydantic.BaseModel):
 
 
 @pytest.fixture(scope='module')
-def client(server):  # noqa: F811
+def server():
+    yield from serve(RULES)
+
+
+@pytest.fixture(scope='module')
+def client(server):
     with openai.OpenAI(base_url=server.url + '/v1', api_key='none', max_retries=0, timeout=20) as c:
         yield c
 
 
 @pytest.fixture(scope='module')
-def chat(client, server):  # noqa: F811
+def chat(client, server):
     return lambda messages=HELLO, **more: client.chat.completions.create(
         model=server.model, messages=messages, **more)
 
 
 # ---- chat completions ----
 
-def test_an_answer(chat, server):  # noqa: F811
+def test_an_answer(chat, server):
     a, b = chat(), chat()
     assert a.object == 'chat.completion' and a.model == server.model
     assert a.id.startswith('chatcmpl-') and a.id != b.id and a.created > 1_700_000_000
@@ -73,7 +78,7 @@ def test_content_as_parts_is_the_same_prompt(chat):
     assert parts.usage.prompt_tokens == chat().usage.prompt_tokens
 
 
-def test_async(server):  # noqa: F811
+def test_async(server):
     async def run():
         async with openai.AsyncOpenAI(base_url=server.url + '/v1', api_key='none', max_retries=0) as c:
             one, stream = await asyncio.gather(
@@ -85,7 +90,7 @@ def test_async(server):  # noqa: F811
     assert asyncio.run(run()) == (GREETING, GREETING)
 
 
-def test_stream_helper(client, server):  # noqa: F811
+def test_stream_helper(client, server):
     with client.chat.completions.stream(model=server.model, messages=HELLO) as stream:
         events = list(stream)
         final = stream.get_final_completion()
@@ -171,7 +176,7 @@ def test_call(chat):
     assert chat(PARIS, tools=TOOLS).choices[0].message.tool_calls[0].id != tool.id
 
 
-def test_streamed_call(client, server, chat):  # noqa: F811
+def test_streamed_call(client, server, chat):
     arguments, names, ids = '', [], []
     for c in chat(PARIS, tools=TOOLS, stream=True):
         for t in c.choices[0].delta.tool_calls or []:
@@ -236,7 +241,7 @@ def test_a_tool_that_is_not_there(chat):
 
 # ---- structured answers ----
 
-def test_parse(client, server):  # noqa: F811
+def test_parse(client, server):
     ask = [{'role': 'user', 'content': 'Describe Ada.'}]
     a = client.chat.completions.parse(model=server.model, messages=ask, response_format=Person)
     assert a.choices[0].message.parsed == Person(name='Ada', age=36)
@@ -244,7 +249,7 @@ def test_parse(client, server):  # noqa: F811
         assert stream.get_final_completion().choices[0].message.parsed == Person(name='Ada', age=36)
 
 
-def test_parse_of_calls(client, server):  # noqa: F811
+def test_parse_of_calls(client, server):
     class get_weather(pydantic.BaseModel):
         city: str
         days: int
@@ -268,7 +273,7 @@ def test_a_schema_that_is_not_understood(chat):
 
 # ---- completions ----
 
-def test_completions(client, server):  # noqa: F811
+def test_completions(client, server):
     ask = lambda **more: client.completions.create(model=server.model, **{'prompt': 'Say hello', 'max_tokens': 100} | more)  # noqa: E731
     a = ask()
     assert a.object == 'text_completion' and a.id.startswith('cmpl-')
@@ -285,7 +290,7 @@ def test_completions(client, server):  # noqa: F811
 
 # ---- embeddings ----
 
-def test_embeddings(client, server):  # noqa: F811
+def test_embeddings(client, server):
     ask = lambda **more: client.embeddings.create(model=server.model, **more)  # noqa: E731
     floats = ask(input=['Say hello', 'another text'], encoding_format='float')
     assert [d.index for d in floats.data] == [0, 1] and floats.usage.prompt_tokens > 1
@@ -307,7 +312,7 @@ def test_embeddings(client, server):  # noqa: F811
 
 # ---- models ----
 
-def test_models(client, server):  # noqa: F811
+def test_models(client, server):
     ids = [m.id for m in client.models.list()]
     assert server.model in ids
     assert client.models.retrieve(server.model).object == 'model'
@@ -318,7 +323,7 @@ def test_models(client, server):  # noqa: F811
 # ---- responses ----
 
 @pytest.fixture(scope='module')
-def respond(client, server):  # noqa: F811
+def respond(client, server):
     return lambda ask='Say hello.', **more: client.responses.create(model=server.model, input=ask, **more)
 
 
@@ -332,7 +337,7 @@ def test_response(respond):
     assert typed.output_text == GREETING
 
 
-def test_response_stream(respond, client, server):  # noqa: F811
+def test_response_stream(respond, client, server):
     events = list(respond(stream=True))
     assert [e.sequence_number for e in events] == list(range(len(events)))
     kinds = [e.type for e in events]
@@ -375,7 +380,7 @@ def test_response_reasoning(respond):
     assert list(respond('Think about it.', stream=True))[-1].response.output_text == 'Four.'
 
 
-def test_response_parse(client, server):  # noqa: F811
+def test_response_parse(client, server):
     r = client.responses.parse(model=server.model, input='Describe Ada.', text_format=Person)
     assert r.output_parsed == Person(name='Ada', age=36)
 
@@ -404,7 +409,7 @@ def test_bad_messages(chat, messages):
     assert e.value.param.startswith('messages')
 
 
-def test_prompt_too_long(client, server, chat, respond):  # noqa: F811
+def test_prompt_too_long(client, server, chat, respond):
     long = 'word ' * 200_000
     for ask, param in ((lambda: chat([{'role': 'user', 'content': long}]), 'messages'),
                        (lambda: client.completions.create(model=server.model, prompt=long), 'prompt'),
@@ -436,7 +441,7 @@ def test_keys():
         s.stop()
 
 
-def test_a_stream_that_is_left(chat, server):  # noqa: F811
+def test_a_stream_that_is_left(chat, server):
     for _ in range(3):
         stream = chat([{'role': 'user', 'content': 'Speak slowly.'}], stream=True)
         next(iter(stream))
@@ -445,7 +450,7 @@ def test_a_stream_that_is_left(chat, server):  # noqa: F811
     assert chat().choices[0].message.content == GREETING
 
 
-def test_a_client_that_does_not_wait(client, server):  # noqa: F811
+def test_a_client_that_does_not_wait(client, server):
     with pytest.raises(openai.APITimeoutError):
         client.with_options(timeout=0.5).chat.completions.create(
             model=server.model, messages=[{'role': 'user', 'content': 'Speak slowly.'}])

@@ -8,7 +8,7 @@ import urllib.parse
 
 import pytest
 from claude_code import Claude
-from clients_helper import Server, call
+from clients_helper import Server, call, serve
 
 ECHO = 'Run echo turbine-42 and tell me what it printed.'
 PRINTED = 'It printed turbine-42.'
@@ -26,9 +26,7 @@ RULES = [
 
 @pytest.fixture
 def server():
-    s = Server(RULES, ctx=65536, name='mymodel')
-    yield s
-    assert s.stop() == 0
+    yield from serve(RULES, ctx=65536, name='mymodel')
 
 
 @pytest.fixture
