@@ -85,13 +85,23 @@ $(SCRIPTED): $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/server/*.c)) \
              $(filter-out $(OUT)/src/engine/scheduler%.o,$(LIB_OBJ))
 	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
+# What pytest asks: programs without a main of the command line.
+ASKED := $(OUT)/tests/api/dialect_transcript $(OUT)/tools/api_fields
+
+$(ASKED): %: %.o $(LIB_OBJ)
+	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
+# The generated part of docs/api.md.
+docs: $(OUT)/tools/api_fields
+	@$(PYTHON) tools/update_api_docs.py $< docs/api.md
+
 $(OUT)/tests/check/%: $(OUT)/tests/check/%.o $(LIB_OBJ)
 	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
 # Where clang is missing, and with other sanitizers than their own, fuzzers are left out.
 CHECK_FUZZ := $(if $(SAN),,$(if $(shell command -v $(FUZZ_CC)),$(FUZZ)))
 
-check: $(OUT)/turbine $(UNIT) $(CHECK) $(SCRIPTED) $(CHECK_FUZZ) house symbols
+check: $(OUT)/turbine $(UNIT) $(CHECK) $(ASKED) $(SCRIPTED) $(CHECK_FUZZ) house symbols
 	@TURBINE=$(OUT)/turbine PYTHON=$(PYTHON) tools/run_tests.sh $(UNIT) $(CHECK)
 	@$(if $(CHECK_FUZZ),tools/run_fuzz.sh $(FUZZ_SECONDS) $(CHECK_FUZZ),true)
 
@@ -124,7 +134,8 @@ check-neon: $(NEON_CHECK)
 	@echo "$(words $(foreach c,$(NEON_CPUS),$(NEON_CHECK))) passed, 0 failed"
 
 # Not part of check: the program is fetched, and under terms of its own.
-check-claude: $(OUT)/turbine $(OUT)/tests/server/scripted_server
+.PHONY: check-claude
+check-claude: $(OUT)/turbine $(SCRIPTED)
 	@TURBINE=$(OUT)/turbine timeout 900 $(PYTHON) -m pytest -q -rs -p no:cacheprovider tests/claude
 
 house:
@@ -189,8 +200,8 @@ install-lib: lib
 clean:
 	rm -rf build
 
--include $(OBJ:.o=.d) $(UNIT:=.d) $(CHECK:=.d) $(BENCH:=.d) $(patsubst %.c,$(OUT)/%.d,$(wildcard tests/server/*.c)) $(NEON_OBJ:.o=.d) $(NEON_CHECK:=.d) \
+-include $(OBJ:.o=.d) $(UNIT:=.d) $(CHECK:=.d) $(ASKED:=.d) $(patsubst %.c,$(OUT)/%.d,$(wildcard tests/server/*.c)) $(BENCH:=.d) $(NEON_OBJ:.o=.d) $(NEON_CHECK:=.d) \
          $(FUZZ_OBJ:.o=.d) $(patsubst build/fuzz/%,build/fuzz/tests/fuzz/%.d,$(FUZZ))
-.PHONY: all lib check check-neon check-claude neon-tools unit house symbols bench fuzz format install \
+.PHONY: all lib check docs check-neon neon-tools unit house symbols bench fuzz format install \
         install-lib install-turbine clean
 .SECONDARY:

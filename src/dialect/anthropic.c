@@ -85,8 +85,16 @@ static void print_input_tokens(struct buf *out, int n_prompt)
     buf_printf(out, "{\"input_tokens\":%d}", n_prompt);
 }
 
-const struct dialect dialect_anthropic = {.name = "anthropic",
-                                          .print_error = print_anthropic_error};
+static const struct field_table *const tables[] = {
+    &anthropic_fields, &anthropic_thinking_fields, &anthropic_output_fields,
+    &anthropic_tool_choice_fields, &anthropic_metadata_fields};
+
+const struct dialect dialect_anthropic = {
+    .name = "anthropic",
+    .print_error = print_anthropic_error,
+    .tables = tables,
+    .n_table = (int)(sizeof tables / sizeof *tables),
+};
 
 const struct api_operation anthropic_messages = {
     .dialect = &dialect_anthropic,

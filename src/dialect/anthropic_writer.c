@@ -4,7 +4,7 @@
 #include "dialect/anthropic_parts.h"
 #include "dialect/json_print.h"
 
-enum { DOCUMENT_MAX = 1 << 28 }; // bytes of an answer that is not streamed
+#define DOCUMENT_MAX ((size_t)64 << 20) // bytes of an answer that is not streamed
 
 enum block { BLOCK_NONE, BLOCK_TEXT, BLOCK_THINKING, BLOCK_TOOL };
 
@@ -109,8 +109,8 @@ static void print_delta(const struct anthropic_writer *w, const char *type,
     buf_puts(out, "}}\n\n");
 }
 
-static void add_piece(struct anthropic_writer *w, const char *s, size_t n,
-                      struct buf *out)
+static void add_block_piece(struct anthropic_writer *w, const char *s, size_t n,
+                            struct buf *out)
 {
     if (!w->head.request->stream)
         buf_append(&w->piece, s, n);
@@ -167,7 +167,7 @@ static void add_prose(struct anthropic_writer *w, enum block block,
         open_block(w, block, e, out);
     }
     if (block == BLOCK_TEXT || !w->head.request->hide_thinking)
-        add_piece(w, e->text, e->n, out);
+        add_block_piece(w, e->text, e->n, out);
 }
 
 static void print_stop(struct buf *out, const struct answer_event *e)
@@ -236,7 +236,7 @@ static void anthropic_event(struct answer_writer *base, const struct answer_even
         break;
     case ANSWER_TOOL_ARGS:
         if (e->n > 0)
-            add_piece(w, e->text, e->n, out);
+            add_block_piece(w, e->text, e->n, out);
         break;
     case ANSWER_TOOL_END:
         close_block(w, out);

@@ -20,14 +20,17 @@ enum status content_wrong(const json_t *v, const char *path, const char *expecte
                           struct api_error *err)
 {
     static const char *const names[] = {
-        [JSON_OBJECT] = "an object",   [JSON_ARRAY] = "an array",
-        [JSON_STRING] = "this string", [JSON_INTEGER] = "an integer",
-        [JSON_REAL] = "a number",      [JSON_TRUE] = "true",
-        [JSON_FALSE] = "false",        [JSON_NULL] = "null",
+        [JSON_OBJECT] = "an object", [JSON_ARRAY] = "an array",
+        [JSON_STRING] = "a string",  [JSON_INTEGER] = "an integer",
+        [JSON_REAL] = "a number",    [JSON_TRUE] = "true",
+        [JSON_FALSE] = "false",      [JSON_NULL] = "null",
     };
     if (!v)
         return api_fail(err, STATUS_BAD_INPUT, API_ERROR_INVALID, path,
                         "%s is missing: it must be %s", path, expected);
+    if (json_is_string(v) && json_string_length(v) <= 60)
+        return api_fail(err, STATUS_BAD_INPUT, API_ERROR_INVALID, path,
+                        "%s must be %s, not '%s'", path, expected, json_string_value(v));
     return api_fail(err, STATUS_BAD_INPUT, API_ERROR_INVALID, path,
                     "%s must be %s, not %s", path, expected, names[json_typeof(v)]);
 }

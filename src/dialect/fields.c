@@ -32,7 +32,11 @@ static const char *value_words(const json_t *v, char out[40])
         snprintf(out, 40, "%.9g", json_real_value(v));
         return out;
     case JSON_STRING:
-        return "a string";
+        if (json_string_length(v) <= 30 && strlen(json_string_value(v)) > 0)
+            snprintf(out, 40, "'%s'", json_string_value(v));
+        else
+            snprintf(out, 40, "a string of %zu bytes", json_string_length(v));
+        return out;
     case JSON_ARRAY:
         return "an array";
     case JSON_OBJECT:

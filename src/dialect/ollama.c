@@ -43,5 +43,13 @@ static void print_ollama_error(struct buf *out, int *http_status,
     ollama_print_error_body(out, e);
 }
 
-const struct dialect dialect_ollama = {.name = "ollama",
-                                       .print_error = print_ollama_error};
+static const struct field_table *const tables[] = {
+    &ollama_chat_fields, &ollama_generate_fields, &ollama_embed_fields,
+    &ollama_embeddings_fields, &ollama_option_fields};
+
+const struct dialect dialect_ollama = {
+    .name = "ollama",
+    .print_error = print_ollama_error,
+    .tables = tables,
+    .n_table = (int)(sizeof tables / sizeof *tables),
+};

@@ -3,7 +3,7 @@
 #include "dialect/json_print.h"
 #include "dialect/ollama_parts.h"
 
-static void print_member(struct buf *out, const char *name, const char *s)
+static void print_model_member(struct buf *out, const char *name, const char *s)
 {
     buf_printf(out, ",\"%s\":", name);
     json_print_string(out, s ? s : "");
@@ -12,7 +12,7 @@ static void print_member(struct buf *out, const char *name, const char *s)
 static void print_if_there(struct buf *out, const char *name, const char *s)
 {
     if (s)
-        print_member(out, name, s);
+        print_model_member(out, name, s);
 }
 
 static void print_size(struct buf *out, const char *name, uint64_t v)
@@ -24,14 +24,14 @@ static void print_details(struct buf *out, const struct ollama_model *m)
 {
     buf_puts(out, ",\"details\":{\"parent_model\":");
     json_print_string(out, m->parent ? m->parent : "");
-    print_member(out, "format", m->format);
-    print_member(out, "family", m->family);
+    print_model_member(out, "format", m->format);
+    print_model_member(out, "family", m->family);
     buf_puts(out, ",\"families\":[");
     if (m->family)
         json_print_string(out, m->family);
     buf_puts(out, "]");
-    print_member(out, "parameter_size", m->parameter_size);
-    print_member(out, "quantization_level", m->quantization);
+    print_model_member(out, "parameter_size", m->parameter_size);
+    print_model_member(out, "quantization_level", m->quantization);
     if (m->context_length > 0)
         buf_printf(out, ",\"context_length\":%d", m->context_length);
     if (m->embedding_length > 0)
@@ -54,9 +54,9 @@ static void print_entry(struct buf *out, const struct ollama_model *m, uint64_t 
 {
     buf_puts(out, "{\"name\":");
     json_print_string(out, m->name);
-    print_member(out, "model", m->name);
+    print_model_member(out, "model", m->name);
     print_size(out, "size", size);
-    print_member(out, "digest", m->digest);
+    print_model_member(out, "digest", m->digest);
     print_details(out, m);
 }
 
@@ -78,7 +78,7 @@ static void print_kv(struct buf *out, const struct ollama_kv *kv)
 {
     buf_puts(out, ",\"kv\":{\"type_k\":");
     json_print_string(out, kv->type_k ? kv->type_k : "");
-    print_member(out, "type_v", kv->type_v);
+    print_model_member(out, "type_v", kv->type_v);
     print_size(out, "bytes", kv->bytes);
     print_size(out, "bytes_reserved", kv->bytes_reserved);
     print_size(out, "bytes_f16", kv->bytes_f16);

@@ -219,13 +219,14 @@ static enum status parse_ollama_chat(struct api_request *out, json_t *body,
     return ollama_body_finish(out, &b, body, s);
 }
 
-/* With text behind it, an empty prompt is one: the gap is at the beginning. */
+/* With text behind it, an empty prompt is one: the gap is at the beginning.  The gap
+ * itself begins with nothing. */
 static enum status ask_for_infill(struct api_request *r, struct api_error *err)
 {
     r->task = API_INFILL;
-    if (json_array_size(r->prompts) == 0 &&
-        json_array_append_new(r->prompts, json_string("")))
-        return api_no_memory(err);
+    while (json_array_size(r->prompts) < 2)
+        if (json_array_append_new(r->prompts, json_string("")))
+            return api_no_memory(err);
     return STATUS_OK;
 }
 

@@ -6,7 +6,7 @@
 #include "dialect/ollama_keep_alive.h"
 #include "dialect/ollama_parts.h"
 
-enum { ANSWER_MAX = 1 << 28 }; // bytes that are held until a call or the answer ends
+#define HOLD_MAX ((size_t)64 << 20) // bytes that are held until a call or the answer ends
 
 /* A stream has a line for each piece; calls come whole, in one line each, as their
  * arguments are no string but JSON. */
@@ -88,7 +88,7 @@ static void add_ollama_text(struct ollama_writer *w, const struct answer_event *
     }
 }
 
-static void begin_call(struct ollama_writer *w, const struct answer_event *e)
+static void hold_call_head(struct ollama_writer *w, const struct answer_event *e)
 {
     buf_puts(&w->calls, w->calls.len > 0 ? ",{\"id\":" : "{\"id\":");
     json_print_string(&w->calls, e->id);
@@ -99,7 +99,7 @@ static void begin_call(struct ollama_writer *w, const struct answer_event *e)
 }
 
 /* JSON has control characters only between its tokens; a line must not have them. */
-static void add_args(struct ollama_writer *w, const char *s, size_t n)
+static void hold_call_args(struct ollama_writer *w, const char *s, size_t n)
 {
     const size_t at = w->calls.len;
     if (!buf_append(&w->calls, s, n))
@@ -116,7 +116,7 @@ static void end_call(struct ollama_writer *w, struct buf *out)
         send_pieces(w, &(struct pieces){.calls = &w->calls}, out);
 }
 
-static void print_token(struct buf *out, const struct answer_token *t)
+static void print_sampled_token(struct buf *out, const struct answer_token *t)
 {
     buf_puts(out, "{\"token\":");
     json_print_text(out, t->text, t->n);
@@ -132,10 +132,10 @@ static void add_token_logprob(struct ollama_writer *w, const struct answer_event
 {
     struct buf *out = &w->logprobs;
     buf_puts(out, out->len > 0 ? "," : "");
-    print_token(out, &e->token);
+    print_sampled_token(out, &e->token);
     for (int i = 0; i < e->n_top; i++) {
         buf_puts(out, i > 0 ? "," : ",\"top_logprobs\":[");
-        print_token(out, &e->top[i]);
+        print_sampled_token(out, &e->top[i]);
         buf_puts(out, "}");
     }
     buf_puts(out, e->n_top > 0 ? "]}" : "}");
@@ -186,10 +186,10 @@ static void ollama_event(struct answer_writer *base, const struct answer_event *
         add_ollama_text(w, e, out);
         break;
     case ANSWER_TOOL_BEGIN:
-        begin_call(w, e);
+        hold_call_head(w, e);
         break;
     case ANSWER_TOOL_ARGS:
-        add_args(w, e->text, e->n);
+        hold_call_args(w, e->text, e->n);
         break;
     case ANSWER_TOOL_END:
         end_call(w, out);
@@ -244,10 +244,10 @@ static struct answer_writer *ollama_open(const struct api_request *r,
         .head = *head,
     };
     w->chat = chat;
-    buf_init(&w->calls, ANSWER_MAX);
-    buf_init(&w->logprobs, ANSWER_MAX);
-    buf_init(&w->text, ANSWER_MAX);
-    buf_init(&w->thinking, ANSWER_MAX);
+    buf_init(&w->calls, HOLD_MAX);
+    buf_init(&w->logprobs, HOLD_MAX);
+    buf_init(&w->text, HOLD_MAX);
+    buf_init(&w->thinking, HOLD_MAX);
     return &w->head;
 }
 

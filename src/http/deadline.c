@@ -31,6 +31,10 @@ static uint64_t deadline(const struct http_conn *c)
 {
     const struct http_limits *l = &c->server->o.limits;
     uint64_t idle, slow;
+    /* libmicrohttpd may not notice: an end that came with the last bytes is no news to
+     * its edge-triggered epoll. */
+    if (c->closed && c->state <= CONN_BODY)
+        return c->closed_us + HTTP_CLOSED_US;
     switch (c->state) {
     case CONN_HEADERS:
         return c->since_us + l->header_us;

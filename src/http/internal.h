@@ -19,8 +19,9 @@ enum {
     HTTP_DISCARD_BYTES = 1 << 20,     // of a body that nobody wants, read to be polite
     HTTP_BLOCK_BYTES = 32 << 10,      // handed to libmicrohttpd at a time
     HTTP_POOL_BYTES = (64 << 10) - 1, // of a connection: its headers, and a block
-    HTTP_SWEEP_US = 500000,
-    HTTP_HEADERS_MAX = 12, // that a reply adds
+    HTTP_SWEEP_US = 250000,
+    HTTP_CLOSED_US = 500000, // for what is left of a request whose end cannot come
+    HTTP_HEADERS_MAX = 12,   // that a reply adds
 };
 
 enum conn_state {
@@ -42,7 +43,8 @@ struct http_conn {
     uint64_t progress_us; // of body or reply
     size_t received;      // bytes of the body
     bool closed;          // the peer will send no more
-    bool bad_url;         // of the request that comes
+    uint64_t closed_us;
+    bool bad_url; // of the request that comes
     size_t url_bytes;
     char local[HTTP_ADDRESS_BYTES], peer[HTTP_ADDRESS_BYTES];
 };

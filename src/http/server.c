@@ -190,6 +190,7 @@ static void handle_hangup(struct http_conn *c)
 {
     struct http_exchange *x = c->exchange;
     c->closed = true;
+    c->closed_us = clock_us();
     if (!x)
         return;
     http_exchange_gone(x);

@@ -222,7 +222,8 @@ static void take_end(struct choice *ch, const struct generation_event *e)
 static bool take_event(struct choice *ch, const struct generation_event *g,
                        struct api_error *e)
 {
-    if (ch->call->req.stream)
+    const bool failed = g->kind == GENERATION_END && g->end >= GENERATION_CANCELLED;
+    if (ch->call->req.stream && !failed)
         begin_stream(ch->call);
     if (g->kind == GENERATION_TOKEN)
         take_token(ch, g);

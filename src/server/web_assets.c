@@ -8,20 +8,23 @@
 #include <xxhash.h>
 
 /* name of the symbol, file, path, type */
-#define WEB_ASSET_MAP(X)                                               \
-    X(index, "index.html", "/", "text/html; charset=utf-8")            \
-    X(style, "style.css", "/web/style.css", "text/css; charset=utf-8") \
-    X(icon, "icon.svg", "/web/icon.svg", "image/svg+xml")              \
-    X(app, "app.js", "/web/app.js", SCRIPT)                            \
-    X(api, "api.js", "/web/api.js", SCRIPT)                            \
-    X(dialogs, "dialogs.js", "/web/dialogs.js", SCRIPT)                \
-    X(dom, "dom.js", "/web/dom.js", SCRIPT)                            \
-    X(highlight, "highlight.js", "/web/highlight.js", SCRIPT)          \
-    X(live, "live.js", "/web/live.js", SCRIPT)                         \
-    X(markdown, "markdown.js", "/web/markdown.js", SCRIPT)             \
-    X(messages, "messages.js", "/web/messages.js", SCRIPT)             \
-    X(store, "store.js", "/web/store.js", SCRIPT)                      \
+#define WEB_ASSET_MAP(X)                                          \
+    X(index, "index.html", "/", "text/html; charset=utf-8")       \
+    X(style, "style.css", "/web/style.css", STYLE)                \
+    X(transcript, "transcript.css", "/web/transcript.css", STYLE) \
+    X(machine, "live.css", "/web/live.css", STYLE)                \
+    X(icon, "icon.svg", "/web/icon.svg", "image/svg+xml")         \
+    X(app, "app.js", "/web/app.js", SCRIPT)                       \
+    X(api, "api.js", "/web/api.js", SCRIPT)                       \
+    X(dialogs, "dialogs.js", "/web/dialogs.js", SCRIPT)           \
+    X(dom, "dom.js", "/web/dom.js", SCRIPT)                       \
+    X(highlight, "highlight.js", "/web/highlight.js", SCRIPT)     \
+    X(live, "live.js", "/web/live.js", SCRIPT)                    \
+    X(markdown, "markdown.js", "/web/markdown.js", SCRIPT)        \
+    X(messages, "messages.js", "/web/messages.js", SCRIPT)        \
+    X(store, "store.js", "/web/store.js", SCRIPT)                 \
     X(stream, "stream.js", "/web/stream.js", SCRIPT)
+#define STYLE "text/css; charset=utf-8"
 #define SCRIPT "text/javascript; charset=utf-8"
 
 #define X(name, file, path, type)                   \

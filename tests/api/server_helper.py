@@ -2,6 +2,7 @@
 SmolLM2's vocabulary, and talks to it."""
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import pathlib
@@ -25,6 +26,7 @@ import random_model  # noqa: E402
 
 NAME = 'tiny'
 _folder = tempfile.TemporaryDirectory(prefix='turbine-server.')
+_counter = itertools.count()
 
 
 def model(template=None, name=NAME):
@@ -59,13 +61,12 @@ class Reply:
 class Server:
     def __init__(self, script, *options, template=None, name=NAME, env=None):
         script = script if isinstance(script, dict) else {'rules': script}
-        self.script = tempfile.NamedTemporaryFile('w', suffix='.json', dir=_folder.name)
-        json.dump(script, self.script)
-        self.script.flush()
-        self.log_file = tempfile.NamedTemporaryFile('r', dir=_folder.name)
+        self.path = pathlib.Path(_folder.name) / f'{next(_counter)}'
+        self.script = self.path.with_suffix('.json')
+        self.script.write_text(json.dumps(script))
         self.process = subprocess.Popen(
-            [SCRIPTED, model(template, name), self.script.name, '--port', '0', *map(str, options)],
-            stdout=subprocess.PIPE, stderr=open(self.log_file.name, 'w'), text=True, env=env)
+            [SCRIPTED, model(template, name), self.script, '--port', '0', *map(str, options)],
+            stdout=subprocess.PIPE, stderr=open(self.path, 'w'), text=True, env=env)
         line = self.process.stdout.readline()
         if not line.startswith('listening on '):
             self.process.wait(10)
@@ -80,7 +81,7 @@ class Server:
         self.stop()
 
     def log(self):
-        return pathlib.Path(self.log_file.name).read_text()
+        return self.path.read_text()
 
     def stop(self, timeout=20):
         """The exit code, after SIGTERM."""

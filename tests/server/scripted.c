@@ -28,7 +28,7 @@ struct generation {
     struct generation *next;
     struct tokens prompt;
     struct say *say; // what will be said
-    int n_say;
+    int n_say, n_planned;
     enum generation_end end; // behind it
     int stop;
     char fail[200];
@@ -244,6 +244,7 @@ static enum status plan(struct generation *g, const struct generation_request *r
     g->end = GENERATION_EOG;
     if (!st)
         plan_answer(g, r, &said);
+    g->n_planned = g->n_say;
     const int n_ctx = r->n_ctx > 0 && r->n_ctx < s->n_ctx ? r->n_ctx : s->n_ctx;
     int most = n_ctx - (int)r->n_prompt;
     enum generation_end why = GENERATION_CONTEXT;
@@ -468,7 +469,7 @@ const struct context *scheduler_context(const struct scheduler *s)
 
 static void release(struct generation *g)
 {
-    for (int i = 0; g->say && i < g->n_say; i++)
+    for (int i = 0; g->say && i < g->n_planned; i++)
         mem_free(g->say[i].text);
     tokens_release(&g->prompt);
     mem_free(g->say);

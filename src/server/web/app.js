@@ -2,7 +2,7 @@
 
 import { ApiError, request, setKey } from './api.js';
 import { askKey, askSettings, askTitle, confirmed, requestFields } from './dialogs.js';
-import { byId, el } from './dom.js';
+import { byId, el, sends } from './dom.js';
 import { Live } from './live.js';
 import { MessageView } from './messages.js';
 import * as store from './store.js';
@@ -21,7 +21,7 @@ const running = new Map(); // conversation's id -> {controller, message, ...}
 
 const scroll = byId('scroll');
 const field = byId('prompt');
-const live = new Live(() => running.size > 0);
+const live = new Live(() => running.size > 0, () => settings.model || models[0]);
 
 // ---- what is shown ----
 
@@ -49,7 +49,9 @@ function showBar() {
   byId('welcome').hidden = current.messages.length > 0;
   byId('send').hidden = busy;
   byId('stop').hidden = !busy;
-  byId('send').disabled = last?.role === 'assistant' && !!last.tool_calls?.length && !last.error && !last.stopped;
+  const called = !busy && last?.role === 'assistant' && !!last.tool_calls?.length && !last.error && !last.stopped;
+  byId('send').disabled = called;
+  field.placeholder = called ? 'The call above waits for its result' : 'Write a message';
 }
 
 function show(conversation) {
@@ -82,7 +84,7 @@ function showActions() {
       edit: !run && i === lastUser ? (text) => editLast(text) : null,
       regenerate: !run && isLastAnswer && !message.error ? () => regenerate() : null,
       retry: !run && isLastAnswer ? () => regenerate() : null,
-      answerTools: !run && isLastAnswer ? (results) => ask(current, results) : null,
+      answerTools: !run && isLastAnswer ? (results) => ask(results) : null,
     }, run?.message === message, run?.waiting);
   });
   showBar();
@@ -145,7 +147,10 @@ function titleFrom(text) {
   return line.length > TITLE_MAX ? `${line.slice(0, TITLE_MAX - 1).trimEnd()}…` : line;
 }
 
+let leaving = false; // the page is being closed: how that ends requests is no news
+
 function keep(conversation) {
+  if (leaving) return;
   conversation.updated = Date.now();
   if (!conversations.includes(conversation)) conversations.unshift(conversation);
   if (!store.saveConversation(conversation)) {
@@ -153,28 +158,28 @@ function keep(conversation) {
   }
 }
 
-/* Put messages behind the conversation and let it be answered. */
-async function ask(conversation, messages) {
-  conversation.messages.push(...messages);
+/* Put messages behind the conversation that is shown, and let it be answered. */
+function ask(messages) {
+  current.messages.push(...messages);
   const first = messages.find((m) => m.role === 'user');
-  if (first && !conversation.title) conversation.title = titleFrom(first.content);
-  keep(conversation);
-  if (conversation === current) messages.forEach((m) => addView(m));
-  await answer(conversation);
+  if (first && !current.title) current.title = titleFrom(first.content);
+  messages.forEach((m) => addView(m));
+  answer();
 }
 
-async function answer(conversation) {
+/* Goes on when another conversation is shown. */
+async function answer() {
+  const conversation = current;
   const body = bodyOf(conversation);
   const message = { role: 'assistant', content: '' };
   const run = { controller: new AbortController(), message, waiting: 'Waiting …', saved: Date.now(), frame: 0 };
   conversation.messages.push(message);
   running.set(conversation.id, run);
-  if (conversation === current) {
-    addView(message);
-    showActions();
-    live.start(message);
-    toLatest();
-  }
+  keep(conversation);
+  addView(message);
+  live.start(message);
+  showActions();
+  toLatest();
   try {
     await answerWithKey(body, message, run, () => drawSoon(conversation, run));
   } catch (e) {
@@ -186,23 +191,22 @@ async function answer(conversation) {
   if (conversations.includes(conversation)) keep(conversation); // it may have been deleted
   if (conversation === current) {
     showActions();
-    live.show(message);
     if (following) toLatest();
   } else {
     showList();
   }
-  live.poll();
+  live.end(message);
 }
 
 async function answerWithKey(body, message, run, drawn) {
   const on = {
     progress: (p) => {
       run.waiting = p.total ? `Reading ${Math.floor(p.processed / p.total * 100)} %` : 'Reading …';
-      if (live.message === message) live.read(p);
+      live.read(message, p);
       drawn();
     },
     piece: () => {
-      if (live.message === message) live.piece();
+      live.piece(message);
       drawn();
     },
   };
@@ -249,7 +253,7 @@ function cut(from) {
 
 function regenerate() {
   if (current.messages.at(-1)?.role === 'assistant') cut(current.messages.length - 1);
-  answer(current);
+  answer();
 }
 
 function editLast(text) {
@@ -257,7 +261,7 @@ function editLast(text) {
   const renamed = current.title === titleFrom(current.messages[at].content);
   cut(at);
   if (renamed) current.title = '';
-  ask(current, [{ role: 'user', content: text }]);
+  ask([{ role: 'user', content: text }]);
 }
 
 function send() {
@@ -266,7 +270,7 @@ function send() {
   field.value = '';
   fit();
   notice('');
-  ask(current, [{ role: 'user', content: text }]);
+  ask([{ role: 'user', content: text }]);
 }
 
 function stop() {
@@ -282,9 +286,7 @@ function fit() {
 
 field.addEventListener('input', fit);
 field.addEventListener('keydown', (e) => {
-  if (e.isComposing) return;
-  // On a keyboard of glass Enter is the only way to a new line.
-  if (e.key === 'Enter' && !e.shiftKey && !matchMedia('(pointer: coarse)').matches) {
+  if (sends(e)) {
     e.preventDefault();
     send();
   } else if (e.key === 'ArrowUp' && field.value === '') {
@@ -369,6 +371,16 @@ byId('settings-open').addEventListener('click', async () => {
   if (conversation.messages.length) keep(conversation);
 });
 
+/* What has come of answers is kept when the page is closed, which ends them. */
+addEventListener('pagehide', () => {
+  leaving = true;
+  for (const conversation of conversations) {
+    if (running.has(conversation.id)) store.saveConversation(conversation);
+  }
+});
+
+addEventListener('pageshow', () => { leaving = false; });
+
 /* Another tab has written. */
 addEventListener('storage', (e) => {
   const id = store.idOfKey(e.key);
@@ -385,7 +397,8 @@ addEventListener('storage', (e) => {
 function setDrawer(panel, opener, open) {
   byId(panel).classList.toggle('open', open);
   byId(opener).setAttribute('aria-expanded', String(open));
-  byId('shade').hidden = !document.querySelector('.side.open, .live.open');
+  byId('shade').hidden = !open;
+  document.querySelector('.main').inert = open;
   if (open) byId(panel).querySelector('button, [tabindex]')?.focus();
 }
 
@@ -397,6 +410,9 @@ function closeDrawers() {
   }
 }
 
+byId('more').addEventListener('click', () => {
+  byId('more').setAttribute('aria-expanded', String(byId('bar-actions').classList.toggle('shown')));
+});
 byId('side-open').addEventListener('click', () => setDrawer('side', 'side-open', true));
 byId('live-open').addEventListener('click', () => setDrawer('live', 'live-open', true));
 byId('live-close').addEventListener('click', closeDrawers);

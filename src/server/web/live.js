@@ -4,10 +4,12 @@ import { request } from './api.js';
 import { byId, bytes, count, el, plural, rate, svg } from './dom.js';
 
 const BLADES = 48;
-const SAMPLES = 60; // of the speed line
-const SAMPLE_MS = 500;
+const SAMPLES = 120; // of the speed line, at most
+const SAMPLES_WIDE = 16; // as many fill its width
+const SAMPLE_MS = 250;
 const POLL_RUNNING_MS = 1000;
 const POLL_IDLE_MS = 5000;
+const POLL_AFTER_MS = 3000; // the server is asked often for this long behind an answer
 
 /* A gauge of BLADES strokes: parts [{share, kind}] are lit from the left. */
 class Blades {
@@ -42,15 +44,23 @@ function metric(text, name) {
   return sum;
 }
 
+function typesOf(kv) {
+  return kv.type_k === kv.type_v ? kv.type_k : `${kv.type_k} / ${kv.type_v}`;
+}
+
 export class Live {
-  /* running() says whether this page waits for an answer. */
-  constructor(running) {
+  /* running() says whether this page waits for an answer, wanted() the name of the model
+   * that is asked, undefined for any. */
+  constructor(running, wanted) {
     this.running = running;
+    this.wanted = wanted;
+    this.runs = new WeakMap(); // message -> {pieces: times in ms, progress of the prompt}
     this.context = new Blades(byId('context-blades'));
     this.cache = new Blades(byId('cache-blades'));
     this.model = null; // entry of /api/ps
     this.slots = [];
     this.speeds = [];
+    this.often = 0; // ms, until when
     this.line = svg('polyline', { class: 'line', points: '' });
     byId('speed-line').append(this.line);
     document.addEventListener('visibilitychange', () => { if (!document.hidden) this.poll(); });
@@ -66,7 +76,8 @@ export class Live {
       const [models, slots, metrics] = await Promise.all([
         this.get('/api/ps', 'json'), this.get('/slots', 'json'), this.get('/metrics', 'text')]);
       this.polling = false;
-      this.model = models?.models?.[0] ?? null;
+      const loaded = models?.models ?? [];
+      this.model = loaded.find((m) => m.name === this.wanted()) ?? loaded[0] ?? null;
       this.slots = Array.isArray(slots) ? slots : [];
       this.showModel();
       this.showCache();
@@ -74,7 +85,8 @@ export class Live {
       this.showContext();
     }
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.poll(), this.running() ? POLL_RUNNING_MS : POLL_IDLE_MS);
+    if (this.running()) this.often = performance.now() + POLL_AFTER_MS;
+    this.timer = setTimeout(() => this.poll(), performance.now() < this.often ? POLL_RUNNING_MS : POLL_IDLE_MS);
   }
 
   /* null for what this server does not tell. */
@@ -94,22 +106,23 @@ export class Live {
     byId('model-name').textContent = byId('bar-model').textContent = this.model?.name ?? 'no model loaded';
     const details = this.model?.details ?? {};
     byId('model-facts').textContent = [details.parameter_size, details.quantization_level,
-      this.contextMax && `${count(this.contextMax)} tokens of context`].filter(Boolean).join(' · ');
+      this.contextMax && `${count(this.contextMax)} tokens of context`,
+      this.model?.kv && `keys and values in ${typesOf(this.model.kv)}`].filter(Boolean).join(' · ');
   }
 
   showCache() {
     const kv = this.model?.kv;
     byId('cache').hidden = !kv;
     if (!kv) return;
-    const types = kv.type_k === kv.type_v ? kv.type_k : `${kv.type_k} / ${kv.type_v}`;
-    byId('cache-types').textContent = types ?? '';
+    byId('cache-types').textContent = typesOf(kv);
     const full = kv.bytes_f16 > 0 && kv.bytes > 0;
     this.cache.show(full ? [{ share: Math.min(1, kv.bytes / kv.bytes_f16), kind: 'held' }] : []);
-    byId('cache-held').textContent = full ? bytes(kv.bytes) : 'empty';
-    byId('cache-f16').textContent = full ? `${bytes(kv.bytes_f16)} in f16` : '';
-    byId('cache-ratio').textContent = full ? `${rate(kv.bytes_f16 / kv.bytes)}× smaller` : '';
-    byId('cache-tokens').textContent = kv.tokens_max
-      ? `${count(kv.tokens_used ?? 0)} of ${plural(kv.tokens_max, 'token')} · ${bytes(kv.bytes_reserved ?? 0)} reserved` : '';
+    const [number, unit] = bytes(full ? kv.bytes : 0).split(' ');
+    byId('cache-held').textContent = number;
+    byId('cache-ratio').textContent = full ? `${unit} · ${rate(kv.bytes_f16 / kv.bytes)}× smaller` : unit;
+    byId('cache-f16').textContent = full ? bytes(kv.bytes_f16) : '–';
+    byId('cache-tokens').textContent = `${count(kv.tokens_used ?? 0)}${kv.tokens_max ? ` of ${count(kv.tokens_max)}` : ''}`;
+    byId('cache-reserved').textContent = bytes(kv.bytes_reserved ?? 0);
   }
 
   showRequests(metrics) {
@@ -130,7 +143,7 @@ export class Live {
   show(message) {
     if (message !== this.message) {
       this.speeds = [];
-      this.line.setAttribute('points', '');
+      byId('speed-line').toggleAttribute('hidden', true);
     }
     this.message = message;
     this.showContext();
@@ -139,31 +152,39 @@ export class Live {
 
   /* An answer began; message is written into as it comes. */
   start(message) {
-    this.progress = null;
-    this.pieces = [];
+    this.runs.set(message, { pieces: [], progress: null });
     this.show(message);
     this.poll();
   }
 
-  read(progress) {
-    this.progress = progress;
-    this.showSpeed();
+  read(message, progress) {
+    this.runs.get(message).progress = progress;
+    if (message === this.message) this.showSpeed();
   }
 
-  piece() {
-    this.pieces.push(performance.now());
+  piece(message) {
+    this.runs.get(message).pieces.push(performance.now());
   }
 
-  get live() {
-    return this.pieces && this.message && !this.message.finish && !this.message.stopped && !this.message.error && this.running();
+  /* The answer has ended. */
+  end(message) {
+    this.runs.delete(message);
+    if (message === this.message) this.show(message);
+    this.poll();
+  }
+
+  /* The run of the message that is shown; undefined if it has ended. */
+  get run() {
+    return this.message ? this.runs.get(this.message) : undefined;
   }
 
   showContext() {
     const usage = this.message?.usage;
-    const answered = usage?.completion_tokens ?? (this.live ? this.pieces.length : 0);
-    const prompt = usage?.prompt_tokens ?? (this.live ? this.progress?.total ?? 0 : 0);
+    const run = this.run;
+    const answered = usage?.completion_tokens ?? run?.pieces.length ?? 0;
+    const prompt = usage?.prompt_tokens ?? run?.progress?.total ?? 0;
     const cached = this.message?.timings?.cache_n ?? usage?.prompt_tokens_details?.cached_tokens ??
-      (this.live ? this.progress?.cache ?? 0 : 0);
+      run?.progress?.cache ?? 0;
     const max = this.contextMax;
     const used = prompt + answered;
     const share = (n) => (max ? n / max : 0);
@@ -174,26 +195,27 @@ export class Live {
     byId('context-cached').textContent = count(cached);
     byId('context-prompt').textContent = count(Math.max(0, prompt - cached));
     byId('context-answer').textContent = count(answered);
-    byId('prefix').textContent = prompt ? `${Math.round(cached / prompt * 100)} % of the last prompt came from the cache` : '';
+    byId('prefix').textContent = prompt ? `${Math.round(cached / prompt * 100)} % of the prompt from the cache` : '';
     byId('strip-context').textContent = max && used ? `${Math.max(1, Math.round(share(used) * 100))} %` : '0 %';
   }
 
-  /* Pieces of the last two seconds: most servers send one a token. */
+  /* Pieces a second in the last two: a piece is a token, as a rule. */
   get estimate() {
     const now = performance.now();
-    const since = now - 2000;
-    const recent = this.pieces.filter((t) => t >= since);
+    const recent = this.run.pieces.filter((t) => t >= now - 2000);
     return recent.length < 2 ? 0 : (recent.length - 1) / Math.max(50, now - recent[0]) * 1000;
   }
 
   sample() {
-    if (!this.live) return;
-    if (this.pieces.length > 1) {
+    if (!this.run) return;
+    if (this.run.pieces.length > 1) {
       this.speeds.push(this.estimate);
       if (this.speeds.length > SAMPLES) this.speeds.shift();
       const top = Math.max(...this.speeds) * 1.15 || 1;
+      byId('speed-line').toggleAttribute('hidden', this.speeds.length < 2);
+      const steps = Math.max(SAMPLES_WIDE, this.speeds.length) - 1;
       this.line.setAttribute('points', this.speeds.map((s, i) =>
-        `${(i * 200 / (SAMPLES - 1)).toFixed(1)},${(38 - s / top * 36).toFixed(1)}`).join(' '));
+        `${(i * 200 / steps).toFixed(1)},${(38 - s / top * 36).toFixed(1)}`).join(' '));
     }
     this.showSpeed();
     this.showContext();
@@ -201,13 +223,13 @@ export class Live {
 
   showSpeed() {
     const t = this.message?.timings;
-    const p = this.live ? this.progress : null;
+    const p = this.run?.progress;
     let read = t?.prompt_ms > 0 && t.prompt_n > 0 ? rate(t.prompt_n / t.prompt_ms * 1000) : '–';
     if (!t && p?.time_ms > 0) read = `≈ ${rate((p.processed - (p.cache ?? 0)) / p.time_ms * 1000)}`;
     let write = t?.predicted_ms > 0 && t.predicted_n > 0 ? rate(t.predicted_n / t.predicted_ms * 1000) : '–';
-    if (!t && this.live && this.estimate) write = `≈ ${rate(this.estimate)}`;
+    if (!t && this.run && this.estimate) write = `≈ ${rate(this.estimate)}`;
     byId('speed-read').textContent = read;
     byId('speed-write').textContent = write;
-    byId('strip-speed').textContent = write === '–' ? '' : `${write} tokens/s`;
+    byId('strip-speed').textContent = write === '–' ? '' : ` · ${write} tokens/s`;
   }
 }

@@ -122,7 +122,7 @@ function takeList(lines, at) {
     }
     end = next + 1;
   }
-  return { kind: 'list', end, ordered, start: parseInt(first[2], 10), items, loose };
+  return { kind: 'list', end, ordered, number: parseInt(first[2], 10), items, loose };
 }
 
 function takeTable(lines, at, align) {
@@ -225,7 +225,7 @@ function blockNode(block, depth) {
     case 'heading': return el(`h${Math.min(block.level + 2, 6)}`, { class: `level-${block.level}` }, inline(block.text));
     case 'rule': return el('hr');
     case 'quote': return el('blockquote', null, blocksOf(block.lines).map((b) => blockNode(b, depth + 1)));
-    case 'list': return el(block.ordered ? 'ol' : 'ul', block.ordered && block.start !== 1 && { start: String(block.start) },
+    case 'list': return el(block.ordered ? 'ol' : 'ul', block.ordered && block.number !== 1 && { start: String(block.number) },
       block.items.map((lines) => itemNode(lines, block, depth)));
     case 'table': return tableNode(block);
     default: return el('p', null, inline(block.text));

@@ -1,6 +1,6 @@
 // messages.js - the transcript: one view a message.
 
-import { button, copyButton, count, el, plural, rate, seconds } from './dom.js';
+import { button, copyButton, count, el, plural, rate, seconds, sends } from './dom.js';
 import { MarkdownView } from './markdown.js';
 
 const NAMES = { user: 'You', assistant: 'Answer', tool: 'Tool result', system: 'System' };
@@ -138,7 +138,7 @@ export class MessageView {
       said && el('p', { class: 'note' }, said),
       message.error ? el('div', { class: 'error', role: 'alert' }, el('p', null, message.error),
         actions.retry ? button('Retry', actions.retry) : '') : '',
-      el('span', { class: 'figures' }, message.role === 'assistant' ? figures(message) : ''),
+      message.role === 'assistant' ? el('span', { class: 'figures' }, figures(message)) : '',
       el('span', { class: 'actions' },
         message.content ? copyButton(() => message.content) : '',
         actions.edit ? button('Edit', () => this.edit(actions.edit)) : '',
@@ -165,7 +165,7 @@ export class MessageView {
         if (e.key === 'Escape') {
           e.stopPropagation();
           close();
-        } else if (e.key === 'Enter' && !e.shiftKey && !e.isComposing) {
+        } else if (sends(e)) {
           e.preventDefault();
           send();
         }
