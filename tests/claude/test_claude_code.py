@@ -138,3 +138,50 @@ def test_context_on_a_terminal(claude):
         assert 'Error' not in shown().split('Contextusage')[-1]
     finally:
         t.close()
+
+
+@pytest.mark.parametrize('ping_ms, n_given_up', [(1000, 0), (60_000, 1)])
+def test_long_prompts(ping_ms, n_given_up):
+    """While a prompt is read, pings keep a client that would give up 10 s of silence (the least
+    that it takes); without them it does, the server stops, and all is asked again."""
+    rules = [*RULES, {'match': HELLO, 'text': ANSWER, 'prefill_ms': 14_000}]
+    s = Server(rules, '--ping-ms', ping_ms, ctx=65536, name='mymodel')
+    claude = Claude(s.url, n_ctx=65536, CLAUDE_BYTE_STREAM_IDLE_TIMEOUT_MS='10000', CLAUDE_ENABLE_BYTE_WATCHDOG='1')
+    try:
+        done = claude.ask(HELLO)
+        assert n_given_up or (done.returncode == 0 and ANSWER in done.stdout), done.stdout + done.stderr
+        outcome = lambda name: s.metric(f'turbine:generations_total{{outcome="{name}"}}')
+        assert outcome('cancelled') >= n_given_up and outcome('accepted') > n_given_up
+        assert n_given_up or (outcome('cancelled'), outcome('accepted')) == (0, 1)
+    finally:
+        claude.close()
+        assert s.stop() == 0
+
+
+def test_a_user_who_interrupts():
+    """Escape: the server stops, and goes on with the next question."""
+    slow = {'match': 'Speak slowly', 'text': ANSWER + '\n', 'repeat': 500, 'delay_ms': 50}
+    s = Server([*RULES, slow, {'match': NEXT, 'text': ANSWER}], ctx=65536, name='mymodel')
+    claude = Claude(s.url, n_ctx=65536)
+    t = claude.terminal()
+    try:
+        assert t.until(lambda: '❯' in t.text, 30), t.text
+        t.read(2)
+        t.type('Speak slowly.')
+        t.read(0.5)
+        t.type('\r')
+        s.wait_busy(1, 20)
+        t.read(2)
+        t.type('\x1b')
+        t.until(lambda: s.metric('llamacpp:requests_processing') == 0, 10)
+        assert s.metric('turbine:generations_total{outcome="cancelled"}') == 1
+        t.type(NEXT)
+        t.read(0.5)
+        t.type('\r')
+        end = lambda: s.metric('turbine:generations_total{outcome="accepted"}') == 2 and \
+            s.metric('llamacpp:requests_processing') == 0
+        assert t.until(end, 20), t.text[-2000:]
+    finally:
+        t.close()
+        claude.close()
+        assert s.stop() == 0
