@@ -3,6 +3,7 @@
 # make install      both, under PREFIX=/usr/local         make lib install: the library alone
 # make check        all tests, under two minutes          make check SAN=address,undefined
 # make bench        kernel timings                        make fuzz FUZZ_SECONDS=600
+# make check-crowd  the scheduler, at length
 # make check-neon   kernels for 64-bit Arm, under qemu    make format: clang-format
 # make check-claude Claude Code against the server; npm fetches it once (175 MB)
 CC      ?= cc
@@ -22,7 +23,7 @@ comma := ,
 OUT := build$(if $(filter-out cc gcc,$(CC)),/$(notdir $(CC)))$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
 
 # Asked for when the first recipe needs them: those of the library do not.
-PKGS       := libpcre2-8 jansson libedit libxxhash libmicrohttpd libcrypto
+PKGS       := libpcre2-8 jansson libedit libxxhash libmicrohttpd libcurl libcrypto
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS)))$(PKG_CFLAGS)
 PKG_LIBS   = $(eval PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS)))$(PKG_LIBS)
 
@@ -107,6 +108,10 @@ check: $(OUT)/turbine $(UNIT) $(CHECK) $(ASKED) $(SCRIPTED) $(CHECK_FUZZ) house 
 
 unit: $(UNIT) $(CHECK)
 	@tools/run_tests.sh $(UNIT) $(CHECK)
+
+# Every answer of 2,000 requests in too little memory is that of a session of its own.
+check-crowd: $(OUT)/tests/unit/test_scheduler
+	$< 2000
 
 # Codec and tensor for 64-bit Arm, linked statically and run under an emulator as a
 # processor with the dot-product instructions and as one without.
@@ -202,6 +207,6 @@ clean:
 
 -include $(OBJ:.o=.d) $(UNIT:=.d) $(CHECK:=.d) $(ASKED:=.d) $(patsubst %.c,$(OUT)/%.d,$(wildcard tests/server/*.c)) $(BENCH:=.d) $(NEON_OBJ:.o=.d) $(NEON_CHECK:=.d) \
          $(FUZZ_OBJ:.o=.d) $(patsubst build/fuzz/%,build/fuzz/tests/fuzz/%.d,$(FUZZ))
-.PHONY: all lib check docs check-neon neon-tools unit house symbols bench fuzz format install \
+.PHONY: all lib check check-crowd docs check-neon neon-tools unit house symbols bench fuzz format install \
         install-lib install-turbine clean
 .SECONDARY:

@@ -14,7 +14,13 @@
 #include "kv/kv.h"
 #include "server/server.h"
 
-enum { PARALLEL = 4, QUEUE_LEAST = 64, CTX_AUTO_MAX = 131072, CTX_AUTO_MIN = 2048 };
+enum {
+    PARALLEL = 4,
+    QUEUE_LEAST = 64,
+    CTX_AUTO_MAX = 131072,
+    CTX_AUTO_MIN = 2048,
+    CTX_BESIDE = 8192
+};
 
 struct serve {
     const struct cli_command *command;
@@ -76,21 +82,23 @@ static enum status find_key(struct serve *v, struct error *err)
 static bool plan_fits(const struct serve *v, const struct context_options *o,
                       size_t available)
 {
-    struct context_memory m;
-    return !context_plan(&m, v->engine.model, o, NULL) &&
-           m.pages + m.exact + m.mark + m.scratch < available / 4 * 3;
+    struct scheduler_memory m;
+    return !scheduler_plan(&m, v->engine.model, o, NULL) &&
+           m.pages + m.states + m.scratch < available / 4 * 3;
 }
 
-/* As long as the model was trained for, at most CTX_AUTO_MAX, with pages for all places
- * at once; what does not fit into memory shrinks, first the pages. */
+/* As long as the model was trained for, at most CTX_AUTO_MAX, with pages for one answer
+ * of that length and others of CTX_BESIDE; what does not fit into memory shrinks, first
+ * the others. */
 static void choose_context(const struct serve *v, struct context_options *o)
 {
     const size_t available = mem_available();
     const int n_train = model_hparams(v->engine.model)->n_ctx_train;
     o->n_ctx = v->ctx ? v->ctx : n_train < CTX_AUTO_MAX ? n_train : CTX_AUTO_MAX;
     for (;;) {
+        const int beside = kv_pages_for(o->n_ctx < CTX_BESIDE ? o->n_ctx : CTX_BESIDE);
         for (int n = v->parallel; n >= 1; n = n > 2 ? 2 : n - 1) {
-            o->n_page = kv_pages_for(o->n_ctx) * n;
+            o->n_page = kv_pages_for(o->n_ctx) + (n - 1) * beside;
             if (!available || plan_fits(v, o, available))
                 return;
         }
@@ -150,15 +158,16 @@ static enum status open_serve(struct serve *v, const char *path, struct error *e
 static void print_start(const struct serve *v)
 {
     const struct context *c = scheduler_context(v->scheduler);
-    const struct context_memory m = context_memory(c);
+    struct scheduler_stats m;
+    scheduler_stats(v->scheduler, &m);
     const int n_ctx = context_n_ctx(c);
     const int n_train = model_hparams(v->engine.model)->n_ctx_train;
     fprintf(
         stderr,
         "turbine serve: %d tokens of context, %d answers at a time; cache %s: %.1f MiB "
-        "of pages, %.1f MiB exact\n",
-        n_ctx, v->parallel, v->kv_name, (double)m.pages / 0x1p20,
-        (double)(m.exact + m.mark) / 0x1p20);
+        "of pages for %d tokens in all, %.1f MiB exact\n",
+        n_ctx, v->parallel, v->kv_name, (double)m.n_page * (double)m.page_bytes / 0x1p20,
+        m.n_page * KV_PAGE_TOKENS, (double)m.state_bytes / 0x1p20);
     if (n_ctx > n_train)
         fprintf(stderr, "turbine serve: note: the model was trained for %d tokens\n",
                 n_train);

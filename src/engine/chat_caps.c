@@ -256,6 +256,9 @@ void chat_caps_probe(struct chat_caps *out, const struct template *t, const char
     out->parallel = out->native && probe_calls_text(&p, true, NULL);
     for (int i = 0; out->parallel && two[i]; i++)
         out->parallel = find(&p, two[i]);
+    /* Who is asked for the generic syntax answers in it. */
+    if (!out->native && strcmp(output_format_name(out->format), "harmony") != 0)
+        out->format = output_format_find("", 0, NULL);
     probe_thinking(&p);
     buf_release(&p.text);
 }

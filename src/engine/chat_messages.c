@@ -13,7 +13,7 @@ struct builder {
     bool failed;
 };
 
-static const char *text_of(const json_t *m, const char *key)
+static const char *message_text(const json_t *m, const char *key)
 {
     const char *s = json_string_value(json_object_get(m, key));
     return s ? s : "";
@@ -21,7 +21,7 @@ static const char *text_of(const json_t *m, const char *key)
 
 static bool is_role(const json_t *m, const char *role)
 {
-    return !strcmp(text_of(m, "role"), role);
+    return !strcmp(message_text(m, "role"), role);
 }
 
 static int append_piece(const char *s, size_t n, void *ctx)
@@ -189,8 +189,8 @@ static json_t *call_of(const struct builder *b, json_t *call)
     } else {
         json_incref(args);
     }
-    return json_pack("{s:o, s:s, s:{s:s, s:o}}", "id", id_of(b, text_of(call, "id")),
-                     "type", "function", "function", "name", text_of(f, "name"),
+    return json_pack("{s:o, s:s, s:{s:s, s:o}}", "id", id_of(b, message_text(call, "id")),
+                     "type", "function", "function", "name", message_text(f, "name"),
                      "arguments", args);
 }
 
@@ -199,7 +199,7 @@ static json_t *result_of(const struct builder *b, json_t *message)
     json_t *copy = json_copy(message);
     if (copy)
         json_object_set_new(copy, "tool_call_id",
-                            id_of(b, text_of(message, "tool_call_id")));
+                            id_of(b, message_text(message, "tool_call_id")));
     return copy;
 }
 
@@ -228,8 +228,8 @@ static void push_calls(struct builder *b, json_t *message, json_t *calls, bool f
 static size_t find_result(json_t *messages, size_t from, json_t *call)
 {
     for (size_t i = from; is_role(json_array_get(messages, i), "tool"); i++)
-        if (!strcmp(text_of(json_array_get(messages, i), "tool_call_id"),
-                    text_of(call, "id")))
+        if (!strcmp(message_text(json_array_get(messages, i), "tool_call_id"),
+                    message_text(call, "id")))
             return i;
     return 0;
 }

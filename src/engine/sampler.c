@@ -5,7 +5,6 @@
 
 #include <math.h>
 #include <stdbool.h>
-#include <stdlib.h>
 
 #include "base/mem.h"
 #include "base/rng.h"
@@ -48,9 +47,45 @@ static bool before(const struct candidate *a, const struct candidate *b)
     return a->logit > b->logit || (a->logit == b->logit && a->id < b->id);
 }
 
-static int compare(const void *a, const void *b)
+static bool nearer(const struct candidate *a, const struct candidate *b)
 {
-    return before(a, b) ? -1 : before(b, a);
+    return a->distance < b->distance || (a->distance == b->distance && before(a, b));
+}
+
+typedef bool candidate_order(const struct candidate *a, const struct candidate *b);
+
+/* The root of a heap comes last in the order. */
+static void sift_down(struct candidate *heap, int n, int i, candidate_order *order)
+{
+    for (;;) {
+        int last = i; // the candidate that comes last of i and its children
+        for (int child = 2 * i + 1; child <= 2 * i + 2 && child < n; child++)
+            if (order(&heap[last], &heap[child]))
+                last = child;
+        if (last == i)
+            return;
+        const struct candidate t = heap[i];
+        heap[i] = heap[last];
+        heap[last] = t;
+        i = last;
+    }
+}
+
+static void make_heap(struct candidate *c, int n, candidate_order *order)
+{
+    for (int i = n / 2 - 1; i >= 0; i--)
+        sift_down(c, n, i, order);
+}
+
+/* qsort may allocate, and a step must not. */
+static void sort_heap(struct candidate *c, int n, candidate_order *order)
+{
+    for (int end = n - 1; end > 0; end--) {
+        const struct candidate t = c[0];
+        c[0] = c[end];
+        c[end] = t;
+        sift_down(c, end, 0, order);
+    }
 }
 
 /* Source: CTRL, arXiv 1909.05858, 4.1. */
@@ -104,34 +139,17 @@ static int set_candidates(struct sampler *s, const struct sampler_params *p,
     return left;
 }
 
-static void sift_down(struct candidate *heap, int n, int i)
-{
-    for (;;) {
-        int last = i; // the candidate that comes last of i and its children
-        for (int child = 2 * i + 1; child <= 2 * i + 2 && child < n; child++)
-            if (before(&heap[last], &heap[child]))
-                last = child;
-        if (last == i)
-            return;
-        const struct candidate t = heap[i];
-        heap[i] = heap[last];
-        heap[last] = t;
-        i = last;
-    }
-}
-
 /* Move the k largest to the front and sort them: a heap of k whose root is the smallest.
  */
 static void keep_top(struct candidate *c, int n, int k)
 {
-    for (int i = k / 2 - 1; i >= 0; i--)
-        sift_down(c, k, i);
+    make_heap(c, k, before);
     for (int i = k; i < n; i++)
         if (before(&c[i], &c[0])) {
             c[0] = c[i];
-            sift_down(c, k, 0);
+            sift_down(c, k, 0, before);
         }
-    qsort(c, (size_t)k, sizeof *c, compare);
+    sort_heap(c, k, before);
 }
 
 /* p of sorted candidates; returns the sum. */
@@ -145,14 +163,6 @@ static double softmax(struct candidate *c, int n, double temp)
     return sum;
 }
 
-static int compare_distance(const void *a, const void *b)
-{
-    const struct candidate *x = a, *y = b;
-    if (x->distance != y->distance)
-        return x->distance < y->distance ? -1 : 1;
-    return compare(a, b);
-}
-
 /* Keep those whose surprise is nearest to the expected one, up to a mass of typical_p, in
  * the order of logits.  Source: arXiv 2202.00666, 4. */
 static int keep_typical(struct candidate *c, int n, float typical_p)
@@ -164,11 +174,13 @@ static int keep_typical(struct candidate *c, int n, float typical_p)
             entropy -= c[i].p / sum * log(c[i].p / sum);
     for (int i = 0; i < n; i++)
         c[i].distance = fabs(-log(c[i].p / sum) - entropy); // infinite for p = 0
-    qsort(c, (size_t)n, sizeof *c, compare_distance);
+    make_heap(c, n, nearer);
+    sort_heap(c, n, nearer);
     int left = 0;
     while (left < n && (!left || mass < (double)typical_p * sum))
         mass += c[left++].p;
-    qsort(c, (size_t)left, sizeof *c, compare);
+    make_heap(c, left, before);
+    sort_heap(c, left, before);
     return left;
 }
 

@@ -29,8 +29,18 @@ struct scheduler_options {
     struct context_options context; // n_seq: most that run together; n_page: the pool
     int n_queue;                    // most that wait; more are refused
     uint64_t queue_us;              // how long they wait at most; 0: for ever
-    uint64_t step_us;               // most time of a step that reads prompts; 0: 80 ms
+    int n_reserve; // tokens of an answer that pages are reserved for at a time; 0: 1,024
+    uint64_t step_us; // most time of a step that reads prompts; 0: 60 ms
 };
+
+/* What a scheduler reserves. */
+struct scheduler_memory {
+    size_t pages;
+    size_t states; // f16 sinks and tails, windows, recurrent states; and checkpoints
+    size_t scratch;
+};
+enum status scheduler_plan(struct scheduler_memory *out, const struct model *m,
+                           const struct context_options *o, struct error *err);
 
 enum status scheduler_open(struct scheduler **out, struct engine *e,
                            const struct scheduler_options *o, struct error *err);
@@ -57,7 +67,8 @@ struct generation_request {
     bool embed;
     bool ignore_end; // tokens that end an answer do not
     /* Called by the engine's thread when events can be taken, and by nobody after
-     * generation_close; must not block. */
+     * generation_close; also within generation_cancel.  Must not block, and must not call
+     * the scheduler. */
     void (*wake)(void *ctx);
     void *wake_ctx;
 };
@@ -104,7 +115,7 @@ struct generation_event {
     /* TOKEN.  text [n] is what became certain with it: whole characters of UTF-8, without
      * what may still become a stop string; often empty.  Control tokens come alone and
      * with `special`. */
-    int32_t id;
+    int32_t id; // -1: held-back text without a token, in front of a control token
     const char *text;
     size_t n;
     bool special;
@@ -124,15 +135,16 @@ struct generation_event {
 bool generation_next(struct generation *g, struct generation_event *out);
 /* End it within a step; GENERATION_END follows.  Any thread. */
 void generation_cancel(struct generation *g);
-/* Cancel if it runs, and forget it; g->grammar is no longer used on return. */
+/* Cancel if it runs, wait for the end of its step, and forget it. */
 void generation_close(struct generation *g);
 
 struct scheduler_stats {
     int n_running, n_waiting, n_parked, n_slot;
     int n_page, n_page_used, n_page_cached; // used: by running; cached: for later prompts
-    size_t page_bytes, state_bytes;         // bytes of a page, of all fixed states
+    size_t page_bytes, state_bytes;         // bytes of a page; as in scheduler_memory
     int n_tokens;                           // held by running sequences
-    uint64_t prompt_tokens, cached_tokens, decoded_tokens, steps, parked;
+    uint64_t prompt_tokens, cached_tokens;  // of prompts: computed, and not
+    uint64_t decoded_tokens, steps, parked;
     uint64_t accepted, refused_full, refused_long, expired, cancelled, failed;
     uint64_t prefill_us, decode_us; // of steps with prompts, of steps without
     /* Seconds until a place is free, guessed from what was measured: for Retry-After. */

@@ -4,15 +4,16 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "text/utf8.h"
+#include "text/utf8_stream.h"
+
+enum { PIECE_BYTES = 256 }; // of text at a time
 
 struct session {
     struct engine *e;
     struct context *c;
     struct sampler sampler;
-    struct tokens history; // what the context holds
-    char held[4];          // bytes of an unfinished UTF-8 character
-    size_t n_held;
+    struct tokens history;   // what the context holds
+    struct utf8_stream utf8; // of the answer
 };
 
 enum status session_open(struct session **out, struct engine *e,
@@ -118,51 +119,20 @@ static enum status prefill(struct session *s, const struct session_request *r,
     return STATUS_OK;
 }
 
-/* Can more bytes make a character of s[0..n)?  Which bytes may follow depends on the
- * first two, and the smallest or the largest one always may. */
-static bool utf8_unfinished(const char *s, size_t n)
-{
-    char low[4], high[4];
-    if (n >= sizeof low)
-        return false;
-    memset(low, 0x80, sizeof low);
-    memset(high, 0xbf, sizeof high);
-    memcpy(low, s, n);
-    memcpy(high, s, n);
-    return utf8_char_bytes(low, sizeof low) > n || utf8_char_bytes(high, sizeof high) > n;
-}
-
-/* Pass on what the held bytes are for sure: a character, or U+FFFD for the longest start
- * of one that does not go on.  Source: Unicode 15, 3.9, substitution of maximal
- * subparts. */
-static bool settle_held(struct session *s, const struct session_request *r, bool end)
-{
-    while (s->n_held && (end || !utf8_unfinished(s->held, s->n_held))) {
-        const size_t len = utf8_char_bytes(s->held, s->n_held);
-        size_t used = len ? len : 1;
-        while (!len && used < s->n_held && utf8_unfinished(s->held, used + 1))
-            used++;
-        if (!(len ? r->emit(r->ctx, s->held, len) : r->emit(r->ctx, "\xef\xbf\xbd", 3)))
-            return false;
-        s->n_held -= used;
-        memmove(s->held, s->held + used, s->n_held);
-    }
-    return true;
-}
-
-/* Pass on text, but hold back a character until all its bytes are there. */
+/* Pass on text in whole characters; with `end` also what was held back. */
 static bool emit(struct session *s, const struct session_request *r, const char *text,
-                 size_t n)
+                 size_t n, bool end)
 {
-    size_t i = s->n_held ? 0 : utf8_valid_bytes(text, n);
-    if (i && !r->emit(r->ctx, text, i))
-        return false;
-    for (; i < n; i++) {
-        s->held[s->n_held++] = text[i];
-        if (!settle_held(s, r, false))
-            return false;
-    }
-    return true;
+    char out[UTF8_STREAM_BYTES(PIECE_BYTES)];
+    bool ok = true;
+    do {
+        const size_t part = n < PIECE_BYTES ? n : PIECE_BYTES;
+        const size_t len = utf8_stream_put(&s->utf8, out, text, part, end && part == n);
+        ok = !len || r->emit(r->ctx, out, len);
+        text += part;
+        n -= part;
+    } while (ok && n);
+    return ok;
 }
 
 static enum status decode(struct session *s, const struct session_request *r,
@@ -188,7 +158,7 @@ static enum status decode(struct session *s, const struct session_request *r,
                 : tokenizer_first_piece(s->e->tokenizer, s->history.id[s->history.n - 1],
                                         id, false, &n);
         stats->n_decoded++;
-        if (!emit(s, r, piece, n)) {
+        if (!emit(s, r, piece, n, false)) {
             stats->end = SESSION_STOPPED;
             return STATUS_OK;
         }
@@ -216,7 +186,7 @@ enum status session_generate(struct session *s, const struct session_request *r,
             err, STATUS_BAD_ARG,
             "the prompt has %zu tokens but the context holds %d: use a larger --ctx",
             r->prompt->n, context_n_ctx(s->c));
-    s->n_held = 0;
+    s->utf8.n_held = 0;
     const uint64_t start = clock_us();
     const float *logits = NULL;
     enum status rc = prefill(s, r, &logits, stats, err);
@@ -228,7 +198,7 @@ enum status session_generate(struct session *s, const struct session_request *r,
     if (!rc && stats->n_step)
         context_mark(s->c); // the next prompt may go on right behind the answer
     if (stats->end != SESSION_STOPPED)
-        settle_held(s, r, true);
+        emit(s, r, "", 0, true);
     stats->decode_us = clock_us() - middle;
     return rc;
 }

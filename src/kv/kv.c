@@ -15,6 +15,7 @@ struct kv_pool {
     uint8_t *pages;     // [n_page][page_bytes]
     uint8_t *state;     // [n_seq][state_bytes]
     int *free_page;     // stack of free pages, [n_free] are valid
+    int *holders;       // [n_page]
     struct kv_seq *seq; // [n_seq]
     int32_t *seq_page;  // [n_seq][n_page]
     size_t page_bytes, state_bytes;
@@ -55,9 +56,11 @@ enum status kv_pool_open(struct kv_pool **out, size_t page_bytes, int n_page,
     p->pages = mem_pages(all_pages);
     p->state = mem_pages(all_state);
     p->free_page = mem_array((size_t)n_page, sizeof *p->free_page);
+    p->holders = mem_array((size_t)n_page, sizeof *p->holders);
     p->seq = mem_array((size_t)n_seq, sizeof *p->seq);
     p->seq_page = mem_array((size_t)n_seq * (size_t)n_page, sizeof *p->seq_page);
-    if (!p->pages || !p->state || !p->free_page || !p->seq || !p->seq_page) {
+    if (!p->pages || !p->state || !p->free_page || !p->holders || !p->seq ||
+        !p->seq_page) {
         kv_pool_close(p);
         return fail(err, STATUS_NO_MEMORY,
                     "no memory for a KV cache of %.0f MiB: use a smaller --ctx or a "
@@ -83,6 +86,7 @@ void kv_pool_close(struct kv_pool *p)
     mem_pages_free(p->pages, p->page_bytes * (size_t)p->n_page);
     mem_pages_free(p->state, p->state_bytes * (size_t)p->n_seq);
     mem_free(p->free_page);
+    mem_free(p->holders);
     mem_free(p->seq);
     mem_free(p->seq_page);
     mem_free(p);
@@ -91,6 +95,32 @@ void kv_pool_close(struct kv_pool *p)
 size_t kv_pool_bytes(const struct kv_pool *p)
 {
     return p->page_bytes * (size_t)p->n_page + p->state_bytes * (size_t)p->n_seq;
+}
+
+int kv_pool_pages(const struct kv_pool *p)
+{
+    return p->n_page;
+}
+
+int kv_pool_free(const struct kv_pool *p)
+{
+    return p->n_free;
+}
+
+void kv_page_hold(struct kv_pool *p, int32_t page)
+{
+    p->holders[page]++;
+}
+
+void kv_page_drop(struct kv_pool *p, int32_t page)
+{
+    if (--p->holders[page] == 0)
+        p->free_page[p->n_free++] = page;
+}
+
+int kv_page_holders(const struct kv_pool *p, int32_t page)
+{
+    return p->holders[page];
 }
 
 enum status kv_seq_open(struct kv_seq **out, struct kv_pool *p, struct error *err)
@@ -105,12 +135,17 @@ enum status kv_seq_open(struct kv_seq **out, struct kv_pool *p, struct error *er
     return fail(err, STATUS_FULL, "all %d sequences are in use", p->n_seq);
 }
 
+void kv_seq_release(struct kv_seq *s)
+{
+    while (s->n_page)
+        kv_page_drop(s->pool, s->page[--s->n_page]);
+}
+
 void kv_seq_close(struct kv_seq *s)
 {
     if (!s)
         return;
-    while (s->n_page)
-        s->pool->free_page[s->pool->n_free++] = s->page[--s->n_page];
+    kv_seq_release(s);
     s->pool = NULL;
 }
 
@@ -127,9 +162,40 @@ enum status kv_seq_reserve(struct kv_seq *s, int n_token, struct error *err)
         return fail(err, STATUS_FULL,
                     "the KV cache is full: %d tokens need %d pages, %d are free", n_token,
                     want, p->n_free);
-    for (int i = 0; i < want; i++)
-        s->page[s->n_page++] = p->free_page[--p->n_free];
+    for (int i = 0; i < want; i++) {
+        s->page[s->n_page] = p->free_page[--p->n_free];
+        p->holders[s->page[s->n_page++]] = 1;
+    }
     return STATUS_OK;
+}
+
+int kv_seq_pages(const struct kv_seq *s)
+{
+    return s->n_page;
+}
+
+int32_t kv_seq_index(const struct kv_seq *s, int page)
+{
+    return s->page[page];
+}
+
+void kv_seq_share(struct kv_seq *s, int32_t index)
+{
+    kv_page_hold(s->pool, index);
+    s->page[s->n_page++] = index;
+}
+
+void kv_seq_adopt(struct kv_seq *s, int page, int32_t index)
+{
+    kv_page_hold(s->pool, index);
+    kv_page_drop(s->pool, s->page[page]);
+    s->page[page] = index;
+}
+
+void kv_seq_copy(struct kv_seq *s, int page, int32_t index)
+{
+    memcpy(kv_seq_page(s, page), s->pool->pages + (size_t)index * s->pool->page_bytes,
+           s->pool->page_bytes);
 }
 
 uint8_t *kv_seq_page(const struct kv_seq *s, int page)

@@ -106,8 +106,8 @@ static enum status context_setup(struct context *c, const struct model *m,
         c->n_batch = c->n_seq * o->n_ctx;
     c->n_logits = o->n_logits ? o->n_logits : c->n_seq;
     c->n_run = c->n_seq < c->n_batch ? c->n_seq : c->n_batch;
-    c->n_mark = o->n_mark ? o->n_mark : 1;
-    if (c->n_mark < 1 || c->n_mark > KV_CHECKPOINTS_MAX)
+    c->n_mark = o->n_mark == -1 ? 0 : o->n_mark ? o->n_mark : 1;
+    if (c->n_mark < 0 || c->n_mark > KV_CHECKPOINTS_MAX)
         return fail(err, STATUS_BAD_ARG, "%d checkpoints: a sequence holds 1 to %d",
                     c->n_mark, KV_CHECKPOINTS_MAX);
     return STATUS_OK;
@@ -194,7 +194,7 @@ enum status context_open(struct context **out, const struct model *m,
         goto out;
     const size_t mark_bytes = context_memory(c).mark;
     c->scratch = mem_pages(c->scratch_bytes);
-    c->mark_state = mem_pages(mark_bytes);
+    c->mark_state = mem_pages(mark_bytes ? mark_bytes : 1);
     if (!c->scratch || !c->mark_state) {
         s = fail(err, STATUS_NO_MEMORY, "no memory for %.0f MiB of scratch",
                  (double)(c->scratch_bytes + mark_bytes) / 0x1p20);
@@ -219,7 +219,8 @@ void context_close(struct context *c)
         return;
     kv_pool_close(c->pool);
     mem_pages_free(c->scratch, c->scratch_bytes);
-    mem_pages_free(c->mark_state, context_memory(c).mark);
+    const size_t mark_bytes = context_memory(c).mark;
+    mem_pages_free(c->mark_state, mark_bytes ? mark_bytes : 1);
     mem_free(c->sequences);
     mem_free(c->layer_kv);
     mem_free(c->page_offset);
@@ -227,6 +228,16 @@ void context_close(struct context *c)
     mem_free(c->k_mean);
     mem_free(c->v_mean);
     mem_free(c);
+}
+
+struct kv_pool *context_kv(const struct context *c)
+{
+    return c->pool;
+}
+
+size_t context_state_bytes(const struct context *c)
+{
+    return c->state_bytes;
 }
 
 int context_n_ctx(const struct context *c)

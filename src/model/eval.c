@@ -18,6 +18,9 @@ static enum status check_run(const struct context *c, const struct batch_run *r,
             err, STATUS_BAD_ARG,
             "%d tokens do not fit behind the %d of a context of %d: use a larger --ctx",
             r->n, seq->pos, seq->n_ctx);
+    if (kv_pages_for(seq->pos + r->n) > kv_seq_pages(seq->kv))
+        return fail(err, STATUS_FULL, "%d tokens behind %d, but pages for %d", r->n,
+                    seq->pos, kv_seq_pages(seq->kv) * KV_PAGE_TOKENS);
     for (int i = 0; i < r->n; i++)
         if (r->tokens[i] < 0 || r->tokens[i] >= c->m->hp.n_vocab)
             return fail(err, STATUS_BAD_ARG,
@@ -82,6 +85,8 @@ static enum status finish_run(const struct context *c, const struct run *r,
                     "%d: its weights may be damaged",
                     r->pos, r->pos + r->n - 1);
     }
+    if (caller->hidden)
+        forward_hidden(c, caller->hidden, r->row, r->n);
     r->seq->pos += r->n;
     caller->logits = caller->n_logits ? out : NULL;
     return STATUS_OK;

@@ -127,6 +127,17 @@ static void cap_row(const struct rows_job *j, int i)
         x[k] = hp->logit_softcap * tanhf(x[k] / hp->logit_softcap);
 }
 
+void forward_hidden(const struct context *c, float *hidden, int row, int n)
+{
+    struct rows_job norm = {.c = c,
+                            .n_tok = n,
+                            .in = c->x + (size_t)row * (size_t)c->m->hp.n_embd,
+                            .weight = c->m->output_norm,
+                            .out = hidden,
+                            .row = norm_row};
+    run_rows(&norm);
+}
+
 void forward_output(struct context *c, float *logits)
 {
     const struct model *m = c->m;

@@ -233,6 +233,7 @@ enum status hparams_load(struct hparams *hp, const struct gguf *g, const char *a
                          struct error *err)
 {
     double eps;
+    int pooling;
     enum status s;
     *hp = (struct hparams){.embd_scale = 1.0f};
     if ((s = hparams_int(&hp->n_layer, g, arch, "block_count", 1, HPARAMS_LAYER_MAX, -1,
@@ -243,6 +244,8 @@ enum status hparams_load(struct hparams *hp, const struct gguf *g, const char *a
                           err)) ||
         (s = hparams_int(&hp->n_ctx_train, g, arch, "context_length", 1, MAX_CTX, -1,
                          err)) ||
+        (s = hparams_int(&pooling, g, arch, "pooling_type", POOLING_NONE, POOLING_RANK,
+                         POOLING_NONE, err)) ||
         (s = hparams_double(&eps, g, arch, "attention.layer_norm_rms_epsilon", 0, 1, -1,
                             err)) ||
         (s = load_heads(hp, g, arch, err)) || (s = load_rope(hp, g, arch, err)))
@@ -251,5 +254,6 @@ enum status hparams_load(struct hparams *hp, const struct gguf *g, const char *a
         return fail(err, STATUS_BAD_FILE,
                     "%s.attention.layer_norm_rms_epsilon is missing", arch);
     hp->rms_eps = (float)eps;
+    hp->pooling = (enum pooling)pooling;
     return load_vocab(hp, g, arch, err);
 }

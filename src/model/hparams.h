@@ -71,6 +71,9 @@ struct mla_params {
     int d_k, d_v; // of a head, before keys and values are absorbed
 };
 
+/* How the vectors of a text's tokens become one; numbers of the file format. */
+enum pooling { POOLING_NONE, POOLING_MEAN, POOLING_FIRST, POOLING_LAST, POOLING_RANK };
+
 struct hparams {
     int n_layer, n_embd, n_vocab;
     int n_ff;    // of layers without experts; 0: the file does not say
@@ -79,6 +82,7 @@ struct hparams {
     int head_dim;   // of queries and keys
     int head_dim_v; // of values
     int n_ctx_train;
+    enum pooling pooling; // of embeddings
     float rms_eps;
     float attn_scale;    // multiplies q.k
     float attn_softcap;  // c tanh(score / c); 0: none

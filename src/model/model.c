@@ -216,6 +216,11 @@ uint64_t model_params(const struct model *m)
     return m->weights.n_param;
 }
 
+bool model_is_recurrent(const struct model *m)
+{
+    return m->recurrent;
+}
+
 bool model_is_planned(const struct model *m)
 {
     return m->weights.planned;

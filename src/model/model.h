@@ -16,6 +16,7 @@
 #include "base/pool.h"
 #include "cpu/cpu.h"
 #include "gguf/gguf.h"
+#include "kv/kv.h"
 #include "model/hparams.h"
 #include "model/mixer.h"
 
@@ -36,9 +37,10 @@ enum status model_plan(struct model **out, struct gguf *g,
 void model_close(struct model *m);
 const struct hparams *model_hparams(const struct model *m);
 const char *model_arch(const struct model *m);
-size_t model_bytes(const struct model *m);    // resident weights; planned: those to be
-uint64_t model_params(const struct model *m); // values of all tensors in use
-bool model_is_planned(const struct model *m); // opened by model_plan
+size_t model_bytes(const struct model *m);      // resident weights; planned: those to be
+uint64_t model_params(const struct model *m);   // values of all tensors in use
+bool model_is_recurrent(const struct model *m); // a layer's state is its last token's
+bool model_is_planned(const struct model *m);   // opened by model_plan
 /* A hash (XXH3, 64 bits) of metadata and tensors: the same for the same file. */
 uint64_t model_digest(const struct model *m);
 enum cpu_isa model_isa(const struct model *m); // that is used
@@ -71,8 +73,8 @@ struct context_options {
     int n_page;   // KV pages of all of them; 0: n_seq sequences of n_ctx tokens
     int n_batch;  // most tokens a step; 0: 512
     int n_logits; // most rows of logits a call returns; 0: one for each sequence
-    /* Checkpoints of each sequence, at most KV_CHECKPOINTS_MAX; 0: 1.  Fewer, but not
-     * fewer than two, if they would take more than CONTEXT_MARK_BYTES. */
+    /* Checkpoints of each sequence, at most KV_CHECKPOINTS_MAX; 0: 1, -1: none.  Fewer,
+     * but not fewer than two, if they would take more than CONTEXT_MARK_BYTES. */
     int n_mark;
 };
 
@@ -94,6 +96,8 @@ struct context_memory context_memory(const struct context *c);
 enum status context_plan(struct context_memory *out, const struct model *m,
                          const struct context_options *o, struct error *err);
 
+struct kv_pool *context_kv(const struct context *c);
+size_t context_state_bytes(const struct context *c); // of a sequence
 int context_n_ctx(const struct context *c);
 int context_n_batch(const struct context *c);
 
@@ -107,6 +111,16 @@ struct sequence;
  * context is too small for it, whoever closes. */
 enum status sequence_open(struct sequence **out, struct context *c, int n_ctx,
                           struct error *err);
+/* The same without pages: its owner reserves them (kv_seq_reserve, or a prefix tree)
+ * before a step needs them. */
+enum status sequence_open_empty(struct sequence **out, struct context *c, int n_ctx,
+                                struct error *err);
+/* Its pages and state, to share them: kv/prefix.h. */
+struct kv_seq *sequence_kv(const struct sequence *s);
+/* What sequence_kv holds now is pos tokens of another sequence with the same tokens, and
+ * the state that it had there. */
+void sequence_continue(struct sequence *s, int pos);
+
 /* Give its pages back.  The context closes those that are left open. */
 void sequence_close(struct sequence *s);
 int sequence_n_ctx(const struct sequence *s);
@@ -130,6 +144,7 @@ struct batch_run {
     const int32_t *tokens; // [n]
     int n;                 // 1 in decode, a chunk of the prompt in prefill
     int n_logits;          // rows of logits wanted, of its last tokens; at most n
+    float *hidden;         // [n][n_embd] <- what the output head reads; NULL: not wanted
 
     enum status status;  // set by the step
     const float *logits; // set: [n_logits][n_vocab] until the next call, or NULL

@@ -111,6 +111,8 @@ void *carve_take(struct carve *c, size_t n, size_t size);
 
 /* The loop over c->step: c->x [n_tok][n_embd] <- what the last layer leaves. */
 void forward_layers(struct context *c);
+/* hidden [n][n_embd] <- what the output head reads of n rows from `row` on. */
+void forward_hidden(const struct context *c, float *hidden, int row, int n);
 /* logits [n_out][n_vocab] <- those of the wanted rows of c->x. */
 void forward_output(struct context *c, float *logits);
 

@@ -11,8 +11,8 @@ static struct sequence *find_closed(const struct context *c)
     return NULL;
 }
 
-enum status sequence_open(struct sequence **out, struct context *c, int n_ctx,
-                          struct error *err)
+enum status sequence_open_empty(struct sequence **out, struct context *c, int n_ctx,
+                                struct error *err)
 {
     if (n_ctx < 1)
         return fail(err, STATUS_BAD_ARG, "a sequence of %d tokens", n_ctx);
@@ -22,13 +22,9 @@ enum status sequence_open(struct sequence **out, struct context *c, int n_ctx,
                     "tokens each and %d pages in all: use a larger --ctx",
                     n_ctx, kv_pages_for(n_ctx), c->n_ctx, c->n_page);
     struct kv_seq *kv;
-    enum status s;
-    if ((s = kv_seq_open(&kv, c->pool, err)))
+    const enum status s = kv_seq_open(&kv, c->pool, err);
+    if (s)
         return s;
-    if ((s = kv_seq_reserve(kv, n_ctx, err))) {
-        kv_seq_close(kv);
-        return s;
-    }
     struct sequence *seq =
         find_closed(c); // there is one: they are as many as in the pool
     *seq = (struct sequence){.c = c, .kv = kv, .n_ctx = n_ctx};
@@ -37,6 +33,30 @@ enum status sequence_open(struct sequence **out, struct context *c, int n_ctx,
                         c->state_bytes, c->n_mark);
     *out = seq;
     return STATUS_OK;
+}
+
+enum status sequence_open(struct sequence **out, struct context *c, int n_ctx,
+                          struct error *err)
+{
+    struct sequence *seq;
+    enum status s = sequence_open_empty(&seq, c, n_ctx, err);
+    if (s)
+        return s;
+    if ((s = kv_seq_reserve(seq->kv, n_ctx, err)))
+        sequence_close(seq);
+    else
+        *out = seq;
+    return s;
+}
+
+struct kv_seq *sequence_kv(const struct sequence *s)
+{
+    return s->kv;
+}
+
+void sequence_continue(struct sequence *s, int pos)
+{
+    s->pos = pos;
 }
 
 void sequence_close(struct sequence *s)
@@ -66,7 +86,7 @@ void sequence_reset(struct sequence *s)
 
 void sequence_mark(struct sequence *s)
 {
-    if (s->c->state_bytes && s->pos && !s->failed)
+    if (s->c->state_bytes && s->c->n_mark && s->pos && !s->failed)
         kv_checkpoints_take(&s->marks, s->pos, kv_seq_state(s->kv));
 }
 

@@ -145,7 +145,7 @@ static void measure_token(struct call *c)
     c->last_us = now;
 }
 
-static void take_token(struct choice *ch, const struct generation_event *e)
+static void add_token_event(struct choice *ch, const struct generation_event *e)
 {
     if (e->id >= 0) {
         measure_token(ch->call);
@@ -169,13 +169,9 @@ static enum answer_finish finish_of(const struct choice *ch,
 /* What a client sends back of an answer with calls must become the same tokens. */
 static void keep_calls(struct choice *ch)
 {
-    static const char close[] = "</think>";
     if (!ch->calls || ch->raw.failed || ch->mark.failed || ch->content.failed)
         return;
-    size_t from = 0;
-    for (size_t i = 0; i + sizeof close - 1 <= ch->raw.len; i++)
-        if (!memcmp(ch->raw.data + i, close, sizeof close - 1))
-            from = i + sizeof close - 1;
+    const size_t from = output_parser_answer_start(ch->parser);
     replay_keep(ch->call->server->replay, ch->calls,
                 ch->content.data ? ch->content.data : "", ch->raw.data + from,
                 (const uint8_t *)ch->mark.data + from, ch->raw.len - from);
@@ -189,7 +185,7 @@ static void add_usage(struct answer_usage *sum, const struct answer_usage *u)
     sum->n_reasoning += u->n_reasoning;
 }
 
-static void take_end(struct choice *ch, const struct generation_event *e)
+static void end_choice(struct choice *ch, const struct generation_event *e)
 {
     static const char *const names[] = {"stop", "stop_string", "length", "tool_calls"};
     struct call *c = ch->call;
@@ -226,7 +222,7 @@ static bool take_event(struct choice *ch, const struct generation_event *g,
     if (ch->call->req.stream && !failed)
         begin_stream(ch->call);
     if (g->kind == GENERATION_TOKEN)
-        take_token(ch, g);
+        add_token_event(ch, g);
     if (g->kind != GENERATION_END)
         return true;
     switch (g->end) {
@@ -234,7 +230,7 @@ static bool take_event(struct choice *ch, const struct generation_event *g,
     case GENERATION_STOP:
     case GENERATION_LENGTH:
     case GENERATION_CONTEXT:
-        take_end(ch, g);
+        end_choice(ch, g);
         return true;
     case GENERATION_EXPIRED:
         *e = (struct api_error){.kind = API_ERROR_BUSY,
@@ -329,10 +325,30 @@ void answer_nothing(struct call *c)
     finish_answer(c);
 }
 
+/* Ask all generations to end, and wait for that in steps: closing one that runs would
+ * hold a worker for as long as a step of the model takes.  true: they have. */
+static bool cancel_choices(struct call *c)
+{
+    struct generation_event g;
+    bool all = true;
+    for (int i = 0; i < c->n_choice; i++) {
+        struct choice *ch = &c->choice[i];
+        if (!c->cancelled && !ch->done)
+            generation_cancel(ch->g);
+        while (!ch->done && generation_next(ch->g, &g))
+            ch->done = g.kind == GENERATION_END;
+        all &= ch->done;
+    }
+    c->cancelled = true;
+    return all;
+}
+
 bool answer_step(struct call *c)
 {
     struct api_error e;
     if (http_is_gone(c->x)) {
+        if (!cancel_choices(c))
+            return true;
         (void)!api_fail(&e, STATUS_IO, API_ERROR_CANCELLED, NULL, "the client has gone");
         fail_answer(c, &e);
         return false;

@@ -5,7 +5,7 @@
 
 enum { BODY_DEPTH_MAX = 64, BODY_VALUES_MAX = 1000000 };
 
-static int hex4(const char *p, const char *end)
+static int escape_value(const char *p, const char *end)
 {
     int v = 0;
     if (end - p < 4)
@@ -24,13 +24,13 @@ static int hex4(const char *p, const char *end)
 }
 
 /* p is behind "\u"; returns how many bytes of it were looked at. */
-static size_t mend_escape(char *p, const char *end)
+static size_t replace_escape(char *p, const char *end)
 {
-    const int v = hex4(p, end);
+    const int v = escape_value(p, end);
     if (v < 0)
         return 0; // the parser says what is wrong
     if (v >= 0xd800 && v < 0xdc00 && end - p >= 10 && p[4] == '\\' && p[5] == 'u') {
-        const int low = hex4(p + 6, end);
+        const int low = escape_value(p + 6, end);
         if (low >= 0xdc00 && low < 0xe000)
             return 10;
     }
@@ -47,7 +47,7 @@ static char *skip_string(char *p, char *end)
             p++;
         } else if (end - p >= 2 && p[1] == 'u') {
             p += 2;
-            p += mend_escape(p, end);
+            p += replace_escape(p, end);
         } else {
             p += end - p >= 2 ? 2 : 1;
         }

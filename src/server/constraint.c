@@ -52,15 +52,16 @@ static bool constrain_calls(struct call *c)
 
 static bool constrain_format(struct call *c)
 {
-    static const char *const behind_reasoning[] = {"</think>"};
+    const char *open, *close;
     json_t *any = json_pack("{s:s}", "type", "object");
     json_t *schema = c->req.format == API_FORMAT_SCHEMA ? c->req.schema : any;
     struct grammar_source src = {.schemas = &schema, .n_schema = 1, .once = true};
     if (c->req.format == API_FORMAT_GRAMMAR)
         src = (struct grammar_source){
             .gbnf = c->req.grammar, .n = strlen(c->req.grammar), .once = true};
-    if (c->chat.reasoning) {
-        src.triggers = behind_reasoning;
+    /* What is thought first is free. */
+    if (c->chat.reasoning && output_format_thinks(c->server->format, &open, &close)) {
+        src.triggers = &close;
         src.n_trigger = 1;
     }
     const bool ok = schema && compile(c, &src);

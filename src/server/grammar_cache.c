@@ -72,7 +72,7 @@ static enum status source_key(XXH128_hash_t *key, const struct grammar_source *s
                   : STATUS_OK;
 }
 
-static struct grammar_entry *find(struct grammar_cache *c, XXH128_hash_t key)
+static struct grammar_entry *find_entry(struct grammar_cache *c, XXH128_hash_t key)
 {
     for (int i = 0; i < c->n; i++)
         if (XXH128_isEqual(c->entry[i]->key, key)) {
@@ -107,7 +107,7 @@ enum status grammar_cache_get(struct grammar_cache *c, const struct grammar_sour
     if (s)
         return s;
     pthread_mutex_lock(&c->lock);
-    *out = find(c, key);
+    *out = find_entry(c, key);
     pthread_mutex_unlock(&c->lock);
     if (*out)
         return STATUS_OK;
@@ -121,7 +121,7 @@ enum status grammar_cache_get(struct grammar_cache *c, const struct grammar_sour
     e->key = key;
     e->refs = 2;
     pthread_mutex_lock(&c->lock);
-    struct grammar_entry *other = find(c, key); // by somebody else meanwhile
+    struct grammar_entry *other = find_entry(c, key); // by somebody else meanwhile
     if (other) {
         e->refs = 1;
         entry_drop(e);

@@ -73,7 +73,7 @@ struct model_card {
 };
 
 struct infill_tokens {
-    int32_t prefix, suffix, middle; // -1: the vocabulary has none
+    int32_t prefix, suffix, middle, file; // -1: the vocabulary has none
 };
 
 struct server {
@@ -138,6 +138,7 @@ struct call {
     struct answer_writer *writer;
     struct buf out;
     bool began; // status and headers are on their way
+    bool cancelled;
     struct choice choice[API_N_MAX];
     int n_choice, n_done;
     struct tokens prompt[API_N_MAX];
@@ -185,7 +186,11 @@ bool prompt_make(struct call *c);
 bool prompt_encode_input(struct call *c, const json_t *input, struct tokens *out);
 bool prompt_too_long(struct call *c, size_t n);
 int prompt_limit(const struct call *c); // most tokens of prompt and answer
+bool prompt_add_text(struct call *c, struct tokens *out, const char *text, size_t n,
+                     unsigned flags);
+/* infill.c */
 void infill_find(struct infill_tokens *out, const struct tokenizer *t);
+bool infill_make(struct call *c); // like prompt_make
 /* grammar_cache.c */
 enum status grammar_cache_open(struct grammar_cache **out, struct error *err);
 void grammar_cache_close(struct grammar_cache *c);

@@ -104,7 +104,7 @@ static double per(double a, double b)
 /* Source of the names: tools/server/README.md of llama.cpp. */
 static void print_llamacpp(struct buf *out, const struct scheduler_stats *s)
 {
-    const double read = (double)(s->prompt_tokens - s->cached_tokens);
+    const double read = (double)s->prompt_tokens;
     const double prefill = (double)s->prefill_us / 1e6;
     const double decode = (double)s->decode_us / 1e6;
     number(out, "llamacpp:prompt_tokens_total", "counter", "Prompt tokens computed.",
@@ -159,7 +159,7 @@ static void print_scheduler(struct buf *out, const struct metrics_gauges *g)
     number(out, "turbine:parked_total", "counter", "Times that answers were parked.",
            (double)s->parked);
     number(out, "turbine:prompt_tokens_total", "counter", "Prompt tokens asked for.",
-           (double)s->prompt_tokens);
+           (double)(s->prompt_tokens + s->cached_tokens));
     number(out, "turbine:cached_tokens_total", "counter",
            "Prompt tokens that were there already.", (double)s->cached_tokens);
     number(out, "turbine:kv_tokens", "gauge", "Tokens of running answers.", s->n_tokens);

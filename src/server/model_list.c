@@ -154,15 +154,15 @@ void handle_ps(struct call *c)
     const size_t held = (size_t)(st.n_page_used + st.n_page_cached);
     const struct ollama_running r = {
         .model = &model,
-        .size = model_bytes(s->engine->model) + m.pages + m.exact + m.mark + m.scratch,
+        .size = model_bytes(s->engine->model) + m.pages + st.state_bytes + m.scratch,
         .expires_us = INT64_MAX,
         .n_ctx = s->n_ctx,
         .kv = {.type_k = s->kv_key,
                .type_v = s->kv_value,
                .bytes = held * m.page_bytes,
-               .bytes_reserved = m.pages + m.exact + m.mark,
+               .bytes_reserved = m.pages + st.state_bytes,
                .bytes_f16 = held * s->f16_page_bytes,
-               .tokens_used = (uint64_t)st.n_tokens,
+               .tokens_used = (uint64_t)held * KV_PAGE_TOKENS,
                .tokens_max = (uint64_t)st.n_page * KV_PAGE_TOKENS}};
     buf_init(&b, SERVER_JSON_MAX);
     ollama_print_ps(&b, &r, 1);

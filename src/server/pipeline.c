@@ -18,10 +18,18 @@ static bool parse_request(struct call *c)
         call_error(c, &e);
         return false;
     }
-    if (model_card_has(c->server, c->req.model))
-        return true;
-    call_fail(c, API_ERROR_NO_MODEL, "model '%.200s' not found", c->req.model);
-    return false;
+    if (!model_card_has(c->server, c->req.model)) {
+        call_fail(c, API_ERROR_NO_MODEL, "model '%.200s' not found", c->req.model);
+        return false;
+    }
+    /* As Ollama does: its clients ask /api/show for what a model can. */
+    if (c->dialect == &dialect_ollama && c->req.think == API_THINK_ON &&
+        !c->server->card.can_think) {
+        call_fail(c, API_ERROR_UNSUPPORTED, "\"%.200s\" does not support thinking",
+                  c->req.model);
+        return false;
+    }
+    return true;
 }
 
 static float given(float v, float standard)

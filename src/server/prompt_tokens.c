@@ -5,36 +5,6 @@
 #include "base/mem.h"
 #include "server/internal.h"
 
-void infill_find(struct infill_tokens *out, const struct tokenizer *t)
-{
-    static const struct {
-        const char *text;
-        size_t offset;
-    } known[] = {
-        {"<|fim_prefix|>", offsetof(struct infill_tokens, prefix)}, // Qwen, Granite
-        {"<|fim_suffix|>", offsetof(struct infill_tokens, suffix)},
-        {"<|fim_middle|>", offsetof(struct infill_tokens, middle)},
-        {"<fim_prefix>", offsetof(struct infill_tokens, prefix)}, // StarCoder
-        {"<fim_suffix>", offsetof(struct infill_tokens, suffix)},
-        {"<fim_middle>", offsetof(struct infill_tokens, middle)},
-        {"<PRE>", offsetof(struct infill_tokens, prefix)}, // CodeLlama
-        {"<SUF>", offsetof(struct infill_tokens, suffix)},
-        {"<MID>", offsetof(struct infill_tokens, middle)},
-    };
-    *out = (struct infill_tokens){-1, -1, -1};
-    for (int32_t id = 0; id < tokenizer_n_vocab(t); id++) {
-        size_t n;
-        const char *text = tokenizer_text(t, id, &n);
-        if (!n || text[0] != '<')
-            continue;
-        for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
-            int32_t *at = (int32_t *)(void *)((char *)out + known[k].offset);
-            if (*at < 0 && n == strlen(known[k].text) && !memcmp(text, known[k].text, n))
-                *at = id;
-        }
-    }
-}
-
 int prompt_limit(const struct call *c)
 {
     const int n_ctx = c->server->n_ctx;
@@ -42,7 +12,7 @@ int prompt_limit(const struct call *c)
 }
 
 /* At least one token of the answer must fit. */
-static bool fits(const struct call *c, size_t n)
+static bool prompt_fits(const struct call *c, size_t n)
 {
     return n < (size_t)prompt_limit(c);
 }
@@ -59,8 +29,8 @@ bool prompt_too_long(struct call *c, size_t n)
     return false;
 }
 
-static bool add_text_tokens(struct call *c, struct tokens *out, const char *text,
-                            size_t n, unsigned flags)
+bool prompt_add_text(struct call *c, struct tokens *out, const char *text, size_t n,
+                     unsigned flags)
 {
     struct error err;
     if (!tokenizer_encode(c->server->engine->tokenizer, out, text, n, NULL, flags, &err))
@@ -81,7 +51,7 @@ bool prompt_encode_input(struct call *c, const json_t *input, struct tokens *out
     size_t i;
     json_t *v;
     if (json_is_string(input))
-        return add_text_tokens(c, out, json_string_value(input),
+        return prompt_add_text(c, out, json_string_value(input),
                                json_string_length(input),
                                TOKENIZER_SPECIAL | TOKENIZER_ADD);
     json_array_foreach(input, i, v)
@@ -97,37 +67,6 @@ bool prompt_encode_input(struct call *c, const json_t *input, struct tokens *out
             return no_memory(c);
     }
     return true;
-}
-
-/* The text in front of a gap and behind it, as models of code were trained. */
-static bool make_infill(struct call *c, const json_t *prefix, const char *suffix)
-{
-    const struct infill_tokens *f = &c->server->infill;
-    struct tokens *out = &c->prompt[0];
-    const int32_t bos = tokenizer_bos(c->server->engine->tokenizer);
-    if (f->prefix < 0 || f->suffix < 0 || f->middle < 0) {
-        call_fail(c, API_ERROR_UNSUPPORTED,
-                  "this model's vocabulary has no tokens to fill in text");
-        return false;
-    }
-    if (!json_is_string(prefix)) {
-        call_fail(c, API_ERROR_INVALID, "with a suffix the prompt must be text");
-        return false;
-    }
-    c->n_prompts = 1;
-    bool ok = !tokenizer_add_bos(c->server->engine->tokenizer) || bos < 0 ||
-              tokens_push(out, bos);
-    ok = ok && tokens_push(out, f->prefix);
-    if (!ok)
-        return no_memory(c);
-    if (!add_text_tokens(c, out, json_string_value(prefix), json_string_length(prefix),
-                         0))
-        return false;
-    if (!tokens_push(out, f->suffix))
-        return no_memory(c);
-    if (!add_text_tokens(c, out, suffix, strlen(suffix), 0))
-        return false;
-    return tokens_push(out, f->middle) || no_memory(c);
 }
 
 static bool make_texts(struct call *c)
@@ -165,7 +104,7 @@ static int oldest(const json_t *messages)
     return -1;
 }
 
-static bool is_role(const json_t *messages, int i, const char *role)
+static bool has_role(const json_t *messages, int i, const char *role)
 {
     const json_t *m = json_array_get(messages, (size_t)i);
     const char *r = json_string_value(json_object_get(m, "role"));
@@ -181,7 +120,7 @@ static bool drop_oldest(struct call *c)
     do {
         json_array_remove(c->messages, (size_t)i);
         c->n_dropped++;
-    } while (is_role(c->messages, i, "tool") &&
+    } while (has_role(c->messages, i, "tool") &&
              (size_t)i + 1 < json_array_size(c->messages));
     return true;
 }
@@ -214,7 +153,7 @@ static bool make_chat(struct call *c)
     }
     if (!render_chat(c, out))
         return false;
-    while (c->req.truncate && !fits(c, out->n) && drop_oldest(c))
+    while (c->req.truncate && !prompt_fits(c, out->n) && drop_oldest(c))
         if (!render_chat(c, out))
             return false;
     struct metrics *m = &c->server->metrics;
@@ -252,7 +191,7 @@ bool prompt_make(struct call *c)
         if (!make_chat(c))
             return false;
     } else if (r->suffix) {
-        if (!make_infill(c, json_array_get(r->prompts, 0), r->suffix))
+        if (!infill_make(c))
             return false;
     } else if (r->raw || r->task == API_INFILL) {
         if (!make_texts(c))
@@ -263,7 +202,7 @@ bool prompt_make(struct call *c)
     if (r->task == API_COUNT)
         return true;
     for (int i = 0; i < c->n_prompts; i++)
-        if (!fits(c, c->prompt[i].n))
+        if (!prompt_fits(c, c->prompt[i].n))
             return prompt_too_long(c, c->prompt[i].n);
     return true;
 }

@@ -64,6 +64,7 @@ static void draining(struct call *c)
 static void on_too_large(void *ctx, struct http_exchange *x)
 {
     struct server *s = ctx;
+    http_add_header(x, "Connection", "close");
     call_fail(http_data(x), API_ERROR_TOO_LARGE, "the body is larger than %zu bytes",
               s->o.limits.body_bytes);
 }
@@ -239,9 +240,7 @@ static enum status open_parts(struct server *s, struct error *err)
         st = grammar_cache_open(&s->grammars, err);
     if (st)
         return st;
-    const char *source = s->card.template;
-    s->format =
-        output_format_find(source, source ? strlen(source) : 0, s->engine->tokenizer);
+    s->format = s->engine->chat.format;
     return open_http(s, err);
 }
 

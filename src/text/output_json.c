@@ -63,7 +63,7 @@ bool output_json_quote(struct buf *out, const char *s, size_t n)
     return !out->failed;
 }
 
-static int hex_digit(char c)
+static int hex_value(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -75,7 +75,7 @@ static unsigned hex4(const char *s)
 {
     unsigned v = 0;
     for (int i = 0; i < 4; i++)
-        v = v << 4 | (unsigned)hex_digit(s[i]);
+        v = v << 4 | (unsigned)hex_value(s[i]);
     return v;
 }
 
@@ -156,7 +156,7 @@ static bool escape_byte(struct output_json *j, struct buf *to, char c)
         }
         return true;
     }
-    if (at >= 2 && hex_digit(c) < 0) {
+    if (at >= 2 && hex_value(c) < 0) {
         mend_escape(j, to);
         return false;
     }

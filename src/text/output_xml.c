@@ -75,7 +75,7 @@ static void value_begin(struct output_parser *p)
     p->state = XML_VALUE_FIRST;
 }
 
-static void value_end(struct output_parser *p)
+static void param_end(struct output_parser *p)
 {
     if (p->is_string) {
         buf_puts(&p->json, "\"");
@@ -243,7 +243,7 @@ static enum output_read in_value_byte(struct output_parser *p, char c)
                 return OUTPUT_TAKEN;
             }
             p->n_match = 0;
-            value_end(p);
+            param_end(p);
             if (i == 2) {
                 buf_clear(&p->name);
                 p->state = XML_KEY;
@@ -304,7 +304,7 @@ static enum output_read closed_byte(struct output_parser *p, char c)
         p->held.len--;
         return reopen(p);
     }
-    value_end(p);
+    param_end(p);
     char mark[OUTPUT_MARK_MAX];
     memcpy(mark, s, n);
     buf_clear(&p->held);
@@ -344,7 +344,7 @@ static void xml_finish(struct output_parser *p)
         return;
     }
     if (p->state == XML_CLOSED)
-        value_end(p);
+        param_end(p);
     if ((p->state == XML_VALUE || p->state == XML_VALUE_FIRST) && p->is_string)
         buf_puts(&p->json, "\"");
     p->n_match = 0;

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import resource
 import selectors
 import signal
 import socket
@@ -249,7 +250,7 @@ def test_second_signal_ends_at_once():
 
 # ---- crowds ----
 
-SIZES = {'small': (200, 20, 100), 'full': (1000, 50, 500)}
+N_IDLE, N_STREAM, N_GONE = 1000, 50, 500
 
 
 def read_streams(socks):
@@ -275,19 +276,19 @@ def without_ids(stream):
 def test_crowd():
     """Idle connections, equal streams, and clients that go whenever they like: the streams
     are byte for byte the same, and nothing is left."""
-    n_idle, n_stream, n_gone = SIZES[os.environ.get('TURBINE_LOAD', 'small')]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     rules = [{'text': 'x'}, {'match': 'crowd', 'text': LONG, 'repeat': 6, 'delay_ms': 4}]
     rng = random.Random(1)
-    with Server({'rules': rules, 'slots': n_stream * 2, 'queue': 1000, 'ctx': 1024}) as s:
+    with Server({'rules': rules, 'slots': N_STREAM * 2, 'queue': 1000, 'ctx': 1024}) as s:
         alone = s.post('/v1/chat/completions', chat('crowd', stream=True, stream_options={'include_usage': False}))
         files = len(os.listdir(f'/proc/{s.process.pid}/fd'))
         with contextlib.ExitStack() as stack:
-            idle = [stack.enter_context(s.connect()) for _ in range(n_idle)]
+            idle = [stack.enter_context(s.connect()) for _ in range(N_IDLE)]
             streams = [stack.enter_context(s.send('/v1/chat/completions', chat(
-                'crowd', stream=True, stream_options={'include_usage': False}))) for _ in range(n_stream)]
+                'crowd', stream=True, stream_options={'include_usage': False}))) for _ in range(N_STREAM)]
             with concurrent.futures.ThreadPoolExecutor(1) as pool:
                 answers = pool.submit(read_streams, streams)
-                for _ in range(n_gone):
+                for _ in range(N_GONE):
                     body = chat('crowd', stream=rng.random() < 0.7, n=rng.choice((1, 1, 2)))
                     data = json.dumps(body).encode()
                     head = f'POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n\r\n'
@@ -299,7 +300,7 @@ def test_crowd():
                         if rng.random() < 0.3:
                             c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b'\1\0\0\0\0\0\0\0')
                 answers = answers.result()
-            assert s.metric('turbine:connections') >= n_idle
+            assert s.metric('turbine:connections') >= N_IDLE
             # Sizes of chunks are those of moments: the events are what is compared.
             texts = {hashlib.sha256(without_ids(unchunk(a))).hexdigest() for a in answers}
             expected = without_ids(b'\r\n\r\n' + alone.body)

@@ -315,7 +315,7 @@ static void begin_generation(struct generation *g, uint64_t now)
     g->n_cached = cached_of(s, g->prompt.id, g->prompt.n);
     keep_prompt(s, g);
     g->due_us = now + g->prefill_us / PROGRESS_STEPS;
-    s->stats.prompt_tokens += g->prompt.n;
+    s->stats.prompt_tokens += g->prompt.n - (size_t)g->n_cached;
     s->stats.cached_tokens += (uint64_t)g->n_cached;
 }
 
@@ -505,7 +505,7 @@ enum status scheduler_submit(struct scheduler *s, const struct generation_reques
         tokens_push(&g->prompt, r->prompt[i]);
     pthread_mutex_lock(&s->lock);
     enum status st = plan(g, r, err);
-    if (!st && count_state(s, false) >= s->n_slot && count_state(s, true) >= s->n_queue) {
+    if (!st && count_state(s, false) + count_state(s, true) >= s->n_slot + s->n_queue) {
         s->stats.refused_full++;
         st = fail(err, STATUS_FULL, "the queue is full");
     }
@@ -636,6 +636,9 @@ void scheduler_stats(struct scheduler *s, struct scheduler_stats *out)
     out->n_running = count_state(s, false);
     out->n_waiting = count_state(s, true);
     out->n_slot = s->n_slot;
+    const struct context_memory m = context_memory(s->context);
+    out->page_bytes = m.page_bytes;
+    out->state_bytes = m.exact + m.mark;
     out->n_page = s->n_slot * ((s->n_ctx + 63) / 64);
     for (const struct generation *g = s->list; g; g = g->next)
         if (g->state == READING || g->state == SAYING) {

@@ -5,8 +5,7 @@
 
 #include "base/rng.h"
 #include "engine/session.h"
-#include "gguf/gguf.h"
-#include "gguf_image.h"
+#include "tiny_engine.h"
 
 /* Last: it defines a macro fail(). */
 #include <setjmp.h>
@@ -15,46 +14,21 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-enum { CTX = 300, BATCH = 50, VOCAB = 64, FIRST = 3, ROUNDS = 25, STABLE_MAX = 3 };
+enum {
+    CTX = 300,
+    BATCH = 50,
+    VOCAB = TINY_VOCAB,
+    FIRST = TINY_FIRST,
+    ROUNDS = 25,
+    STABLE_MAX = 3
+};
 
 static struct engine engine;
 
-/* Tokens of two letters; 0 to 2 are control tokens, and 2 ends an answer. */
-static void open_tokenizer(void)
-{
-    static struct image m;
-    struct gguf *g;
-    struct error err;
-    im_head(&m, 3, 0, 5);
-    im_key(&m, "tokenizer.ggml.model", T_STR), im_text(&m, "llama");
-    im_arr(&m, "tokenizer.ggml.tokens", T_STR, VOCAB);
-    for (int i = 0; i < VOCAB; i++) {
-        const char text[] = {(char)('A' + i / 26), (char)('a' + i % 26), 0};
-        im_text(&m, text);
-    }
-    im_arr(&m, "tokenizer.ggml.scores", T_F32, VOCAB);
-    for (int i = 0; i < VOCAB; i++)
-        im_f32(&m, 0);
-    im_arr(&m, "tokenizer.ggml.token_type", T_I32, VOCAB);
-    for (int i = 0; i < VOCAB; i++)
-        im_le(&m, i < FIRST ? 3 : 1, 4);
-    im_int(&m, "tokenizer.ggml.eos_token_id", T_U32, 2, 4);
-    im_pad(&m, 32);
-    assert_int_equal(gguf_open_memory(&g, m.b, m.n, &err), STATUS_OK);
-    assert_int_equal(tokenizer_open(&engine.tokenizer, g, &err), STATUS_OK);
-    gguf_close(g);
-}
-
 static void open_model(const char *name)
 {
-    char path[128];
-    struct gguf *g;
     struct error err;
-    snprintf(path, sizeof path, "tests/golden/%s.gguf", name);
-    assert_int_equal(gguf_open(&g, path, &err), STATUS_OK);
-    assert_int_equal(model_open(&engine.model, g, engine.pool, CPU_ISA_COUNT - 1, &err),
-                     STATUS_OK);
-    gguf_close(g);
+    assert_int_equal(tiny_open_model(&engine, name, &err), STATUS_OK);
     assert_true(model_hparams(engine.model)->n_vocab >= VOCAB);
 }
 
@@ -64,8 +38,7 @@ static int setup(void **state)
     struct error err;
     if (pool_open(&engine.pool, 2, &err))
         return 1;
-    open_tokenizer();
-    return 0;
+    return tiny_open_tokenizer(&engine, &err) != STATUS_OK;
 }
 
 static int teardown(void **state)
