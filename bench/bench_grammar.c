@@ -15,7 +15,7 @@
 #include "gguf/gguf.h"
 #include "text/tokenizer.h"
 
-enum { TIMES_MAX = 1 << 16, REPEATS = 5 };
+enum { TIMES_MAX = 1 << 16, REPEATS = 9 };
 
 struct bench {
     struct tokenizer *tokenizer;
@@ -29,8 +29,8 @@ struct bench {
 static const char *const calls[][2] = {
     {"Bash",
      "{\"command\": \"cd /home/user/project && make -j4 2>&1 | grep -n \\\"error\\\" "
-     "| head -n 20; echo \\\"done: $?\\\"\", \"description\": \"Build the project and "
-     "show the first errors\", \"timeout\": 120000}"},
+     "| head -n 20; echo \\\"done: $?\\\"\", \"timeout\": 120000, \"description\": "
+     "\"Build the project and show the first errors\"}"},
     {"Read",
      "{\"file_path\": \"/home/user/project/src/server/router.c\", \"offset\": 120, "
      "\"limit\": 80}"},
@@ -105,6 +105,7 @@ static void open_vocab(struct bench *b, const char *path)
     b->bits = mem_array(((size_t)n + 31) / 32, sizeof *b->bits);
 }
 
+/* The time of a token is the least of all repeats, each with a new matcher. */
 static void follow(struct bench *b, const struct grammar *g, const struct tokens *t,
                    const char *name)
 {
@@ -120,8 +121,11 @@ static void follow(struct bench *b, const struct grammar *g, const struct tokens
             exit(1);
         }
         check(grammar_matcher_accept(m, id, &err), &err);
-        if (b->n_time < TIMES_MAX)
-            b->times[b->n_time++] = (double)(clock_us() - start);
+        const double took = (double)(clock_us() - start);
+        if (i < TIMES_MAX && (i >= (size_t)b->n_time || took < b->times[i]))
+            b->times[i] = took;
+        if (i < TIMES_MAX && i >= (size_t)b->n_time)
+            b->n_time = (int)i + 1;
     }
     grammar_matcher_close(m);
 }

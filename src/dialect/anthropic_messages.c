@@ -206,6 +206,21 @@ static enum status block_type(const struct conversation *c, const char **type,
     return s;
 }
 
+static enum status add_result_block(struct conversation *c, const json_t *block,
+                                    const char *type, const char *path)
+{
+    /* Nobody chose to send it, and a refusal would end the conversation for good, as it
+     * stays in the history: the model is told instead. */
+    static const char unseen[] = "[An image, which this model cannot see.]";
+    if (strcmp(type, "image") == 0) {
+        add_text(c, unseen, sizeof unseen - 1);
+        return STATUS_OK;
+    }
+    if (strcmp(type, "tool_reference") == 0)
+        return add_tool_reference(c, block, path);
+    return add_text_block(c, block, type, path);
+}
+
 static enum status add_result_blocks(struct conversation *c, const json_t *content,
                                      const char *path)
 {
@@ -216,9 +231,7 @@ static enum status add_result_blocks(struct conversation *c, const json_t *conte
         const char *type;
         s = block_type(c, &type, block, at.text);
         if (s == STATUS_OK)
-            s = strcmp(type, "tool_reference") == 0
-                    ? add_tool_reference(c, block, at.text)
-                    : add_text_block(c, block, type, at.text);
+            s = add_result_block(c, block, type, at.text);
     }
     return s;
 }

@@ -198,8 +198,9 @@ json_t *content_arguments(const char *text, size_t n)
         blank++;
     if (blank == n)
         return json_object();
-    json_t *v = json_loadb(text, n, 0, NULL);
-    if (json_is_object(v))
+    json_error_t error;
+    json_t *v = json_loadb(text, n, 0, &error);
+    if (json_is_object(v) || (!v && json_error_code(&error) == json_error_out_of_memory))
         return v;
     json_decref(v);
     v = json_object();

@@ -69,11 +69,11 @@ static void range_words(const struct field *f, char *out, size_t n)
         snprintf(out, n, "from %.10g to %.10g", f->min, f->max);
 }
 
-/* A number without a fraction that a double holds exactly. */
+/* A number without a fraction. */
 static bool whole_number(const json_t *v, double *out)
 {
     *out = json_number_value(v);
-    return json_is_number(v) && floor(*out) == *out && fabs(*out) <= 0x1p53;
+    return json_is_number(v) && floor(*out) == *out;
 }
 
 static enum status read_int(const struct field_place *p, const json_t *v)

@@ -11,8 +11,11 @@ struct history {
     struct api_request *r;
     struct api_error *err;
     /* Calls of the newest message that has any: results need not say whose they are. */
-    const json_t *calls;
-    bool answered[CALLS_MAX];
+    struct past_call {
+        const char *id, *name;
+        bool answered;
+    } calls[CALLS_MAX];
+    size_t n_open;   // of them
     unsigned n_call; // of all messages: ids that a client left out
 };
 
@@ -58,6 +61,18 @@ static enum status add_past_call(struct history *h, json_t *message, const json_
                             none ? json_object() : json_incref(arguments), h->err);
 }
 
+static void await_results(struct history *h, const json_t *calls)
+{
+    h->n_open = json_array_size(calls);
+    for (size_t i = 0; i < h->n_open; i++) {
+        const json_t *call = json_array_get(calls, i);
+        const json_t *function = json_object_get(call, "function");
+        h->calls[i] = (struct past_call){
+            .id = json_string_value(json_object_get(call, "id")),
+            .name = json_string_value(json_object_get(function, "name"))};
+    }
+}
+
 static enum status add_past_calls(struct history *h, json_t *message, const json_t *calls,
                                   const char *path)
 {
@@ -73,30 +88,23 @@ static enum status add_past_calls(struct history *h, json_t *message, const json
     for (size_t i = 0; i < json_array_size(calls) && s == STATUS_OK; i++)
         s = add_past_call(h, message, json_array_get(calls, i),
                           content_at("%s[%zu]", path, i).text);
-    if (s == STATUS_OK && json_array_size(calls) > 0) {
-        h->calls = json_object_get(message, "tool_calls");
-        memset(h->answered, 0, sizeof h->answered);
-    }
+    if (s == STATUS_OK && json_array_size(calls) > 0)
+        await_results(h, json_object_get(message, "tool_calls"));
     return s;
-}
-
-static const char *call_name(const json_t *call)
-{
-    return json_string_value(json_object_get(json_object_get(call, "function"), "name"));
 }
 
 /* The call that a result is of: by its id, else the first without a result whose name
  * this is, else (no name) the first without a result; NULL if there is none. */
-static const json_t *answered_call(struct history *h, const char *id, const char *name)
+static const struct past_call *answered_call(struct history *h, const char *id,
+                                             const char *name)
 {
-    for (size_t i = 0; i < json_array_size(h->calls); i++) {
-        const json_t *call = json_array_get(h->calls, i);
-        const char *its_id = json_string_value(json_object_get(call, "id"));
-        const bool same = id     ? strcmp(its_id, id) == 0
-                          : name ? strcmp(call_name(call), name) == 0
+    for (size_t i = 0; i < h->n_open; i++) {
+        struct past_call *call = &h->calls[i];
+        const bool same = id     ? strcmp(call->id, id) == 0
+                          : name ? strcmp(call->name, name) == 0
                                  : true;
-        if (same && (id || !h->answered[i])) {
-            h->answered[i] = true;
+        if (same && (id || !call->answered)) {
+            call->answered = true;
             return call;
         }
     }
@@ -114,11 +122,11 @@ static enum status add_result_names(struct history *h, json_t *message, const js
         s = optional_string(&name, m, "name", path, h->err);
     if (s != STATUS_OK)
         return s;
-    const json_t *call = answered_call(h, id, name);
+    const struct past_call *call = answered_call(h, id, name);
     if (call && !id)
-        id = json_string_value(json_object_get(call, "id"));
+        id = call->id;
     if (call && !name)
-        name = call_name(call);
+        name = call->name;
     bool bad =
         json_object_set_new(message, "tool_call_id", json_string(id ? id : "")) != 0;
     bad |= json_object_set_new(message, "name", json_string(name ? name : "")) != 0;

@@ -187,6 +187,47 @@ static bool find_call_form(struct probe *p)
     return false;
 }
 
+static void note_call(void *ctx, const struct output_event *e)
+{
+    bool *found = ctx;
+    if (e->kind == OUTPUT_TOOL_BEGIN)
+        *found = e->n == 6 && !memcmp(e->text, "qcallq", 6);
+}
+
+/* Whether the parser reads what the template prints for a call: a model that was taught
+ * another syntax by its template would not be understood. */
+static bool reads_calls(struct probe *p)
+{
+    struct buf start;
+    struct output_parser *parser;
+    json_t *tools = json_pack("[{s:{s:s}}]", "function", "name", "qcallq");
+    bool found = false;
+    const struct output_options o = {.format = p->caps->format,
+                                     .tools = tools,
+                                     .max_bytes = 1 << 16,
+                                     .emit = note_call,
+                                     .ctx = &found};
+    buf_init(&start, 1 << 20);
+    if (probe_text(p, "[" USER "]", true, NULL))
+        buf_append(&start, p->text.data, p->text.len - 1);
+    if (probe_calls_text(p, false, NULL) && start.len &&
+        !output_parser_open(&parser, &o, NULL)) {
+        size_t from = 0;
+        const char *s = p->text.data, *end = find(p, "qresultq");
+        while (from < start.len && s[from] == start.data[from])
+            from++;
+        while (from && from < start.len && s[from] != '<') // in the middle of a mark
+            from--;
+        if (end && s + from < end)
+            output_parser_feed(parser, s + from, (size_t)(end - s) - from, false);
+        output_parser_end(parser);
+        output_parser_close(parser);
+    }
+    buf_release(&start);
+    json_decref(tools);
+    return found;
+}
+
 /* Whether a variable changes what is printed. */
 static bool matters(struct probe *p, const char *name, json_t *a, json_t *b)
 {
@@ -252,7 +293,7 @@ void chat_caps_probe(struct chat_caps *out, const struct template *t, const char
     out->consecutive = probe_text(&p, "[" USER "," LAST "]", false, NULL) &&
                        find(&p, "quserq") && find(&p, "qlastq");
     out->tools = probe_text(&p, "[" USER "]", true, NULL) && find(&p, "qtoolq");
-    out->native = out->tools && find_call_form(&p);
+    out->native = out->tools && find_call_form(&p) && reads_calls(&p);
     out->parallel = out->native && probe_calls_text(&p, true, NULL);
     for (int i = 0; out->parallel && two[i]; i++)
         out->parallel = find(&p, two[i]);

@@ -15,7 +15,7 @@ struct chat_caps {
     bool system, late_system; // system messages: the first one; later ones in place
     bool consecutive;         // two users in a row
     bool tools;               // writes the tools, ...
-    bool native;              // ... and calls and results too
+    bool native;              // ... and calls and results too, as `format` reads them
     bool parallel;            // a message may have several calls
     bool short_ids;           // ids of calls are 9 letters and digits
     bool args_string;         // arguments are JSON text, not objects

@@ -223,18 +223,20 @@ static void push_calls(struct builder *b, json_t *message, json_t *calls, bool f
     push(b, m);
 }
 
-/* Index of the result for a call among the tool messages at `from`; 0 if there is none.
- */
-static size_t find_result(json_t *messages, size_t from, json_t *call)
+/* The results [at, end) by the ids of their calls, the first of each: their numbers. */
+static json_t *results_by_id(json_t *messages, size_t at, size_t end)
 {
-    for (size_t i = from; is_role(json_array_get(messages, i), "tool"); i++)
-        if (!strcmp(message_text(json_array_get(messages, i), "tool_call_id"),
-                    message_text(call, "id")))
-            return i;
-    return 0;
+    json_t *map = json_object();
+    for (size_t k = at; map && k < end; k++) {
+        const char *id = message_text(json_array_get(messages, k), "tool_call_id");
+        if (!json_object_get(map, id))
+            json_object_set_new(map, id, json_integer((json_int_t)k));
+    }
+    return map;
 }
 
-/* A template that prints one call a message gets each with its result behind it. */
+/* A template that prints one call a message gets each with its result behind it, and the
+ * results of no call at the end. */
 static size_t push_one_by_one(struct builder *b, json_t *messages, size_t at)
 {
     json_t *message = json_array_get(messages, at),
@@ -242,20 +244,25 @@ static size_t push_one_by_one(struct builder *b, json_t *messages, size_t at)
     size_t i, end = at + 1;
     while (is_role(json_array_get(messages, end), "tool"))
         end++;
+    json_t *map = results_by_id(messages, at + 1, end), *rest = json_array();
+    b->failed = !map || !rest || b->failed;
+    for (size_t k = at + 1; k < end; k++)
+        json_array_append(rest, json_array_get(messages, k));
     json_array_foreach(calls, i, call)
     {
-        const size_t result = find_result(messages, at + 1, call);
+        const char *id = message_text(call, "id");
+        const size_t k = (size_t)json_integer_value(json_object_get(map, id));
         push_calls(b, message, json_pack("[o]", call_of(b, call)), i == 0);
-        if (result)
-            push(b, result_of(b, json_array_get(messages, result)));
+        if (!k)
+            continue;
+        push(b, result_of(b, json_array_get(messages, k)));
+        json_array_set_new(rest, k - at - 1, json_null());
+        json_object_del(map, id);
     }
-    for (size_t k = at + 1; k < end; k++) { // results of no call
-        bool known = false;
-        json_array_foreach(calls, i, call) known =
-            known || find_result(messages, at + 1, call) == k;
-        if (!known)
-            push(b, result_of(b, json_array_get(messages, k)));
-    }
+    json_array_foreach(rest, i, call) if (json_is_object(call))
+        push(b, result_of(b, call));
+    json_decref(map);
+    json_decref(rest);
     return end;
 }
 

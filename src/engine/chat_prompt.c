@@ -121,7 +121,7 @@ static enum status prompt_render(struct prompt *p, const struct engine *e,
     const enum status s = template_vars(&p->render.vars, &e->chat, t, err);
     if (s)
         return s;
-    chat_replay_init(&p->replay, t->replay, t->messages);
+    chat_replay_init(&p->replay, t->replay, e->chat.format, t->messages);
     p->render.messages = chat_messages(&e->chat, t->messages, tools ? t->tools : NULL);
     if (!p->render.messages)
         return fail(err, STATUS_NO_MEMORY, "no memory for the messages of a prompt");

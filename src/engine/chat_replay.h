@@ -1,4 +1,8 @@
-/* chat_replay.h - answers with calls as the model wrote them, in their places. */
+/* chat_replay.h - answers with calls as the model wrote them, in their places.
+ *
+ * An answer is printed with a word that comes nowhere else, as a message without calls
+ * that says it or, where calls are messages, as the name of a call.  What the model wrote
+ * is then put in the place of the word or of the call. */
 #ifndef ENGINE_CHAT_REPLAY_H
 #define ENGINE_CHAT_REPLAY_H
 
@@ -6,21 +10,31 @@
 
 #include "base/buf.h"
 #include "engine/replay.h"
+#include "text/output.h"
 #include "text/template.h"
 
-/* An answer is printed as a message without calls whose content is a word that comes
- * nowhere else; what the model wrote is then put in the place of the word. */
+struct chat_edit {
+    size_t at, n;     // bytes of the rendered text that go ...
+    const char *text; // ... for these [len]
+    const char *mark; // NULL: input
+    size_t len;
+};
+
 struct chat_replay {
     json_t *messages; // a new array with the words; NULL: nothing is put back
+    json_t *names;    // of the calls that a word stands for; NULL: it is the content
+    const char *author, *end; // around a call that is a message
     int n;
     char word[24]; // the words without their numbers
     struct buf text, mark;
-    size_t *end; // [n] of each answer in text
-    size_t *at;  // [n] of each word in the rendered text, set by chat_replay_check
+    size_t *kept; // [n] where each answer ends in text
+    struct chat_edit *edit;
+    int n_edit;
 };
 
 /* Look for the answers of canonical messages. */
-void chat_replay_init(struct chat_replay *c, struct replay *r, json_t *messages);
+void chat_replay_init(struct chat_replay *c, struct replay *r,
+                      const struct output_format *f, json_t *messages);
 void chat_replay_release(struct chat_replay *c);
 
 /* Whether `with` (the words) and `plain` (the template's own printing of the calls) agree

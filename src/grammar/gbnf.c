@@ -31,14 +31,14 @@ static void gbnf_fail(struct gbnf *g, const char *at, enum status s, const char 
                  g->rule ? g->rule : "", what);
 }
 
-static bool name_char(char c)
+static bool gbnf_name_char(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
            c == '-' || c == '_';
 }
 
 /* Spaces and comments; newlines too if `lines`. */
-static void skip_space(struct gbnf *g, bool lines)
+static void gbnf_space(struct gbnf *g, bool lines)
 {
     for (; g->s < g->end; g->s++) {
         if (*g->s == '#')
@@ -50,15 +50,15 @@ static void skip_space(struct gbnf *g, bool lines)
     }
 }
 
-static bool at_char(const struct gbnf *g, char c)
+static bool gbnf_at(const struct gbnf *g, char c)
 {
     return g->s < g->end && *g->s == c;
 }
 
-static size_t read_name(struct gbnf *g)
+static size_t gbnf_name(struct gbnf *g)
 {
     const char *s = g->s;
-    while (g->s < g->end && name_char(*g->s))
+    while (g->s < g->end && gbnf_name_char(*g->s))
         g->s++;
     return (size_t)(g->s - s);
 }
@@ -90,7 +90,7 @@ static uint32_t rule_named(struct gbnf *g, const char *name, size_t n)
     return rule;
 }
 
-static int hex_digit(char c)
+static int gbnf_hex(char c)
 {
     return c >= '0' && c <= '9'   ? c - '0'
            : c >= 'a' && c <= 'f' ? c - 'a' + 10
@@ -99,7 +99,7 @@ static int hex_digit(char c)
 }
 
 /* One character of a literal or a class, escapes resolved. */
-static bool read_char(struct gbnf *g, uint32_t *c)
+static bool gbnf_char(struct gbnf *g, uint32_t *c)
 {
     const char *at = g->s;
     if (g->end - g->s < 2 || *g->s != '\\') {
@@ -118,7 +118,7 @@ static bool read_char(struct gbnf *g, uint32_t *c)
     const int digits = kind == 'x' ? 2 : kind == 'u' ? 4 : kind == 'U' ? 8 : 0;
     *c = 0;
     for (int i = 0; i < digits; i++, g->s++) {
-        const int digit = g->s < g->end ? hex_digit(*g->s) : -1;
+        const int digit = g->s < g->end ? gbnf_hex(*g->s) : -1;
         if (digit < 0 || *c > CHAR_MAX) {
             *c = CHAR_MAX + 1;
             break;
@@ -131,7 +131,7 @@ static bool read_char(struct gbnf *g, uint32_t *c)
     return false;
 }
 
-static struct expr *read_literal(struct gbnf *g)
+static struct expr *gbnf_literal(struct gbnf *g)
 {
     const char *at = g->s++;
     const char *close = g->s;
@@ -145,7 +145,7 @@ static struct expr *read_literal(struct gbnf *g)
     char *text = builder_array(g->b, (size_t)(close - g->s) + 4, 1);
     uint32_t n = 0, c;
     while (text && g->s < close) {
-        if (!read_char(g, &c))
+        if (!gbnf_char(g, &c))
             return NULL;
         n += (uint32_t)utf8_write(text + n, c);
     }
@@ -153,21 +153,21 @@ static struct expr *read_literal(struct gbnf *g)
     return text ? expr_text(g->b, text, n) : NULL;
 }
 
-static struct expr *read_class(struct gbnf *g)
+static struct expr *gbnf_class(struct gbnf *g)
 {
     const char *at = g->s++;
-    const bool negated = at_char(g, '^');
+    const bool negated = gbnf_at(g, '^');
     g->s += negated;
     struct char_range *r = NULL;
     uint32_t n = 0, cap = 0;
     while (g->s < g->end && *g->s != ']') {
         struct char_range one;
-        if (!read_char(g, &one.lo))
+        if (!gbnf_char(g, &one.lo))
             return NULL;
         one.hi = one.lo;
         if (g->end - g->s >= 2 && *g->s == '-' && g->s[1] != ']') {
             g->s++;
-            if (!read_char(g, &one.hi))
+            if (!gbnf_char(g, &one.hi))
                 return NULL;
         }
         if (one.lo > one.hi)
@@ -195,7 +195,7 @@ static struct expr *read_class(struct gbnf *g)
 }
 
 /* Digits to *out; false if there are none, or more than a count may be. */
-static bool read_count(struct gbnf *g, uint32_t *out)
+static bool gbnf_count(struct gbnf *g, uint32_t *out)
 {
     const char *at = g->s;
     for (*out = 0; g->s < g->end && *g->s >= '0' && *g->s <= '9'; g->s++) {
@@ -209,40 +209,40 @@ static bool read_count(struct gbnf *g, uint32_t *out)
 }
 
 /* {m}, {m,}, {m,n}, behind the brace. */
-static bool read_counts(struct gbnf *g, uint32_t *min, uint32_t *max)
+static bool gbnf_counts(struct gbnf *g, uint32_t *min, uint32_t *max)
 {
     const char *at = g->s;
-    skip_space(g, false);
-    bool ok = read_count(g, min);
+    gbnf_space(g, false);
+    bool ok = gbnf_count(g, min);
     *max = *min;
-    skip_space(g, false);
-    if (at_char(g, ',')) {
+    gbnf_space(g, false);
+    if (gbnf_at(g, ',')) {
         g->s++;
-        skip_space(g, false);
+        gbnf_space(g, false);
         *max = GRAMMAR_FOREVER;
-        if (ok && !at_char(g, '}'))
-            ok = read_count(g, max);
-        skip_space(g, false);
+        if (ok && !gbnf_at(g, '}'))
+            ok = gbnf_count(g, max);
+        gbnf_space(g, false);
     }
-    if (!ok || !at_char(g, '}') || *min > *max)
+    if (!ok || !gbnf_at(g, '}') || *min > *max)
         gbnf_fail(g, at, STATUS_BAD_INPUT, "a repetition is {m}, {m,} or {m,n}, m <= n");
     else
         g->s++;
     return !g->b->status;
 }
 
-static struct expr *read_alternates(struct gbnf *g, int depth);
+static struct expr *gbnf_alternates(struct gbnf *g, int depth);
 
-static struct expr *read_group(struct gbnf *g, int depth)
+static struct expr *gbnf_group(struct gbnf *g, int depth)
 {
     const char *at = g->s++;
     if (depth >= GRAMMAR_DEPTH) {
         gbnf_fail(g, at, STATUS_LIMIT, "parentheses are nested more than 64 deep");
         return NULL;
     }
-    struct expr *e = read_alternates(g, depth + 1);
-    skip_space(g, true);
-    if (e && !at_char(g, ')')) {
+    struct expr *e = gbnf_alternates(g, depth + 1);
+    gbnf_space(g, true);
+    if (e && !gbnf_at(g, ')')) {
         gbnf_fail(g, at, STATUS_BAD_INPUT, "a parenthesis that is not closed");
         return NULL;
     }
@@ -250,14 +250,14 @@ static struct expr *read_group(struct gbnf *g, int depth)
     return e;
 }
 
-static struct expr *read_dot(struct gbnf *g)
+static struct expr *gbnf_dot(struct gbnf *g)
 {
     g->s++;
     return expr_set(g->b, charset_not(g->b, (struct charset){0}));
 }
 
 /* What stands behind an item; any number of them. */
-static struct expr *read_repeats(struct gbnf *g, struct expr *e, int depth)
+static struct expr *gbnf_repeats(struct gbnf *g, struct expr *e, int depth)
 {
     for (int n = 0; e && g->s < g->end; n++) {
         uint32_t min = *g->s == '+', max = *g->s == '?' ? 1 : GRAMMAR_FOREVER;
@@ -269,40 +269,40 @@ static struct expr *read_repeats(struct gbnf *g, struct expr *e, int depth)
             return NULL;
         }
         g->s++;
-        if (c == '{' && !read_counts(g, &min, &max))
+        if (c == '{' && !gbnf_counts(g, &min, &max))
             return NULL;
         e = expr_repeat(g->b, e, min, max);
-        skip_space(g, depth > 0);
+        gbnf_space(g, depth > 0);
     }
     return e;
 }
 
-static struct expr *read_sequence(struct gbnf *g, int depth)
+static struct expr *gbnf_sequence(struct gbnf *g, int depth)
 {
     struct expr_stack items = {0};
     struct expr *out = NULL;
     bool ok = true;
-    skip_space(g, depth > 0);
+    gbnf_space(g, depth > 0);
     while (ok && g->s < g->end && !g->b->status) {
         struct expr *e = NULL;
         const char c = *g->s;
         if (c == '"')
-            e = read_literal(g);
+            e = gbnf_literal(g);
         else if (c == '[')
-            e = read_class(g);
+            e = gbnf_class(g);
         else if (c == '(')
-            e = read_group(g, depth);
+            e = gbnf_group(g, depth);
         else if (c == '.')
-            e = read_dot(g);
-        else if (name_char(c)) {
+            e = gbnf_dot(g);
+        else if (gbnf_name_char(c)) {
             const char *name = g->s;
-            const size_t n = read_name(g);
+            const size_t n = gbnf_name(g);
             e = expr_rule(g->b, rule_named(g, name, n));
         } else {
             break;
         }
-        skip_space(g, depth > 0);
-        e = read_repeats(g, e, depth);
+        gbnf_space(g, depth > 0);
+        e = gbnf_repeats(g, e, depth);
         ok = expr_push(g->b, &items, e);
     }
     if (ok && !g->b->status)
@@ -312,25 +312,25 @@ static struct expr *read_sequence(struct gbnf *g, int depth)
 }
 
 /* Whether the next line goes on with the rule in work. */
-static bool continues(struct gbnf *g)
+static bool gbnf_continues(struct gbnf *g)
 {
     const char *back = g->s;
-    skip_space(g, true);
-    if (at_char(g, '|'))
+    gbnf_space(g, true);
+    if (gbnf_at(g, '|'))
         return true;
     g->s = back;
     return false;
 }
 
-static struct expr *read_alternates(struct gbnf *g, int depth)
+static struct expr *gbnf_alternates(struct gbnf *g, int depth)
 {
     struct expr_stack items = {0};
     struct expr *out = NULL;
-    bool ok = expr_push(g->b, &items, read_sequence(g, depth));
-    while (ok && continues(g)) {
+    bool ok = expr_push(g->b, &items, gbnf_sequence(g, depth));
+    while (ok && gbnf_continues(g)) {
         g->s++;
-        skip_space(g, true);
-        ok = expr_push(g->b, &items, read_sequence(g, depth));
+        gbnf_space(g, true);
+        ok = expr_push(g->b, &items, gbnf_sequence(g, depth));
     }
     if (ok)
         out = expr_alt(g->b, items.e, items.n);
@@ -354,10 +354,10 @@ static bool bodies_room(struct gbnf *g)
     return true;
 }
 
-static void read_rule(struct gbnf *g)
+static void gbnf_rule(struct gbnf *g)
 {
     const char *at = g->s;
-    const size_t n = read_name(g);
+    const size_t n = gbnf_name(g);
     if (!n) {
         const bool token = g->s < g->end && (*g->s == '<' || *g->s == '!');
         gbnf_fail(g, at, token ? STATUS_UNSUPPORTED : STATUS_BAD_INPUT,
@@ -369,7 +369,7 @@ static void read_rule(struct gbnf *g)
     if (g->b->status || !bodies_room(g))
         return;
     g->rule = g->b->p->rules[rule].name;
-    skip_space(g, false);
+    gbnf_space(g, false);
     if (g->end - g->s < 3 || memcmp(g->s, "::=", 3) != 0) {
         gbnf_fail(g, at, STATUS_BAD_INPUT, "expected ::= behind the name of a rule");
         return;
@@ -381,8 +381,8 @@ static void read_rule(struct gbnf *g)
         return;
     }
     g->s += 3;
-    skip_space(g, true);
-    struct expr *body = read_alternates(g, 0);
+    gbnf_space(g, true);
+    struct expr *body = gbnf_alternates(g, 0);
     if (!body || !bodies_room(g))
         return;
     g->bodies[rule] = body;
@@ -434,8 +434,8 @@ enum status gbnf_compile(struct builder *b, const char *text, size_t n, uint32_t
         return builder_fail(b, STATUS_NO_MEMORY, "no memory for the grammar");
     for (uint32_t r = 0; r < n_schema; r++)
         *rule_slot(&g, b->p->rules[r].name, strlen(b->p->rules[r].name)) = r + 1;
-    for (skip_space(&g, true); g.s < g.end && !b->status; skip_space(&g, true))
-        read_rule(&g);
+    for (gbnf_space(&g, true); g.s < g.end && !b->status; gbnf_space(&g, true))
+        gbnf_rule(&g);
     if (!b->status) {
         const uint32_t *root = rule_slot(&g, "root", 4);
         if (!*root)

@@ -32,6 +32,7 @@ struct vocab_node {
     uint32_t token;
     uint16_t depth; // bytes from the root
     uint16_t deep;  // bytes of the longest way below it
+    uint16_t chars; // characters from the root (bytes that do not go on with one)
     uint8_t byte;
 };
 
@@ -46,7 +47,8 @@ struct grammar_vocab {
     int n_vocab;
     struct vocab_node *nodes; // [n_node + 1]; node 0 is the root
     uint32_t n_node;
-    int32_t *ids; // [n_id] tokens of the tree
+    int32_t *ids;    // [n_id] tokens of the tree
+    uint16_t *chars; // [n_id] their characters
     uint32_t n_id;
     int32_t *ends, *hidden; // [n_end], [n_hidden]; hidden ones that do not end
     int n_end, n_hidden;

@@ -102,7 +102,7 @@ static uint32_t count_region(const struct program *p, uint32_t counter, uint32_t
     return lo ? p->turns[c->first + lo - 1] : 0;
 }
 
-static void fault(struct machine *m, enum machine_fault f)
+static void set_fault(struct machine *m, enum machine_fault f)
 {
     if (m->fault < f)
         m->fault = f;
@@ -120,7 +120,7 @@ static uint32_t frame_on(struct machine *m, uint32_t tag, uint32_t value, uint32
             return m->frame_slots[i];
     }
     if (m->n_frame == MACHINE_FRAMES) {
-        fault(m, FAULT_FULL);
+        set_fault(m, FAULT_FULL);
         return 0;
     }
     struct frame f = {.tag = tag,
@@ -158,7 +158,7 @@ static void way_add(struct machine *m, uint32_t node, uint32_t stack)
         if (m->visited[i].c.node == node && m->visited[i].c.stack == stack)
             return;
     if (m->n_visited == MACHINE_WAYS) {
-        fault(m, FAULT_LARGE);
+        set_fault(m, FAULT_LARGE);
         return;
     }
     m->n_visited++;
@@ -306,8 +306,12 @@ static uint16_t state_add(struct machine *m, uint16_t *slot, uint32_t first, uin
                           bool accept)
 {
     const uint16_t id = (uint16_t)m->n_state++;
-    struct machine_state s = {
-        .first = first, .n = n, .accept = accept, .slack = SLACK_ANY, .open = -1};
+    struct machine_state s = {.first = first,
+                              .n = n,
+                              .accept = accept,
+                              .slack = SLACK_ANY,
+                              .usual = MACHINE_FAULT,
+                              .open = -1};
     for (uint32_t i = first; i < first + n; i++) {
         const struct config c = m->configs[i];
         if (c.node == NODE_FREE)
@@ -333,7 +337,7 @@ static uint16_t state_of_set(struct machine *m)
     if (*slot)
         return *slot;
     if (m->n_state == MACHINE_STATES || m->n_set > MACHINE_CONFIGS - m->n_config) {
-        fault(m, FAULT_FULL);
+        set_fault(m, FAULT_FULL);
         return MACHINE_FAULT;
     }
     const uint32_t first = m->n_config;

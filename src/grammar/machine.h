@@ -37,8 +37,9 @@ struct config {
 struct machine_state {
     uint32_t first, n; // of configs
     uint32_t slack;
-    uint64_t loops, known; // groups of bytes that lead back here, of which it is known
+    uint64_t leads, known; // groups of bytes that lead to `usual`, of which it is known
     uint16_t frozen;       // the state with counters frozen; 0: not known
+    uint16_t usual;        // see matcher.c; MACHINE_FAULT: not known
     uint16_t slot;         // of a mask + 1
     bool accept;           // the text may end
     bool free;             // any text may come

@@ -1,8 +1,9 @@
 /* matcher.c - masks of one answer.
  *
  * The mask of a state is found by a walk over the vocabulary's tree with the machine, and
- * kept.  What makes the walk short: a node whose bytes below all lead a state back to
- * itself, as text does inside of a string, is taken with all its tokens at once. */
+ * kept.  What makes the walk short: where all characters below a node lead to the same
+ * next state, as those of text do inside of a string, only the number of characters of
+ * a token matters, and the tokens below are taken without a walk. */
 #include <string.h>
 
 #include "base/mem.h"
@@ -57,27 +58,44 @@ static void set_bits(uint32_t *bits, const int32_t *ids, uint32_t n)
         bits[(uint32_t)ids[i] >> 5] |= 1u << (ids[i] & 31);
 }
 
-/* Whether every character of `left` bytes, the next one in lo .. hi, leads to `home`. */
-static bool chars_return(struct machine *m, uint16_t at, uint16_t home, int left,
-                         uint8_t lo, uint8_t hi)
+/* Bits of those tokens ids[from .. to) that have at most so many characters. */
+static uint32_t set_short(const struct grammar_vocab *v, uint32_t *bits, uint32_t from,
+                          uint32_t to, int chars)
+{
+    uint32_t n = 0;
+    for (uint32_t i = from; i < to; i++) {
+        const uint32_t fits = v->chars[i] <= chars;
+        bits[(uint32_t)v->ids[i] >> 5] |= fits << (v->ids[i] & 31);
+        n += fits;
+    }
+    return n;
+}
+
+/* Whether every character of `left` more bytes, the next one in lo .. hi, leads to `to`.
+ */
+static bool chars_lead(struct machine *m, uint16_t at, uint16_t to, int left, uint8_t lo,
+                       uint8_t hi)
 {
     const uint8_t *class = m->g->program.byte_class;
     uint16_t done = MACHINE_FAULT;
     for (int byte = lo; byte <= hi; byte++) {
         if (byte > lo && class[byte] == class[byte - 1])
             continue;
-        const uint16_t to = machine_step(m, at, (uint8_t)byte);
-        if (to == done)
+        const uint16_t next = machine_step(m, at, (uint8_t)byte);
+        if (next == done)
             continue;
-        if (to == MACHINE_DEAD || to == MACHINE_FAULT ||
-            (left == 1 ? to != home : !chars_return(m, to, home, left - 1, 0x80, 0xbf)))
+        if (next == MACHINE_FAULT ||
+            (left == 1 || next == MACHINE_DEAD
+                 ? next != to
+                 : !chars_lead(m, next, to, left - 1, 0x80, 0xbf)))
             return false;
-        done = to;
+        done = next;
     }
     return true;
 }
 
-static bool wide_chars_loop(struct machine *m, uint16_t state)
+/* The same for all characters of several bytes. */
+static bool wide_chars_lead(struct machine *m, uint16_t state, uint16_t to)
 {
     static const uint8_t kinds[][5] = {
         // first byte from and to, bytes behind it, the second from and to
@@ -86,52 +104,88 @@ static bool wide_chars_loop(struct machine *m, uint16_t state)
         {0xee, 0xef, 2, 0x80, 0xbf}, {0xf0, 0xf0, 3, 0x90, 0xbf},
         {0xf1, 0xf3, 3, 0x80, 0xbf}, {0xf4, 0xf4, 3, 0x80, 0x8f}};
     const uint8_t *class = m->g->program.byte_class;
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
-        for (int first = kinds[i][0]; first <= kinds[i][1]; first++) {
-            if (first > kinds[i][0] && class[first] == class[first - 1])
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        const uint8_t *k = kinds[i];
+        for (int first = k[0]; first <= k[1]; first++) {
+            if (first > k[0] && class[first] == class[first - 1])
                 continue;
-            const uint16_t to = machine_step(m, state, (uint8_t)first);
-            if (to == MACHINE_DEAD || to == MACHINE_FAULT ||
-                !chars_return(m, to, state, kinds[i][2], kinds[i][3], kinds[i][4]))
+            const uint16_t next = machine_step(m, state, (uint8_t)first);
+            if (next == MACHINE_FAULT || (next == MACHINE_DEAD && to != MACHINE_DEAD) ||
+                (next != MACHINE_DEAD && !chars_lead(m, next, to, k[2], k[3], k[4])))
                 return false;
         }
+    }
     return true;
 }
 
-static bool group_loops(struct grammar_matcher *m, uint16_t state, int group)
+static bool group_leads(struct grammar_matcher *m, uint16_t state, int group, uint16_t to)
 {
     if (group == VOCAB_CHARS)
-        return wide_chars_loop(&m->machine, state);
+        return wide_chars_lead(&m->machine, state, to);
     for (int byte = 0; byte < 128; byte++)
         if (m->v->group[byte] == group &&
-            machine_step(&m->machine, state, (uint8_t)byte) != state)
+            machine_step(&m->machine, state, (uint8_t)byte) != to)
             return false;
     return true;
 }
 
-/* Whether all tokens below a node lead from the state back to it. */
-static bool all_loop(struct grammar_matcher *m, uint16_t state, uint64_t below)
+/* Where most characters lead: the state itself inside of text, the one with a count more
+ * where characters are counted. */
+static uint16_t usual_next(struct grammar_matcher *m, uint16_t state)
 {
-    if (below & 1ull << VOCAB_BROKEN)
-        return false;
-    for (;;) {
-        const struct machine_state *s = &m->machine.states[state];
-        const uint64_t need = below & ~s->loops;
+    static const char usual[] = "a0A ";
+    struct machine_state *s = &m->machine.states[state];
+    for (const char *c = usual; *c && s->usual == MACHINE_FAULT; c++) {
+        const uint16_t to = machine_step(&m->machine, state, (uint8_t)*c);
+        if (to != MACHINE_DEAD || !c[1])
+            s->usual = to;
+    }
+    return s->usual;
+}
+
+/* Whether all characters of these groups lead to the usual next state. */
+static bool all_lead(struct grammar_matcher *m, uint16_t state, uint64_t groups)
+{
+    struct machine_state *s = &m->machine.states[state];
+    const uint16_t to = usual_next(m, state);
+    while (to != MACHINE_FAULT) {
+        const uint64_t need = groups & ~s->leads;
         if (!need || need & s->known)
             return !need;
         int group = 0;
         while (!(need >> group & 1))
             group++;
-        const bool loops = group_loops(m, state, group);
-        if (m->machine.fault) // not known; the walk finds out
-            return m->machine.fault = FAULT_NONE, false;
-        m->machine.states[state].known |= 1ull << group;
-        m->machine.states[state].loops |= (uint64_t)loops << group;
+        const bool leads = group_leads(m, state, group, to);
+        if (m->machine.fault)
+            break;
+        s->known |= 1ull << group;
+        s->leads |= (uint64_t)leads << group;
     }
+    m->machine.fault = FAULT_NONE; // the walk finds out
+    return false;
+}
+
+/* How many characters below a node can be read from the state, if that is all that
+ * decides: then tokens of at most so many may follow, and no others.  -1: it is not. */
+static int readable_chars(struct grammar_matcher *m, uint16_t state,
+                          const struct vocab_node *node)
+{
+    if (node->below & 1ull << VOCAB_BROKEN)
+        return -1;
+    int n = 0;
+    for (; n < node->deep && all_lead(m, state, node->below); n++) {
+        const uint16_t to = m->machine.states[state].usual;
+        if (to == state)
+            return node->deep;
+        if (to == MACHINE_DEAD)
+            return n;
+        state = to;
+    }
+    return n < node->deep ? -1 : n;
 }
 
 /* bits gets those tokens of the tree that may follow path[0]; *n <- how many. */
-static bool walk(struct grammar_matcher *m, uint32_t *bits, uint32_t *n)
+static bool tree_walk(struct grammar_matcher *m, uint32_t *bits, uint32_t *n)
 {
     const struct grammar_vocab *v = m->v;
     *n = 0;
@@ -150,12 +204,17 @@ static bool walk(struct grammar_matcher *m, uint32_t *bits, uint32_t *n)
             i = node->end;
             continue;
         }
-        const bool all = node->deep && all_loop(m, to, node->below);
-        const uint32_t end = v->nodes[all ? node->end : i + 1].token;
-        set_bits(bits, v->ids + node->token, end - node->token);
-        *n += end - node->token;
+        const int chars = node->deep ? readable_chars(m, to, node) : -1;
+        const uint32_t below = v->nodes[i + 1].token;
+        set_bits(bits, v->ids + node->token, below - node->token);
+        *n += below - node->token;
         m->path[node->depth] = to;
-        i = all ? node->end : i + 1;
+        i++;
+        if (chars >= 0) {
+            *n +=
+                set_short(v, bits, below, v->nodes[node->end].token, node->chars + chars);
+            i = node->end;
+        }
     }
     return true;
 }
@@ -226,7 +285,7 @@ static struct mask_slot *mask_find(struct grammar_matcher *m, uint32_t **bits)
     if (!hidden_bits(m, *bits, &n_hidden))
         return NULL;
     m->path[0] = mask_state(m); // its number, if room was made
-    if (m->path[0] == MACHINE_FAULT || !walk(m, *bits, &n))
+    if (m->path[0] == MACHINE_FAULT || !tree_walk(m, *bits, &n))
         return NULL;
     *slot = (struct mask_slot){.state = m->path[0],
                                .any = n || n_hidden,

@@ -20,8 +20,8 @@ struct chars_maker {
     uint32_t state_cap, edge_cap;
 };
 
-static void *grown(struct builder *b, void *old, uint32_t n, uint32_t *cap, uint32_t max,
-                   size_t size)
+static void *chars_table(struct builder *b, void *old, uint32_t n, uint32_t *cap,
+                         uint32_t max, size_t size)
 {
     if (n < *cap)
         return old;
@@ -41,8 +41,8 @@ static void *grown(struct builder *b, void *old, uint32_t n, uint32_t *cap, uint
 
 static uint32_t chars_state(struct chars_maker *m)
 {
-    void *p = grown(m->b, m->out.states, m->out.n_state, &m->state_cap, CHARS_STATES,
-                    sizeof *m->out.states);
+    void *p = chars_table(m->b, m->out.states, m->out.n_state, &m->state_cap,
+                          CHARS_STATES, sizeof *m->out.states);
     if (!p)
         return 0;
     m->out.states = p;
@@ -54,8 +54,8 @@ static uint32_t chars_state(struct chars_maker *m)
 static void chars_edge(struct chars_maker *m, uint32_t from, struct charset set,
                        uint32_t to)
 {
-    void *p = grown(m->b, m->out.edges, m->out.n_edge, &m->edge_cap, CHARS_EDGES,
-                    sizeof *m->out.edges);
+    void *p = chars_table(m->b, m->out.edges, m->out.n_edge, &m->edge_cap, CHARS_EDGES,
+                          sizeof *m->out.edges);
     if (!p)
         return;
     m->out.edges = p;

@@ -180,9 +180,8 @@ static void find_left_recursion(struct builder *b, const struct begins *g,
                                 uint32_t *stack, uint32_t *at)
 {
     const uint32_t n_rule = b->p->n_rule;
-    enum { FRESH = 0, ON_WAY = UINT32_MAX, DONE = UINT32_MAX - 1 };
-    (void)FRESH;
-    // at[i]: FRESH, else 1 + how many of its begins were followed, DONE at the end.
+    const uint32_t done = UINT32_MAX;
+    // at[i]: 0 before, then 1 + how many of its begins were followed, then done.
     memset(at, 0, n_rule * sizeof *at);
     for (uint32_t r = 0; r < n_rule; r++) {
         uint32_t n = 0;
@@ -192,7 +191,7 @@ static void find_left_recursion(struct builder *b, const struct begins *g,
             const uint32_t top = stack[n - 1];
             const uint32_t i = g->first[top] + at[top] - 1;
             if (i >= g->first[top + 1]) {
-                at[top] = DONE;
+                at[top] = done;
                 n--;
                 continue;
             }
@@ -200,7 +199,7 @@ static void find_left_recursion(struct builder *b, const struct begins *g,
             const uint32_t to = g->rule[i];
             if (!at[to])
                 stack[n++] = to, at[to] = 1;
-            else if (at[to] != (uint32_t)DONE) {
+            else if (at[to] != done) {
                 builder_fail(b, STATUS_UNSUPPORTED,
                              "%s: begins with itself (left recursion), which cannot be "
                              "followed",

@@ -88,7 +88,7 @@ bool schema_is_comment(const char *keyword)
 }
 
 /* Values with which a keyword that is not supported does not restrict anything. */
-static bool says_nothing(const char *name, const json_t *v)
+static bool keyword_is_idle(const char *name, const json_t *v)
 {
     if (!strcmp(name, "uniqueItems"))
         return json_is_false(v);
@@ -100,12 +100,12 @@ static bool says_nothing(const char *name, const json_t *v)
     return false;
 }
 
-static bool is_schema(const json_t *v)
+static bool value_is_schema(const json_t *v)
 {
     return json_is_object(v) || json_is_boolean(v);
 }
 
-static bool all_are(const json_t *list, bool (*is)(const json_t *v))
+static bool list_of_values(const json_t *list, bool (*is)(const json_t *v))
 {
     size_t i;
     json_t *v;
@@ -117,12 +117,12 @@ static bool all_are(const json_t *list, bool (*is)(const json_t *v))
     return json_is_array(list);
 }
 
-static bool is_string(const json_t *v)
+static bool value_is_string(const json_t *v)
 {
     return json_is_string(v);
 }
 
-static bool is_type(const json_t *v)
+static bool value_is_type(const json_t *v)
 {
     static const char *const names[] = {"null",   "boolean", "object", "array",
                                         "number", "integer", "string"};
@@ -132,30 +132,33 @@ static bool is_type(const json_t *v)
     return false;
 }
 
-static bool is_map(const json_t *v)
+static bool value_is_map(const json_t *v)
 {
     const char *key;
     json_t *one;
     json_object_foreach((json_t *)v, key, one)
     {
-        if (!is_schema(one))
+        if (!value_is_schema(one))
             return false;
     }
     return json_is_object(v);
 }
 
 /* NULL if v may stand behind the keyword, else what must. */
-static const char *wanted(enum keyword_value value, const json_t *v)
+static const char *keyword_wants(enum keyword_value value, const json_t *v)
 {
     switch (value) {
     case KEYWORD_SCHEMA:
-        return is_schema(v) ? NULL : "a schema (an object, true or false)";
+        return value_is_schema(v) ? NULL : "a schema (an object, true or false)";
     case KEYWORD_SCHEMAS:
-        return all_are(v, is_schema) && json_array_size(v) ? NULL : "an array of schemas";
+        return list_of_values(v, value_is_schema) && json_array_size(v)
+                   ? NULL
+                   : "an array of schemas";
     case KEYWORD_MAP:
-        return is_map(v) ? NULL : "an object of schemas";
+        return value_is_map(v) ? NULL : "an object of schemas";
     case KEYWORD_ITEMS:
-        return is_schema(v) || all_are(v, is_schema) ? NULL : "a schema";
+        return value_is_schema(v) || list_of_values(v, value_is_schema) ? NULL
+                                                                        : "a schema";
     case KEYWORD_COUNT:
         return (json_is_integer(v) && json_integer_value(v) >= 0) ||
                        (json_is_real(v) && json_real_value(v) >= 0 &&
@@ -170,9 +173,10 @@ static const char *wanted(enum keyword_value value, const json_t *v)
     case KEYWORD_STRING:
         return json_is_string(v) ? NULL : "a string";
     case KEYWORD_STRINGS:
-        return all_are(v, is_string) ? NULL : "an array of strings";
+        return list_of_values(v, value_is_string) ? NULL : "an array of strings";
     case KEYWORD_TYPE:
-        return is_type(v) || (all_are(v, is_type) && json_array_size(v))
+        return value_is_type(v) ||
+                       (list_of_values(v, value_is_type) && json_array_size(v))
                    ? NULL
                    : "the name of a type, or an array of them";
     case KEYWORD_VALUES:
@@ -200,9 +204,9 @@ void schema_check(struct schema *c, json_t *s, const struct schema_path *path)
             !strcmp("integer", json_is_string(json_object_get(s, "type"))
                                    ? json_string_value(json_object_get(s, "type"))
                                    : "");
-        const char *want = wanted(k->value, v);
+        const char *want = keyword_wants(k->value, v);
         schema_at(c, path, key);
-        if (k->value == KEYWORD_REFUSED && !one && !says_nothing(key, v))
+        if (k->value == KEYWORD_REFUSED && !one && !keyword_is_idle(key, v))
             builder_fail(c->b, STATUS_UNSUPPORTED,
                          "this keyword is not supported for constrained output");
         else if (want)

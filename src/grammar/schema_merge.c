@@ -27,19 +27,19 @@ static const struct about {
     {"exclusiveMaximum", "number"},
 };
 
-static void set(struct schema *c, json_t *o, const char *key, json_t *new_value)
+static void member_set(struct schema *c, json_t *o, const char *key, json_t *new_value)
 {
     if (json_object_set_new(o, key, new_value))
         builder_fail(c->b, STATUS_NO_MEMORY, "no memory for the schema");
 }
 
-static void append(struct schema *c, json_t *list, json_t *new_value)
+static void list_add(struct schema *c, json_t *list, json_t *new_value)
 {
     if (json_array_append_new(list, new_value))
         builder_fail(c->b, STATUS_NO_MEMORY, "no memory for the schema");
 }
 
-static bool listed(json_t *list, const json_t *v)
+static bool value_listed(json_t *list, const json_t *v)
 {
     size_t i;
     json_t *one;
@@ -56,22 +56,22 @@ static void flat_types(struct schema *c, json_t *s, json_t *flat)
 {
     json_t *type = json_object_get(s, "type"), *list = json_array();
     if (json_is_string(type))
-        append(c, list, json_incref(type));
+        list_add(c, list, json_incref(type));
     size_t i;
     json_t *v;
     json_array_foreach(type, i, v)
     {
-        if (!listed(list, v))
-            append(c, list, json_incref(v));
+        if (!value_listed(list, v))
+            list_add(c, list, json_incref(v));
     }
     for (i = 0; !type && i < sizeof abouts / sizeof abouts[0]; i++) {
         json_t *name = json_string(abouts[i].type);
-        if (json_object_get(flat, abouts[i].keyword) && !listed(list, name))
-            append(c, list, json_incref(name));
+        if (json_object_get(flat, abouts[i].keyword) && !value_listed(list, name))
+            list_add(c, list, json_incref(name));
         json_decref(name);
     }
     if (json_array_size(list))
-        set(c, flat, "type", list);
+        member_set(c, flat, "type", list);
     else
         json_decref(list);
 }
@@ -85,9 +85,9 @@ static void flat_items(struct schema *c, json_t *s, json_t *flat)
     more = json_object_get(s, "additionalItems");
     json_object_del(flat, "items");
     if (json_array_size(items))
-        set(c, flat, "prefixItems", json_incref(items));
+        member_set(c, flat, "prefixItems", json_incref(items));
     if (more)
-        set(c, flat, "items", json_incref(more));
+        member_set(c, flat, "items", json_incref(more));
 }
 
 /* Draft 4: whether the bound itself is left out. */
@@ -100,7 +100,7 @@ static void flat_bound(struct schema *c, json_t *s, json_t *flat, const char *op
     json_object_del(flat, open);
     json_t *value = json_object_get(s, bound);
     if (json_is_true(v) && value) {
-        set(c, flat, open, json_incref(value));
+        member_set(c, flat, open, json_incref(value));
         json_object_del(flat, bound);
     }
 }
@@ -120,7 +120,7 @@ static json_t *flat_own(struct schema *c, json_t *s)
         for (size_t i = 0; !other && i < sizeof apart / sizeof apart[0]; i++)
             other = !strcmp(key, apart[i]);
         if (!other && flat)
-            set(c, flat, key, json_incref(v));
+            member_set(c, flat, key, json_incref(v));
     }
     if (!flat)
         return NULL;
@@ -129,25 +129,25 @@ static json_t *flat_own(struct schema *c, json_t *s)
     flat_bound(c, s, flat, "exclusiveMaximum", "maximum");
     flat_types(c, s, flat);
     json_t *values = json_object_get(s, "enum"), *one = json_object_get(s, "const");
-    if (one && values && !listed(values, one))
+    if (one && values && !value_listed(values, one))
         return json_false();
     if (one)
-        set(c, flat, "enum", json_pack("[O]", one));
+        member_set(c, flat, "enum", json_pack("[O]", one));
     else if (values)
-        set(c, flat, "enum", json_incref(values));
+        member_set(c, flat, "enum", json_incref(values));
     static const char *const lists[][2] = {{"pattern", "patterns"},
                                            {"format", "formats"}};
     for (int i = 0; i < 2; i++)
         if ((v = json_object_get(flat, lists[i][0]))) {
-            set(c, flat, lists[i][1], json_pack("[O]", v));
+            member_set(c, flat, lists[i][1], json_pack("[O]", v));
             json_object_del(flat, lists[i][0]);
         }
     static const char *const alternatives[] = {"anyOf", "oneOf"};
     for (int i = 0; i < 2; i++)
         if ((v = json_object_get(s, alternatives[i]))) {
             if (!json_object_get(flat, "groups"))
-                set(c, flat, "groups", json_array());
-            append(c, json_object_get(flat, "groups"), json_incref(v));
+                member_set(c, flat, "groups", json_array());
+            list_add(c, json_object_get(flat, "groups"), json_incref(v));
         }
     return flat;
 }
@@ -208,19 +208,19 @@ static void merge_properties(struct schema *c, json_t *out, json_t *x, json_t *y
     json_object_foreach(xs, key, v)
     {
         json_t *other = json_object_get(ys, key);
-        set(c, merged, key, both_of(v, other ? other : more_y));
+        member_set(c, merged, key, both_of(v, other ? other : more_y));
     }
     json_object_foreach(ys, key, v)
     {
         if (!json_object_get(xs, key))
-            set(c, merged, key, both_of(more_x, v));
+            member_set(c, merged, key, both_of(more_x, v));
     }
     if (xs || ys)
-        set(c, out, "properties", merged);
+        member_set(c, out, "properties", merged);
     else
         json_decref(merged);
     if (more_x || more_y)
-        set(c, out, "additionalProperties", both_of(more_x, more_y));
+        member_set(c, out, "additionalProperties", both_of(more_x, more_y));
 }
 
 static void merge_items(struct schema *c, json_t *out, json_t *x, json_t *y)
@@ -234,12 +234,12 @@ static void merge_items(struct schema *c, json_t *out, json_t *x, json_t *y)
         for (size_t i = 0; i < nx || i < ny; i++) {
             json_t *one = both_of(i < nx ? json_array_get(px, i) : ix,
                                   i < ny ? json_array_get(py, i) : iy);
-            append(c, list, one ? one : json_true());
+            list_add(c, list, one ? one : json_true());
         }
-        set(c, out, "prefixItems", list);
+        member_set(c, out, "prefixItems", list);
     }
     if (ix || iy)
-        set(c, out, "items", both_of(ix, iy));
+        member_set(c, out, "items", both_of(ix, iy));
 }
 
 /* Types of both; integers are numbers too. */
@@ -252,10 +252,10 @@ static json_t *merge_types(struct schema *c, json_t *x, json_t *y)
         {
             json_t *number = json_string("number");
             const bool both =
-                listed(lists[!k], v) ||
-                (!strcmp(json_string_value(v), "integer") && listed(lists[!k], number));
-            if (both && !listed(out, v))
-                append(c, out, json_incref(v));
+                value_listed(lists[!k], v) || (!strcmp(json_string_value(v), "integer") &&
+                                               value_listed(lists[!k], number));
+            if (both && !value_listed(out, v))
+                list_add(c, out, json_incref(v));
             json_decref(number);
         }
     return out;
@@ -267,8 +267,8 @@ static json_t *merge_values(struct schema *c, json_t *x, json_t *y)
     size_t i;
     json_array_foreach(x, i, v)
     {
-        if (builder_work(c->b, (uint32_t)json_array_size(y)) && listed(y, v))
-            append(c, out, json_incref(v));
+        if (builder_work(c->b, (uint32_t)json_array_size(y)) && value_listed(y, v))
+            list_add(c, out, json_incref(v));
     }
     return out;
 }
@@ -279,8 +279,8 @@ static json_t *merge_lists(struct schema *c, json_t *x, json_t *y)
     size_t i;
     json_array_foreach(y, i, v)
     {
-        if (builder_work(c->b, (uint32_t)json_array_size(x)) && !listed(x, v))
-            append(c, out, json_incref(v));
+        if (builder_work(c->b, (uint32_t)json_array_size(x)) && !value_listed(x, v))
+            list_add(c, out, json_incref(v));
     }
     return out;
 }
@@ -328,7 +328,8 @@ json_t *schema_merge(struct schema *c, json_t *x, json_t *y,
             apart = apart || !strcmp(key, together[i]);
         if (apart)
             continue;
-        set(c, out, key, mine ? merge_keyword(c, key, mine, v, path) : json_incref(v));
+        member_set(c, out, key,
+                   mine ? merge_keyword(c, key, mine, v, path) : json_incref(v));
     }
     merge_properties(c, out, x, y);
     merge_items(c, out, x, y);

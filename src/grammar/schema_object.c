@@ -72,7 +72,7 @@ static struct member *object_members(struct schema *c, json_t *flat, uint32_t *n
     return m;
 }
 
-static int text_order(const void *x, const void *y)
+static int key_order(const void *x, const void *y)
 {
     const char *a, *b;
     memcpy(&a, x, sizeof a);
@@ -91,7 +91,7 @@ static uint32_t build_other_key(struct schema *c, const struct member *m, uint32
         return GRAMMAR_NONE;
     for (uint32_t i = 0; i < n; i++)
         keys[i] = m[i].key;
-    qsort(keys, n, sizeof *keys, text_order);
+    qsort(keys, n, sizeof *keys, key_order);
     const struct chars x = chars_except(c->b, keys, n);
     const uint32_t inside =
         chars_build(c->b, &x, 0, GRAMMAR_FOREVER, build_byte(c->b, '"', '"', next));

@@ -91,6 +91,9 @@ static void node_close(struct grammar_vocab *v, const uint32_t *way, uint32_t de
     else
         below |= 1ull << VOCAB_CHARS;
     parent->below |= below;
+    // Inside of a character there are no whole ones.
+    if (state[depth].bad || state[depth].missing)
+        node->below |= 1ull << VOCAB_BROKEN;
     if (parent->deep < node->deep + 1)
         parent->deep = (uint16_t)(node->deep + 1);
 }
@@ -112,9 +115,14 @@ static void tree_fill(struct grammar_vocab *v, const struct vocab_sort *sorted, 
             const uint8_t byte = (uint8_t)p->text[depth];
             state[depth + 1] = utf8_move(state[depth], byte);
             way[depth + 1] = v->n_node;
-            v->nodes[v->n_node++] = (struct vocab_node){
-                .token = v->n_id, .depth = (uint16_t)(depth + 1), .byte = byte};
+            const uint16_t chars = v->nodes[way[depth]].chars;
+            v->nodes[v->n_node++] =
+                (struct vocab_node){.token = v->n_id,
+                                    .depth = (uint16_t)(depth + 1),
+                                    .chars = (uint16_t)(chars + ((byte & 0xc0) != 0x80)),
+                                    .byte = byte};
         }
+        v->chars[v->n_id] = v->nodes[way[depth]].chars;
         v->ids[v->n_id++] = sorted[i].id;
     }
     for (; depth > 0; depth--)
@@ -139,9 +147,10 @@ static enum status tree_open(struct grammar_vocab *v, const struct grammar_piece
                   (i ? shared_bytes(sorted[i - 1].piece, sorted[i].piece) : 0);
     v->nodes = n_node < UINT32_MAX ? mem_array(n_node, sizeof *v->nodes) : NULL;
     v->ids = mem_array(n + 1, sizeof *v->ids);
+    v->chars = mem_array(n + 1, sizeof *v->chars);
     uint32_t *way = mem_array(VOCAB_TOKEN_BYTES + 1, sizeof *way);
     struct utf8_at *state = mem_array(VOCAB_TOKEN_BYTES + 1, sizeof *state);
-    const bool ok = sorted && v->nodes && v->ids && way && state;
+    const bool ok = sorted && v->nodes && v->ids && v->chars && way && state;
     if (ok)
         tree_fill(v, sorted, n, way, state);
     mem_free(sorted);
@@ -210,6 +219,7 @@ void grammar_vocab_close(struct grammar_vocab *v)
         return;
     mem_free(v->nodes);
     mem_free(v->ids);
+    mem_free(v->chars);
     mem_free(v->ends);
     mem_free(v->hidden);
     mem_free(v->text);

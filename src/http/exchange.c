@@ -314,7 +314,9 @@ enum MHD_Result http_exchange_send(struct http_exchange *x)
     if (!r)
         return MHD_NO;
     enum MHD_Result ok = MHD_YES;
-    if (*x->content_type)
+    if (atomic_load(&x->server->n_conn) > x->server->o.limits.n_keep)
+        ok = MHD_add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
+    if (*x->content_type && ok == MHD_YES)
         ok = MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, x->content_type);
     for (int i = 0; i < x->n_added && ok == MHD_YES; i++)
         if (x->added[i].name && x->added[i].value)

@@ -19,6 +19,7 @@ struct http_exchange; // one request and its reply
 
 struct http_limits {
     int n_connection;
+    int n_keep;        // with more connections than this none is kept behind its reply
     size_t body_bytes; // of a body
     size_t url_bytes, header_bytes;
     int n_header;

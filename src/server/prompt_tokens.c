@@ -20,7 +20,10 @@ static bool prompt_fits(const struct call *c, size_t n)
 bool prompt_too_long(struct call *c, size_t n)
 {
     const int limit = prompt_limit(c);
-    struct api_error e = {.kind = API_ERROR_TOO_LONG, .n_prompt = (int)n, .n_ctx = limit};
+    /* A prompt as long as the context leaves no room for an answer. */
+    struct api_error e = {.kind = API_ERROR_TOO_LONG,
+                          .n_prompt = (int)n,
+                          .n_ctx = n > (size_t)limit ? limit : limit - 1};
     snprintf(
         e.message, sizeof e.message,
         "the prompt has %zu tokens, and the context %d, one of which is the answer's", n,

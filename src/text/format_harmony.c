@@ -108,6 +108,7 @@ static void harmony_grammar(struct output_grammar *g, json_t *tools, const char 
 const struct output_format output_format_harmony = {
     .name = "harmony",
     .needs = {"<|channel|>", "<|message|>"},
+    .frame = {"<|start|>assistant", "<|call|>"},
     .marks = harmony_marks,
     .first = &harmony_first,
     .triggers = {" to=functions."},

@@ -85,28 +85,53 @@ static bool keyword_call(struct output_parser *p, const char *s)
     return s && !s[1] && !p->json.failed;
 }
 
+enum { PYTHON_NAME, PYTHON_ARGS }; // state; n_param: the quotation mark that is open
+
+/* Follow strings and brackets.  true: c closes the call. */
+static bool python_close(struct output_parser *p, char c)
+{
+    const size_t n = p->raw.len;
+    if (p->n_param) {
+        size_t slashes = 0;
+        while (slashes < n && p->raw.data[n - 1 - slashes] == '\\')
+            slashes++;
+        if (c == p->n_param && slashes % 2 == 0)
+            p->n_param = 0;
+    } else if (c == '"' || c == '\'') {
+        p->n_param = c;
+    } else {
+        p->member += (c == '(') - (c == ')'); // depth
+    }
+    return p->member == 0;
+}
+
 static enum output_read python_byte(struct output_parser *p, char c)
 {
     if (!p->raw.len && (c == '{' || c == '[')) {
         p->reader = &output_reader_json;
         return p->reader->byte(p, c);
     }
-    if (p->raw.len >= p->o.max_bytes || (!c && p->raw.len))
+    if (p->held.len >= p->o.max_bytes || !c)
         return output_not_a_call(p);
     if (!p->raw.len && output_is_space(c))
-        return p->held.len < OUTPUT_MARK_MAX ? output_taken(p, c) : output_not_a_call(p);
+        return output_taken(p, c);
     /* A call begins with its name and a bracket. */
-    if (!p->state && c == '(')
-        p->state = 1;
-    if (!p->state && c != '.' && !word((char[]){c, 0}))
+    if (p->state == PYTHON_NAME && c == '(')
+        p->state = PYTHON_ARGS;
+    if (p->state == PYTHON_NAME && c != '.' && !word((char[]){c, 0}))
         return output_not_a_call(p);
+    const bool closed = p->state == PYTHON_ARGS && python_close(p, c);
     buf_append(&p->raw, &c, 1);
-    if (c == ')' && keyword_call(p, p->raw.data) && output_name_ok(p)) {
-        output_announce(p);
-        output_call_end(p);
+    if (!closed)
+        return output_taken(p, c);
+    if (!keyword_call(p, p->raw.data) || !output_name_ok(p)) {
+        output_taken(p, c);
+        output_not_a_call(p);
         return OUTPUT_TAKEN;
     }
-    return output_taken(p, c);
+    output_announce(p);
+    output_call_end(p);
+    return OUTPUT_TAKEN;
 }
 
 static void python_finish(struct output_parser *p)

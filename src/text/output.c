@@ -94,7 +94,7 @@ static void plain_byte(struct output_parser *p, char c)
         plain_space(p, c);
         return;
     }
-    if (p->tail && p->blank && strchr("}]`;", c))
+    if (p->tail && p->blank && c && strchr("}]`;", c))
         return; // one bracket too many behind a call
     p->tail = NULL;
     add_space(p);

@@ -27,6 +27,11 @@ const char *output_format_name(const struct output_format *f);
 bool output_format_thinks(const struct output_format *f, const char **open,
                           const char **close);
 
+/* The strings around a call that is a message of its own, behind its author and where it
+ * ends; false: calls are part of the answer's text. */
+bool output_format_frame(const struct output_format *f, const char **author,
+                         const char **end);
+
 /* Whether the text of a control token is part of the format's syntax.  For a grammar such
  * tokens are text, not hidden. */
 bool output_format_knows(const struct output_format *f, const char *text, size_t n);

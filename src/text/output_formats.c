@@ -74,6 +74,14 @@ bool output_format_thinks(const struct output_format *f, const char **open,
     return f->think[0];
 }
 
+bool output_format_frame(const struct output_format *f, const char **author,
+                         const char **end)
+{
+    *author = f->frame[0];
+    *end = f->frame[1];
+    return f->frame[0];
+}
+
 static bool same(const char *a, const char *s, size_t n)
 {
     return a && strlen(a) == n && !memcmp(a, s, n);

@@ -53,6 +53,7 @@ struct output_format {
     const char *name;
     const char *needs[3]; // strings of the template's source, all of them; NULL: any
     const char *think[2]; // around reasoning; NULL: by marks
+    const char *frame[2]; // around a call that is a message; NULL: it is not
     const struct output_mark *marks; // up to one without text
     const struct output_mark *first; // the answer begins behind it; NULL: as text
     const char *triggers[4];         // behind which the rule `lazy` follows

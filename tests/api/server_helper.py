@@ -29,8 +29,8 @@ _folder = tempfile.TemporaryDirectory(prefix='turbine-server.')
 _counter = itertools.count()
 
 
-def model(template=None, name=NAME):
-    """Path of the model; template is the text of another chat template."""
+def model(template=None, name=NAME, tokens=None):
+    """Path of the model; template is the text of another chat template, tokens {text: text} are other names."""
     path = pathlib.Path(_folder.name) / f'{name}.gguf'
     if not path.exists():
         vocab = gguf_meta.read(ROOT / 'tests/data/smollm2_vocab.gguf')
@@ -39,6 +39,10 @@ def model(template=None, name=NAME):
             np.random.default_rng(1), 'llama', n_vocab=n_vocab, n_embd=64, n_layer=1, n_ff=64, n_head=1, n_head_kv=1,
             d=64, tied=True, n_ctx=65536)
         meta = {**meta, **vocab, 'general.name': b'Tiny Model'}
+        if tokens:
+            kind, texts = vocab['tokenizer.ggml.tokens']
+            other = {a.encode(): b.encode() for a, b in tokens.items()}
+            meta['tokenizer.ggml.tokens'] = kind, [other.get(t, t) for t in texts]
         if template:
             meta['tokenizer.chat_template'] = template.encode()
         meta.pop('llama.vocab_size', None)
@@ -59,13 +63,13 @@ class Reply:
 
 
 class Server:
-    def __init__(self, script, *options, template=None, name=NAME, env=None):
+    def __init__(self, script, *options, template=None, name=NAME, tokens=None, env=None):
         script = script if isinstance(script, dict) else {'rules': script}
         self.path = pathlib.Path(_folder.name) / f'{next(_counter)}'
         self.script = self.path.with_suffix('.json')
         self.script.write_text(json.dumps(script))
         self.process = subprocess.Popen(
-            [SCRIPTED, model(template, name), self.script, '--port', '0', *map(str, options)],
+            [SCRIPTED, model(template, name, tokens), self.script, '--port', '0', *map(str, options)],
             stdout=subprocess.PIPE, stderr=open(self.path, 'w'), text=True, env=env)
         line = self.process.stdout.readline()
         if not line.startswith('listening on '):

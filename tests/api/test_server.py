@@ -303,6 +303,15 @@ def test_trickle_is_too_slow():
         assert time.monotonic() - start < 3
 
 
+def test_many_connections_are_not_kept():
+    with Server(RULES, '--keep', 2) as s:
+        with s.connect() as one, s.connect():
+            for _ in range(2):
+                one.sendall(b'GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n')
+                assert b'Connection: close' not in until(one, b'ok\n')
+            assert b'Connection: close' in s.raw(b'GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n')
+
+
 def test_pipelining(server):
     get = b'GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n'
     got = server.raw(get * 3 + get[:-2] + b'Connection: close\r\n\r\n')

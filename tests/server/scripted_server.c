@@ -70,6 +70,8 @@ static bool take_number(struct server_options *o, const char *name, const char *
         o->limits.keep_alive_us = us;
     else if (!strcmp(name, "--write-ms"))
         o->limits.write_us = us;
+    else if (!strcmp(name, "--keep"))
+        o->limits.n_keep = (int)n;
     else if (!strcmp(name, "--body-bytes"))
         o->limits.body_bytes = (size_t)n;
     else

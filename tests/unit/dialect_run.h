@@ -3,6 +3,8 @@
 #define TESTS_DIALECT_RUN_H
 
 #include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "dialect/dialect.h"
@@ -94,5 +96,65 @@ static inline bool run_events(const struct api_operation *op, const char *reques
                sizeof((const struct answer_event[]){__VA_ARGS__}) /        \
                    sizeof(struct answer_event),                            \
                out)
+
+/* Allocations of JSON: how many there were, how many live, and which one fails. */
+static struct {
+    int n, living, failing; // failing: -1 for none
+    bool once, failed;      // once: those behind it do not fail
+} run_memory;
+
+static inline void *run_malloc(size_t n)
+{
+    const int i = run_memory.n++;
+    const bool behind = i > run_memory.failing && !run_memory.once;
+    if (run_memory.failing >= 0 && (i == run_memory.failing || behind)) {
+        run_memory.failed = true;
+        return NULL;
+    }
+    run_memory.living++;
+    return malloc(n);
+}
+
+static inline void run_free(void *p)
+{
+    run_memory.living -= p != NULL;
+    free(p);
+}
+
+/* Parse with each allocation failing in turn: the error says so, and nothing is lost.
+ * What went wrong, NULL for nothing. */
+static inline const char *run_short_of_memory(const struct api_operation *op,
+                                              const char *text, bool once)
+{
+    const char *wrong = NULL;
+    json_set_alloc_funcs(run_malloc, run_free);
+    run_memory.failing = -1;
+    run_memory.living = 0;
+    run_memory.once = once;
+    run_memory.failed = true;
+    for (int n = 0; run_memory.failed && !wrong; n++) {
+        struct api_request r;
+        struct api_error err = {0};
+        run_memory.failing = -1;
+        json_t *body = json_loads(text, 0, NULL);
+        api_request_init(&r);
+        run_memory.n = 0;
+        run_memory.failed = false;
+        run_memory.failing = n;
+        const enum status s = op->parse(&r, body, &err);
+        run_memory.failing = -1;
+        if (s != STATUS_OK)
+            json_decref(body);
+        api_request_release(&r);
+        if (s != (run_memory.failed ? STATUS_NO_MEMORY : STATUS_OK))
+            wrong = "a wrong status";
+        else if (run_memory.living != 0)
+            wrong = "something is lost";
+        else if (n > 1000)
+            wrong = "it does not end";
+    }
+    json_set_alloc_funcs(malloc, free);
+    return wrong;
+}
 
 #endif

@@ -172,6 +172,18 @@ static void test_tool_results_keep_their_order(void **state)
                     "\"toolu_2\", \"name\": \"time\"}]");
 }
 
+static void test_images_of_tools(void **state)
+{
+    (void)state;
+    assert_messages("\"messages\": [" ASK ", " CALLS ", {\"role\": \"user\", "
+                    "\"content\": [{\"type\": \"tool_result\", \"tool_use_id\": "
+                    "\"toolu_2\", \"content\": [{\"type\": \"text\", \"text\": "
+                    "\"a.png\"}, {\"type\": \"image\", \"source\": {}}]}]}]",
+                    "[" ASK ", " CANONICAL_CALLS ", {\"role\": \"tool\", "
+                    "\"content\": \"a.png\\n[An image, which this model cannot "
+                    "see.]\", \"tool_call_id\": \"toolu_2\", \"name\": \"time\"}]");
+}
+
 static void test_key_order_of_arguments(void **state)
 {
     (void)state;
@@ -730,6 +742,28 @@ static void test_errors(void **state)
     }
 }
 
+static void test_short_of_memory(void **state)
+{
+    (void)state;
+    static const char *const requests[] = {
+        "{\"system\": [{\"type\": \"text\", \"text\": \"s\"}], \"messages\": [" ASK
+        ", " CALLS ", {\"role\": \"user\", \"content\": [{\"type\": \"tool_result\", "
+        "\"tool_use_id\": \"toolu_1\", \"content\": [{\"type\": \"text\", \"text\": "
+        "\"r\"}, {\"type\": \"tool_reference\", \"tool_name\": \"b\"}]}, {\"type\": "
+        "\"document\", \"source\": {\"type\": \"content\", \"content\": \"d\"}}]}], "
+        "\"tools\": [" TOOL("a", "") ", " TOOL(
+            "b", DEFER) "], \"output_format\": "
+                        "{\"type\": \"json_schema\", \"schema\": {}}}",
+        "{\"messages\": [" ASK ", {\"role\": \"system\", \"content\": \"s\"}]}",
+    };
+    for (size_t i = 0; i < 4; i++) {
+        const char *wrong =
+            run_short_of_memory(&anthropic_messages, requests[i / 2], i % 2);
+        if (wrong)
+            fail_msg("%s: %s", requests[i / 2], wrong);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -737,6 +771,7 @@ int main(void)
         cmocka_unit_test(test_system_in_place),
         cmocka_unit_test(test_billing_line),
         cmocka_unit_test(test_tool_results_keep_their_order),
+        cmocka_unit_test(test_images_of_tools),
         cmocka_unit_test(test_key_order_of_arguments),
         cmocka_unit_test(test_assistant_turns),
         cmocka_unit_test(test_documents_and_search_results),
@@ -751,6 +786,7 @@ int main(void)
         cmocka_unit_test(test_hidden_thinking),
         cmocka_unit_test(test_document),
         cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_short_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

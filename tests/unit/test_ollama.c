@@ -659,6 +659,31 @@ static void test_lists_of_models(void **state)
     json_decref(info);
 }
 
+static void test_short_of_memory(void **state)
+{
+    (void)state;
+    static const struct {
+        const struct api_operation *op;
+        const char *request;
+    } cases[] = {
+        {&ollama_chat,
+         "{\"messages\": [" CALLED
+         ", " RESULT("x", "") ", {\"role\": "
+                              "\"assistant\", \"thinking\": \"t\"}], \"tools\": "
+                              "[{\"function\": {\"name\": \"f\"}}], \"format\": {}, "
+                              "\"keep_alive\": \"5m\"}"},
+        {&ollama_generate, "{\"prompt\": \"a\", \"suffix\": \"b\"}"},
+        {&ollama_embed, "{\"input\": [\"a\", \"b\"]}"},
+        {&ollama_embeddings, "{\"prompt\": \"a\"}"},
+    };
+    for (size_t i = 0; i < 2 * (sizeof cases / sizeof *cases); i++) {
+        const char *wrong =
+            run_short_of_memory(cases[i / 2].op, cases[i / 2].request, i % 2);
+        if (wrong)
+            fail_msg("%s: %s", cases[i / 2].request, wrong);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -677,6 +702,7 @@ int main(void)
         cmocka_unit_test(test_error_bodies),
         cmocka_unit_test(test_keep_alive),
         cmocka_unit_test(test_lists_of_models),
+        cmocka_unit_test(test_short_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -658,6 +658,46 @@ static void test_responses(void **state)
     api_request_release(&r);
 }
 
+#define CALL_NESTED "{'id':'a','function':{'name':'f','arguments':{'a':%s}}}"
+
+/* Numbers that are none do not come past the reader of JSON. */
+static void test_no_numbers(void **state)
+{
+    (void)state;
+    static const char *const none[] = {
+        "1e400", "-1e400", "NaN", "Infinity", "0x10", "01", "18446744073709551616"};
+    char text[64];
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        snprintf(text, sizeof text, "{\"temperature\":%s}", none[i]);
+        assert_null(json_loads(text, 0, NULL));
+    }
+}
+
+/* A turn of the assistant ends where another speaks, or reasons again. */
+static void test_turns(void **state)
+{
+    (void)state;
+    parse_good(&openai_responses,
+               "{'input':[{'role':'user','content':'1'},"
+               "{'type':'function_call','call_id':'c','name':'f','arguments':'{}'},"
+               "{'type':'function_call_output','call_id':'c','output':'2'},"
+               "{'type':'function_call','call_id':'d','name':'f','arguments':'{}'},"
+               "{'role':'assistant','content':'3'},"
+               "{'type':'reasoning','summary':[{'type':'summary_text','text':'a'},"
+               "{'type':'summary_text','text':'b'}]},"
+               "{'role':'assistant','content':'4'}]}");
+    assert_json(
+        r.messages,
+        "[{'role':'user','content':'1'},{'role':'assistant','content':'',"
+        "'tool_calls':[{'id':'c','type':'function','function':{'name':'f',"
+        "'arguments':{}}}]},{'role':'tool','content':'2','tool_call_id':'c','name':"
+        "'f'},{'role':'assistant','content':'','tool_calls':[{'id':'d','type':"
+        "'function','function':{'name':'f','arguments':{}}}]},{'role':'assistant',"
+        "'content':'3'},{'role':'assistant','content':'4','reasoning_content':"
+        "'a\\nb'}]");
+    api_request_release(&r);
+}
+
 /* As deep as the JSON reader goes at all, in each place that keeps JSON. */
 static void test_deep(void **state)
 {
@@ -669,11 +709,9 @@ static void test_deep(void **state)
     static const char *const shapes[] = {
         "{" HI ",'json_schema':{'a':%s}}",
         "{" HI
-        ",'tools':[{'type':'function','function':{'name':'f','parameters':{'a':%s}}}"
-        "]}",
+        ",'tools':[{'type':'function','function':{'name':'f','parameters':{'a':%s}}}]}",
         "{" HI ",'chat_template_kwargs':{'a':%s}}",
-        "{'messages':[{'role':'assistant','tool_calls':[{'id':'a','function':{'name':'f',"
-        "'arguments':{'a':%s}}}]}]}",
+        "{'messages':[{'role':'assistant','tool_calls':[" CALL_NESTED "]}]}",
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         snprintf(request, sizeof request, shapes[i], nest);
@@ -710,6 +748,19 @@ static void test_limits(void **state)
         }
         api_request_release(&r);
     }
+    for (int over = 0; over <= 1; over++) { // a name of 128 letters, and of 129
+        char name[130] = "";
+        memset(name, 'a', 128 + (size_t)over);
+        json_t *body = json_pack("{s:s, s:[{s:s, s:s}]}", "input", "x", "tools", "type",
+                                 "function", "name", name);
+        api_request_init(&r);
+        assert_int_equal(openai_responses.parse(&r, body, &err) == STATUS_OK, !over);
+        if (over) {
+            assert_string_equal(err.param, "tools[0].name");
+            json_decref(body);
+        }
+        api_request_release(&r);
+    }
     for (int over = 0; over <= 1; over++) {
         json_t *body = json_pack("{s:s, s:{}}", "prompt", "x", "logit_bias");
         char id[16];
@@ -737,14 +788,100 @@ static void test_limits(void **state)
     }
 }
 
+/* ---- no memory ---- */
+
+static int allocations, failing, living; // failing: which fails, and for ever or once
+static bool once, failed;
+
+static void *count_malloc(size_t n)
+{
+    const int i = allocations++;
+    if (failing >= 0 && (i == failing || (i > failing && !once))) {
+        failed = true;
+        return NULL;
+    }
+    living++;
+    return malloc(n);
+}
+
+static void count_free(void *p)
+{
+    living -= p != NULL;
+    free(p);
+}
+
+/* Whatever allocation of JSON fails, the error says so, and nothing is lost. */
+static void test_no_memory(void **state)
+{
+    (void)state;
+    static const struct {
+        const struct api_operation *op;
+        const char *request;
+    } cases[] = {
+        {&openai_chat,
+         "{'messages':[{'role':'developer','content':[{'type':'text','text':'a'}]},"
+         "{'role':'assistant','reasoning':'r','tool_calls':[{'id':'c','function':{'name':"
+         "'f','arguments':'{`x`:[1]}'}},{'id':'d','function':{'name':'f','arguments':'x'}"
+         "}]},{'role':'tool','tool_call_id':'c','content':'1'},{'role':'assistant',"
+         "'function_call':{'name':'f'}},{'role':'function','content':'2'}],"
+         "'tools':[" TOOL "," TOOL_G "],'tool_choice':{'type':'allowed_tools',"
+         "'allowed_tools':{'mode':'auto','tools':[{'type':'function','function':{'name':"
+         "'g'}}]}},'response_format':{'type':'json_schema','json_schema':{'schema':{}}},"
+         "'chat_template_kwargs':{'x':1}}"},
+        {&openai_chat, "{" HI ",'functions':[{'name':'f'}]}"},
+        {&openai_completions, "{'prompt':['a',[1]]}"},
+        {&openai_infill, "{'input_prefix':'a','input_extra':[{'text':'b'}]}"},
+        {&openai_embeddings, "{'input':'a'}"},
+        {&openai_responses,
+         "{'instructions':'i','input':[{'type':'reasoning','content':[{'text':'r'}]},"
+         "{'role':'assistant','content':'a'},{'type':'function_call','call_id':'c','name'"
+         ":"
+         "'f','arguments':'{}'},{'type':'function_call_output','call_id':'c','output':'o'"
+         "}],'tools':[{'type':'function','name':'f'}]}"},
+    };
+    json_set_alloc_funcs(count_malloc, count_free);
+    for (size_t i = 0; i < 2 * (sizeof cases / sizeof *cases); i++) {
+        once = i % 2;
+        failing = -1;
+        living = 0;
+        json_t *body = json_loads(quoted(cases[i / 2].request), 0, NULL);
+        assert_non_null(body);
+        const int before = living;
+        failed = true;
+        for (int n = 0; failed; n++) {
+            assert_true(n < 1000);
+            allocations = 0;
+            failed = false;
+            failing = n;
+            api_request_init(&r);
+            json_incref(body);
+            const enum status s = cases[i / 2].op->parse(&r, body, &err);
+            failing = -1;
+            if (s == STATUS_OK) // r has taken a reference
+                api_request_release(&r);
+            else
+                json_decref(body);
+            /* The reader of JSON may take one failure for bad arguments of a call. */
+            if (!once || s != STATUS_OK)
+                assert_int_equal(s, failed ? STATUS_NO_MEMORY : STATUS_OK);
+            assert_int_equal(living, before);
+        }
+        json_decref(body);
+        assert_int_equal(living, 0);
+    }
+    json_set_alloc_funcs(malloc, free);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bad),     cmocka_unit_test(test_absent),
-        cmocka_unit_test(test_scalars), cmocka_unit_test(test_messages),
-        cmocka_unit_test(test_tools),   cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_prompts), cmocka_unit_test(test_responses),
-        cmocka_unit_test(test_deep),    cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_bad),       cmocka_unit_test(test_absent),
+        cmocka_unit_test(test_scalars),   cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_tools),     cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_prompts),   cmocka_unit_test(test_responses),
+        cmocka_unit_test(test_deep),      cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_turns),     cmocka_unit_test(test_no_numbers),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

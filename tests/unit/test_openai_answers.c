@@ -256,12 +256,15 @@ static void test_logprobs(void **state)
               CHUNK("{'index':0,'delta':{},'logprobs':{'content':[" ENTRY_B
                     "],'refusal':null},'finish_reason':'stop'}]," TIMINGS) "data: "
                                                                            "[DONE]\n\n");
-    CHECK(&openai_completions, "{'prompt':'x','logprobs':2}", events,
+    const struct answer_event more[] = {events[0], text(ANSWER_TEXT, "a"), events[2],
+                                        events[0], end(ANSWER_STOP)};
+    CHECK(&openai_completions, "{'prompt':'x','logprobs':2}", more,
           "{'id':'cmpl-abc','object':'text_completion','created':1700000000,'model':"
-          "'ti`ny','system_fingerprint':'fp_1','choices':[{'text':'a\xc3\xa9','index':0,"
-          "'logprobs':{'tokens':['a','\xc3\xa9'],'token_logprobs':[-0.5,-1.25],"
-          "'top_logprobs':[{'a':-0.5,'bytes:\\\\xe2\\\\x82':-9999},{}],'text_offset':[0,1"
-          "]},'finish_reason':'stop'}]," USAGE "," TIMINGS "}");
+          "'ti`ny','system_fingerprint':'fp_1','choices':[{'text':'a','index':0,"
+          "'logprobs':{'tokens':['a','\xc3\xa9','a'],'token_logprobs':[-0.5,-1.25,-0.5],"
+          "'top_logprobs':[{'a':-0.5,'bytes:\\\\xe2\\\\x82':-9999},{},{'a':-0.5,"
+          "'bytes:\\\\xe2\\\\x82':-9999}],'text_offset':[0,1,2]},'finish_reason':"
+          "'stop'}]," USAGE "," TIMINGS "}");
 }
 
 #define TEXT_CHUNK(rest)                                                              \
