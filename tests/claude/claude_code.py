@@ -40,7 +40,7 @@ def binary():
         raise OSError(f'npm cannot fetch {PACKAGE}: {done.stderr.strip()[-300:]}')
     archive = program.parent / done.stdout.strip().splitlines()[-1]
     with open(archive, 'rb') as f:
-        if (got := hashlib.file_digest(f, 'sha256').hexdigest()) != SHA256:
+        if (got := hashlib.sha256(f.read()).hexdigest()) != SHA256:
             raise OSError(f'{archive} is not the package that is expected: its SHA-256 is {got}')
     with tarfile.open(archive) as tar, open(f'{program}.part', 'wb') as out:
         shutil.copyfileobj(tar.extractfile('package/claude'), out)
