@@ -5,6 +5,7 @@
 # make bench        kernel timings                        make fuzz FUZZ_SECONDS=600
 # make check-crowd  the scheduler, at length
 # make check-neon   kernels for 64-bit Arm, under qemu    make format: clang-format
+# make check-claude Claude Code against the server; npm fetches it once (175 MB)
 CC      ?= cc
 AR      ?= ar
 OBJCOPY ?= objcopy
@@ -137,6 +138,11 @@ check-neon: $(NEON_CHECK)
 	@for cpu in $(NEON_CPUS); do for check in $(NEON_CHECK); do \
 	    echo "$$cpu: $$check" && $(NEON_QEMU) -cpu $$cpu $$check --quick || exit 1; done; done
 	@echo "$(words $(foreach c,$(NEON_CPUS),$(NEON_CHECK))) passed, 0 failed"
+
+# Not part of check: the program is fetched, and under terms of its own.
+.PHONY: check-claude
+check-claude: $(OUT)/turbine $(SCRIPTED)
+	@TURBINE=$(OUT)/turbine timeout 900 $(PYTHON) -m pytest -q -rs -p no:cacheprovider tests/claude
 
 house:
 	@tools/check_layers.py src layers.txt
