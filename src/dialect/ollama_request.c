@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "dialect/content.h"
+#include "dialect/embedding.h"
 #include "dialect/json_print.h"
 #include "dialect/ollama_keep_alive.h"
 #include "dialect/ollama_parts.h"
@@ -270,12 +271,12 @@ static enum status parse_old_embeddings(struct api_request *out, json_t *body,
     return ollama_body_finish(out, &b, body, s);
 }
 
-static void print_vector(struct buf *out, const float *v, int n)
+static void print_vector(struct buf *out, const struct embedding *v)
 {
     buf_puts(out, "[");
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < v->n; i++) {
         buf_puts(out, i > 0 ? "," : "");
-        json_print_number(out, (double)v[i], 9);
+        json_print_number(out, (double)(float)(v->x[i] * v->scale), 9);
     }
     buf_puts(out, "]");
 }
@@ -283,13 +284,13 @@ static void print_vector(struct buf *out, const float *v, int n)
 static void print_embed(struct buf *out, const struct api_request *r,
                         const struct answer_head *head, const struct api_embeddings *e)
 {
-    (void)r;
     buf_puts(out, "{\"model\":");
     json_print_string(out, head->model);
     buf_puts(out, ",\"embeddings\":[");
     for (int i = 0; i < e->n; i++) {
         buf_puts(out, i > 0 ? "," : "");
-        print_vector(out, e->vectors + (size_t)i * (size_t)e->n_embd, e->n_embd);
+        const struct embedding v = embedding_at(e, r, i);
+        print_vector(out, &v);
     }
     buf_printf(out,
                "],\"total_duration\":%llu,\"load_duration\":%llu,"
@@ -302,10 +303,11 @@ static void print_old_embedding(struct buf *out, const struct api_request *r,
                                 const struct answer_head *head,
                                 const struct api_embeddings *e)
 {
-    (void)r;
     (void)head;
+    const struct embedding v =
+        e->n > 0 ? embedding_at(e, r, 0) : (struct embedding){.n = 0};
     buf_puts(out, "{\"embedding\":");
-    print_vector(out, e->vectors, e->n > 0 ? e->n_embd : 0);
+    print_vector(out, &v);
     buf_puts(out, "}");
 }
 

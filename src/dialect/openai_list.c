@@ -1,8 +1,8 @@
 /* openai_list.c - lists of models and of embeddings. */
-#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
+#include "dialect/embedding.h"
 #include "dialect/json_print.h"
 #include "dialect/openai.h"
 
@@ -32,15 +32,6 @@ void openai_print_models(struct buf *out, const struct openai_model *models, int
         openai_print_model(out, &models[i]);
     }
     buf_puts(out, "]}");
-}
-
-/* 1 / the length of x [n], 1 for the zero vector. */
-static double inverse_length(const float *x, int n)
-{
-    double sum = 0;
-    for (int i = 0; i < n; i++)
-        sum += (double)x[i] * (double)x[i];
-    return sum > 0 ? 1 / sqrt(sum) : 1;
 }
 
 /* Base64 (RFC 4648, 4) of little-endian floats. */
@@ -84,19 +75,16 @@ void openai_print_embeddings(struct buf *out, const struct api_request *r,
                              const struct answer_head *head,
                              const struct api_embeddings *e)
 {
-    const bool cut = r->dimensions > 0 && r->dimensions < e->n_embd;
-    const int n = cut ? r->dimensions : e->n_embd;
     buf_puts(out, "{\"object\":\"list\",\"data\":[");
     for (int i = 0; i < e->n; i++) {
-        const float *x = e->vectors + (size_t)i * (size_t)e->n_embd;
-        const double scale = cut ? inverse_length(x, n) : 1;
+        const struct embedding v = embedding_at(e, r, i);
         buf_printf(out, "%s{\"object\":\"embedding\",\"index\":%d,\"embedding\":",
                    i > 0 ? "," : "", i);
         buf_puts(out, r->base64 ? "\"" : "[");
         if (r->base64)
-            print_base64(out, x, n, scale);
+            print_base64(out, v.x, v.n, v.scale);
         else
-            print_floats(out, x, n, scale);
+            print_floats(out, v.x, v.n, v.scale);
         buf_puts(out, r->base64 ? "\"}" : "]}");
     }
     buf_puts(out, "],\"model\":");

@@ -1,6 +1,7 @@
 /* constraint.c - what an answer may be: tool calls, a JSON Schema, a grammar. */
 #include <string.h>
 
+#include "base/mem.h"
 #include "server/internal.h"
 
 static bool refuse_constraint(struct call *c, const struct error *err)
@@ -32,9 +33,15 @@ static bool constrain_calls(struct call *c)
         return true; // calls are read where the model makes them
     if (s)
         return refuse_constraint(c, &err);
-    json_t *schemas[API_TOOLS_MAX];
+    /* Some formats have a schema for each parameter of a tool. */
     const size_t n = json_array_size(g.schemas);
-    for (size_t i = 0; i < n && i < API_TOOLS_MAX; i++)
+    json_t **schemas = mem_array(n, sizeof *schemas);
+    if (!schemas) {
+        output_grammar_release(&g);
+        call_fail(c, API_ERROR_INTERNAL, "out of memory");
+        return false;
+    }
+    for (size_t i = 0; i < n; i++)
         schemas[i] = json_array_get(g.schemas, i);
     const struct grammar_source src = {
         .gbnf = g.gbnf.data,
@@ -46,6 +53,7 @@ static bool constrain_calls(struct call *c)
         .once = g.once,
     };
     const bool ok = compile(c, &src);
+    mem_free(schemas);
     output_grammar_release(&g);
     return ok;
 }

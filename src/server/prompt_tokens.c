@@ -24,6 +24,10 @@ bool prompt_too_long(struct call *c, size_t n)
     struct api_error e = {.kind = API_ERROR_TOO_LONG,
                           .n_prompt = (int)n,
                           .n_ctx = n > (size_t)limit ? limit : limit - 1};
+    const char *param = c->route->op == &openai_responses ? "input"
+                        : c->req.task == API_CHAT         ? "messages"
+                                                          : "prompt";
+    snprintf(e.param, sizeof e.param, "%s", param);
     snprintf(
         e.message, sizeof e.message,
         "the prompt has %zu tokens, and the context %d, one of which is the answer's", n,
