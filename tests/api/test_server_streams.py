@@ -162,6 +162,7 @@ def test_full_queue(server):
         for _ in range(5):
             stack.enter_context(server.send('/v1/chat/completions', chat('wait', stream=True)))
         server.wait_metric('llamacpp:requests_deferred', 3)
+        assert server.get('/readyz').status == 503 and server.get('/livez').status == 200
         r = server.post('/v1/chat/completions', chat(stream=True))
         assert r.status == 503 and int(r.headers['Retry-After']) > 0 and 'error' in r.json()
         assert r.headers['x-should-retry'] == 'true'
@@ -174,6 +175,7 @@ def test_full_queue(server):
         assert r.status == 503
         assert server.post('/v1/messages/count_tokens', chat()).status == 200  # not the engine's work
     is_quiet(server)
+    assert server.get('/readyz').status == 200
     assert server.metric('turbine:rejected_total{reason="BUSY"}') >= 4
 
 
