@@ -150,6 +150,7 @@ static enum status open_serve(struct serve *v, const char *path, struct error *e
     v->o.model_path = path;
     v->o.kv_name = kv_types_name(v->kv_name, &co->kv);
     v->o.limits = http_limits_default;
+    v->o.n_queue = so.n_queue;
     v->o.drain_us = (uint64_t)v->drain_s * 1000000;
     v->o.log = !v->quiet;
     return server_open(&v->server, &v->engine, v->scheduler, &v->o, err);

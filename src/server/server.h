@@ -15,6 +15,7 @@ struct server_options {
     const char *host; // to bind
     int port;         // 0: any
     int n_worker;     // 0: 4
+    int n_queue;      // of the scheduler: with as many waiting it is not ready
     struct http_limits limits;
     const char *model_path; // of the file that the engine has
     const char *kv_name;    // type of the cache, as shown

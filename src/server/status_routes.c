@@ -13,8 +13,13 @@ void handle_livez(struct call *c)
 /* Ready: it would take a request now. */
 void handle_readyz(struct call *c)
 {
-    if (atomic_load(&c->server->draining))
+    const struct server *s = c->server;
+    struct scheduler_stats st;
+    scheduler_stats(s->scheduler, &st);
+    if (atomic_load(&s->draining))
         call_reply_text(c, 503, "draining\n");
+    else if (s->o.n_queue && st.n_waiting >= s->o.n_queue)
+        call_reply_text(c, 503, "the queue is full\n");
     else
         call_reply_text(c, 200, "ok\n");
 }

@@ -126,6 +126,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s: %s (line %d)\n", argv[2], why.text, why.line);
         return 1;
     }
+    o.n_queue = (int)json_integer_value(json_object_get(script, "queue"));
     const enum status st = open_all(&e, &s, script, &o, &err);
     if (st) {
         fprintf(stderr, "scripted_server: %s\n", err.text);
