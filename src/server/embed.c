@@ -1,4 +1,5 @@
 /* embed.c - vectors of a list of inputs, a few of them at a time. */
+#include <math.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -123,6 +124,27 @@ static bool take_vector(struct call *c, int place)
     return true;
 }
 
+/* The vectors' first numbers, as many as were asked for, of unit length again; returns
+ * how many those are. */
+static int cut_vectors(struct call *c)
+{
+    struct embedding_job *j = &c->embed;
+    const int n_embd = c->server->n_embd;
+    const int n = c->req.dimensions > 0 ? c->req.dimensions : n_embd;
+    if (n >= n_embd)
+        return n_embd;
+    for (int i = 0; i < j->n; i++) {
+        float *x = j->vectors + (size_t)i * (size_t)n;
+        double sum = 0;
+        memmove(x, j->vectors + (size_t)i * (size_t)n_embd, (size_t)n * sizeof *x);
+        for (int k = 0; k < n; k++)
+            sum += (double)x[k] * (double)x[k];
+        for (int k = 0; k < n && sum > 0; k++)
+            x[k] = (float)((double)x[k] / sqrt(sum));
+    }
+    return n;
+}
+
 static void print_vectors(struct call *c)
 {
     struct embedding_job *j = &c->embed;
@@ -135,7 +157,7 @@ static void print_vectors(struct call *c)
                                      .n_prompt = j->n_prompt};
     const struct api_embeddings e = {.vectors = j->vectors,
                                      .n = j->n,
-                                     .n_embd = c->server->n_embd,
+                                     .n_embd = cut_vectors(c),
                                      .n_prompt = j->n_prompt,
                                      .total_us = clock_us() - http_start_us(c->x)};
     buf_init(&b, (size_t)1 << 30);
