@@ -18,7 +18,7 @@ import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get('TURBINE', ROOT / 'build/turbine')).resolve().parent
-SCRIPTED = BUILD / 'tests/server/scripted_server'
+SCRIPTED = pathlib.Path(os.environ.get('TURBINE_SCRIPTED') or BUILD / 'tests/server/scripted_server')
 sys.path.insert(0, str(ROOT / 'ref'))
 import gguf_meta  # noqa: E402
 import gguf_write  # noqa: E402

@@ -55,7 +55,7 @@ struct scheduler {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     pthread_t thread;
-    bool ending;
+    bool has_thread, ending;
     struct generation *list; // oldest first
     struct tokens kept[PROMPTS_KEPT];
     int n_kept;
@@ -418,23 +418,18 @@ static void *run(void *ctx)
 enum status scripted_open(struct scheduler **out, struct engine *e, json_t *script,
                           struct error *err)
 {
-    struct scheduler *s = mem_array(1, sizeof *s);
     struct context_options o = {.n_seq = 1};
-    if (!s)
-        return fail(err, STATUS_NO_MEMORY, "no memory");
     if (!json_is_array(json_object_get(script, "rules")))
         return fail(err, STATUS_BAD_INPUT, "the script has no array of rules");
+    struct scheduler *s = mem_array(1, sizeof *s);
+    if (!s)
+        return fail(err, STATUS_NO_MEMORY, "no memory");
     s->engine = e;
     s->script = json_incref(script);
     s->n_slot = number(script, "slots", 4);
     s->n_queue = number(script, "queue", 64);
     s->queue_us = (uint64_t)number(script, "queue_ms", 60000) * 1000;
     s->n_ctx = o.n_ctx = number(script, "ctx", 4096);
-    enum status st = kv_types_parse(&o.kv, "turbo4:plain", err);
-    if (!st)
-        st = context_open(&s->context, e->model, &o, err);
-    if (st)
-        return st;
     for (int i = 0; i < PROMPTS_KEPT; i++)
         tokens_init(&s->kept[i]);
     pthread_condattr_t a;
@@ -442,10 +437,17 @@ enum status scripted_open(struct scheduler **out, struct engine *e, json_t *scri
     pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, &a);
-    if (pthread_create(&s->thread, NULL, run, s))
-        return fail(err, STATUS_NO_MEMORY, "no thread");
-    *out = s;
-    return STATUS_OK;
+    enum status st = kv_types_parse(&o.kv, "turbo4:plain", err);
+    if (!st)
+        st = context_open(&s->context, e->model, &o, err);
+    if (!st && pthread_create(&s->thread, NULL, run, s))
+        st = fail(err, STATUS_NO_MEMORY, "no thread");
+    s->has_thread = !st;
+    if (st)
+        scheduler_close(s);
+    else
+        *out = s;
+    return st;
 }
 
 void scheduler_close(struct scheduler *s)
@@ -454,7 +456,8 @@ void scheduler_close(struct scheduler *s)
     s->ending = true;
     pthread_cond_signal(&s->changed);
     pthread_mutex_unlock(&s->lock);
-    pthread_join(s->thread, NULL);
+    if (s->has_thread)
+        pthread_join(s->thread, NULL);
     for (int i = 0; i < PROMPTS_KEPT; i++)
         tokens_release(&s->kept[i]);
     context_close(s->context);

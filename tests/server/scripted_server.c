@@ -97,11 +97,21 @@ static bool take_options(struct server_options *o, int argc, char **argv)
     return true;
 }
 
+static enum status open_all(struct engine *e, struct scheduler **s, json_t *script,
+                            const struct server_options *o, struct error *err)
+{
+    enum status st =
+        engine_open(e, o->model_path, ENGINE_TEXT, 1, CPU_ISA_COUNT - 1, err);
+    if (!st)
+        st = scripted_open(s, e, script, err);
+    return st ? st : server_open(&running, e, *s, o, err);
+}
+
 int main(int argc, char **argv)
 {
     struct server_options o = {.host = "127.0.0.1", .kv_name = "turbo4"};
-    struct engine e;
-    struct scheduler *s;
+    struct engine e = {0};
+    struct scheduler *s = NULL;
     struct error err;
     json_error_t why;
     o.limits = http_limits_default;
@@ -116,18 +126,19 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s: %s (line %d)\n", argv[2], why.text, why.line);
         return 1;
     }
-    if (engine_open(&e, argv[1], ENGINE_TEXT, 1, CPU_ISA_COUNT - 1, &err) ||
-        scripted_open(&s, &e, script, &err) || server_open(&running, &e, s, &o, &err)) {
+    const enum status st = open_all(&e, &s, script, &o, &err);
+    if (st) {
         fprintf(stderr, "scripted_server: %s\n", err.text);
-        return 1;
+    } else {
+        catch_signals();
+        printf("listening on %s\n", server_url(running));
+        fflush(stdout);
+        server_run(running);
     }
-    catch_signals();
-    printf("listening on %s\n", server_url(running));
-    fflush(stdout);
-    server_run(running);
     server_close(running);
-    scheduler_close(s);
+    if (s)
+        scheduler_close(s);
     engine_close(&e);
     json_decref(script);
-    return 0;
+    return st != STATUS_OK;
 }
