@@ -251,7 +251,8 @@ static bool take_event(struct choice *ch, const struct generation_event *g,
 /* The last words of a call that goes wrong. */
 static void fail_answer(struct call *c, const struct api_error *e)
 {
-    c->finish = "error";
+    const bool gone = e->kind == API_ERROR_CANCELLED;
+    c->finish = gone ? "cancelled" : "error";
     if (!c->began) {
         call_error(c, e);
         return;
@@ -260,7 +261,7 @@ static void fail_answer(struct call *c, const struct api_error *e)
     print_event(c, &out);
     flush_stream(c);
     metrics_rejected(&c->server->metrics, e->kind);
-    call_account(c, 200);
+    call_account(c, gone ? api_error_http(e->kind) : 200);
     http_stream_end(c->x);
 }
 

@@ -94,6 +94,7 @@ struct server {
     char fingerprint[32];
     uint64_t start_us;
     int n_ctx, n_embd;
+    size_t piece_bytes; // of the longest token
     atomic_bool asked_to_end;
     atomic_bool draining; // no new work
     atomic_bool ended;    // time is up: answers end now

@@ -92,6 +92,9 @@ static bool make_texts(struct call *c)
         return false;
     }
     for (size_t i = 0; i < n; i++, c->n_prompts++) {
+        const size_t bytes = json_string_length(json_array_get(c->req.prompts, i));
+        if (bytes > (size_t)prompt_limit(c) * c->server->piece_bytes)
+            return prompt_too_long(c, bytes / c->server->piece_bytes);
         if (!prompt_encode_input(c, json_array_get(c->req.prompts, i), &c->prompt[i]))
             return false;
         if (!c->prompt[i].n) {
@@ -124,13 +127,44 @@ static bool has_role(const json_t *messages, int i, const char *role)
     return r && !strcmp(r, role);
 }
 
-/* Drop the oldest message, and results of tools whose call went with it. */
-static bool drop_oldest(struct call *c)
+static size_t content_bytes(const json_t *message)
+{
+    return json_string_length(json_object_get(message, "content"));
+}
+
+/* No prompt of more bytes has few enough tokens: none of the vocabulary is longer. */
+static size_t most_bytes(const struct call *c)
+{
+    return (size_t)prompt_limit(c) * c->server->piece_bytes;
+}
+
+/* The tokens of the message's text, and a guess of those that the template puts around
+ * it, not too low: messages must not go that could have stayed. */
+static size_t message_tokens(const struct call *c, const json_t *message)
+{
+    enum { AROUND = 32 };
+    const json_t *text = json_object_get(message, "content");
+    struct tokens t;
+    tokens_init(&t);
+    (void)!tokenizer_encode(c->server->engine->tokenizer, &t, json_string_value(text),
+                            json_string_length(text), NULL, 0, NULL);
+    const size_t n = t.n + AROUND;
+    tokens_release(&t);
+    return n;
+}
+
+/* Drop the oldest message, and results of tools whose call went with it.  *bytes loses
+ * theirs; n_token (may be NULL) gets at least their tokens added. */
+static bool drop_oldest(struct call *c, size_t *bytes, size_t *n_token)
 {
     const int i = oldest(c->messages);
     if (i < 0)
         return false;
     do {
+        const json_t *m = json_array_get(c->messages, (size_t)i);
+        *bytes -= content_bytes(m);
+        if (n_token)
+            *n_token += message_tokens(c, m);
         json_array_remove(c->messages, (size_t)i);
         c->n_dropped++;
     } while (has_role(c->messages, i, "tool") &&
@@ -156,24 +190,45 @@ static bool render_chat(struct call *c, struct tokens *out)
     return false;
 }
 
+/* Drop messages, rendering again only when enough may have gone. */
+static bool truncate_chat(struct call *c, struct tokens *out, size_t *bytes)
+{
+    while (!prompt_fits(c, out->n)) {
+        const size_t excess = out->n - (size_t)prompt_limit(c) + 1;
+        size_t gone = 0;
+        while (gone < excess && drop_oldest(c, bytes, &gone))
+            continue;
+        if (!gone)
+            return true; // nothing is left to drop
+        if (!render_chat(c, out))
+            return false;
+    }
+    return true;
+}
+
 static bool make_chat(struct call *c)
 {
     struct tokens *out = &c->prompt[0];
+    size_t bytes = 0, i;
+    json_t *m;
     c->n_prompts = 1;
     if (!json_array_size(c->messages)) {
         call_fail(c, API_ERROR_INVALID, "there are no messages");
         return false;
     }
-    if (!render_chat(c, out))
+    json_array_foreach(c->messages, i, m) bytes += content_bytes(m);
+    while (c->req.truncate && bytes > most_bytes(c) && drop_oldest(c, &bytes, NULL))
+        continue;
+    /* Before work that would be for nothing: the number is the least that it can be. */
+    if (c->req.task != API_COUNT && bytes > most_bytes(c))
+        return prompt_too_long(c, bytes / c->server->piece_bytes);
+    if (!render_chat(c, out) || (c->req.truncate && !truncate_chat(c, out, &bytes)))
         return false;
-    while (c->req.truncate && !prompt_fits(c, out->n) && drop_oldest(c))
-        if (!render_chat(c, out))
-            return false;
-    struct metrics *m = &c->server->metrics;
+    struct metrics *counts = &c->server->metrics;
     if (c->n_dropped)
-        metrics_add(m, &m->truncated, (uint64_t)c->n_dropped);
+        metrics_add(counts, &counts->truncated, (uint64_t)c->n_dropped);
     if (c->chat.n_replayed)
-        metrics_add(m, &m->replayed, (uint64_t)c->chat.n_replayed);
+        metrics_add(counts, &counts->replayed, (uint64_t)c->chat.n_replayed);
     return true;
 }
 

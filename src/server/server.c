@@ -212,6 +212,17 @@ static enum status describe_cache(struct server *s, struct error *err)
     return st;
 }
 
+static size_t longest_piece(const struct tokenizer *t)
+{
+    size_t longest = 1;
+    for (int32_t id = 0; id < tokenizer_n_vocab(t); id++) {
+        size_t n;
+        tokenizer_piece(t, id, true, &n);
+        longest = n > longest ? n : longest;
+    }
+    return longest;
+}
+
 /* Of what the bytes of an answer depend on. */
 static void write_fingerprint(struct server *s)
 {
@@ -260,6 +271,7 @@ enum status server_open(struct server **out, struct engine *e, struct scheduler 
     s->n_ctx = context_n_ctx(scheduler_context(sched));
     s->n_embd = model_hparams(e->model)->n_embd;
     infill_find(&s->infill, e->tokenizer);
+    s->piece_bytes = longest_piece(e->tokenizer);
     write_fingerprint(s);
     const enum status st = open_parts(s, err);
     if (st)
