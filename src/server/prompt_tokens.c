@@ -17,6 +17,15 @@ static bool prompt_fits(const struct call *c, size_t n)
     return n < (size_t)prompt_limit(c);
 }
 
+/* What the prompt was sent in. */
+static const char *field_of_prompt(const struct call *c)
+{
+    if (c->route->op == &openai_responses || c->req.task == API_EMBED)
+        return "input";
+    return c->req.task == API_COMPLETION || c->req.task == API_INFILL ? "prompt"
+                                                                      : "messages";
+}
+
 bool prompt_too_long(struct call *c, size_t n)
 {
     const int limit = prompt_limit(c);
@@ -24,10 +33,7 @@ bool prompt_too_long(struct call *c, size_t n)
     struct api_error e = {.kind = API_ERROR_TOO_LONG,
                           .n_prompt = (int)n,
                           .n_ctx = n > (size_t)limit ? limit : limit - 1};
-    const char *param = c->route->op == &openai_responses ? "input"
-                        : c->req.task == API_CHAT         ? "messages"
-                                                          : "prompt";
-    snprintf(e.param, sizeof e.param, "%s", param);
+    snprintf(e.param, sizeof e.param, "%s", field_of_prompt(c));
     snprintf(
         e.message, sizeof e.message,
         "the prompt has %zu tokens, and the context %d, one of which is the answer's", n,

@@ -1,6 +1,7 @@
 """The server through Anthropic's own Python client: what it parses, streams and raises."""
 import asyncio
 import json
+import re
 
 import pytest
 from clients_helper import (CLOCK, GREETING, LOREM, PERSON, RULES, SUNNY, WEATHER, Server,
@@ -262,14 +263,18 @@ def test_bad_fields(ask, word, more):
 
 
 @pytest.mark.parametrize('stream', [False, True])
-def test_prompt_too_long(ask, stream):
-    """In these words: clients compact their history when they read them."""
+@pytest.mark.parametrize('n_word', [20_000, 200_000])
+def test_prompt_too_long(ask, count, stream, n_word):
+    """In these words: clients compact their history when they read them, and how much of it
+    they take from the numbers.  Far beyond the context the first is the least that it can be."""
+    messages = [{'role': 'user', 'content': 'word ' * n_word}]
     with pytest.raises(anthropic.BadRequestError) as e:
-        ask([{'role': 'user', 'content': 'word ' * 200_000}], stream=stream)
+        ask(messages, stream=stream)
     assert e.value.type == 'invalid_request_error'
-    words = e.value.api_message.split()
-    assert e.value.api_message.startswith(f'prompt is too long: {words[4]} tokens > {words[7]} maximum')
-    assert int(words[4]) >= 200_000 > int(words[7])
+    found = re.match(r'prompt is too long: (\d+) tokens > (\d+) maximum', e.value.api_message)
+    n, n_max = map(int, found.groups())
+    assert n_max < n <= count(messages) and n_max == 8192
+    assert n_word > 20_000 or n == count(messages)
 
 
 def test_unknown_model(client):

@@ -56,7 +56,8 @@ def test_round_trip_and_another_session(server, suffix):
         # Two prompts, the first is a prefix of the second.
         assert n_cached >= 0.45 * n_prompt
         text, n_prompt, n_cached = ask(claude, HELLO, '--allowedTools', 'Bash')
-        assert text == ANSWER and n_cached >= 0.6 * n_prompt
+        # Tools, which come first, are 0.67 of it; with the system text, 0.81.
+        assert text == ANSWER and n_cached >= 0.75 * n_prompt
     finally:
         claude.close()
 
