@@ -287,6 +287,66 @@ static void test_patterns(void **state)
         }
 }
 
+static size_t utf8_of(char *dst, uint32_t c)
+{
+    if (c < 0x80)
+        return dst[0] = (char)c, 1;
+    const size_t n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (size_t i = n; --i > 0; c >>= 6)
+        dst[i] = (char)(0x80 | (c & 0x3f));
+    static const uint8_t mark[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    return dst[0] = (char)(mark[n] | c), n;
+}
+
+/* Every code point against what a class says. */
+static void test_every_character(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *gbnf;
+        uint32_t lo, hi;
+    } classes[] = {{"root ::= .", 0, 0x10ffff},
+                   {"root ::= [\\u0085-\\U00012345]", 0x85, 0x12345},
+                   {"root ::= [\\u0801-\\ud7fe]", 0x801, 0xd7fe},
+                   {"root ::= [^\\x00-\\u4e2d]", 0x4e2e, 0x10ffff},
+                   {"root ::= [\\uffff-\\U00010000]", 0xffff, 0x10000}};
+    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++) {
+        struct grammar *g = open_gbnf(classes[i].gbnf);
+        struct grammar_matcher *m = matcher_of(g);
+        for (uint32_t c = 0; c <= 0x10ffff; c++) {
+            char text[4];
+            const bool fits =
+                c >= classes[i].lo && c <= classes[i].hi && (c < 0xd800 || c > 0xdfff);
+            if (reads(m, text, utf8_of(text, c), true) != fits)
+                fail_msg("%s: U+%04X", classes[i].gbnf, (unsigned)c);
+        }
+        grammar_matcher_close(m);
+        grammar_close(g);
+    }
+    struct grammar *g = open_schema("{'type': 'string', 'maxLength': 1}");
+    struct grammar_matcher *m = matcher_of(g);
+    for (uint32_t c = 0; c <= 0x10ffff; c++) {
+        char text[8] = "\"";
+        const size_t n = 1 + utf8_of(text + 1, c);
+        text[n] = '"';
+        const bool fits =
+            c >= 0x20 && c != '"' && c != '\\' && (c < 0xd800 || c > 0xdfff);
+        if (reads(m, text, n + 1, true) != fits)
+            fail_msg("string: U+%04X", (unsigned)c);
+    }
+    for (uint32_t c = 0; c <= 0xffff; c++) {
+        char text[12];
+        const int n = snprintf(text, sizeof text, c % 2 ? "\"\\u%04x\"" : "\"\\u%04X\"",
+                               (unsigned)c);
+        assert_int_equal(c > 0 && (c < 0xd800 || c > 0xdfff),
+                         reads(m, text, (size_t)n, true));
+    }
+    assert_true(reads(m, "\"\\ud83d\\uDE00\"", 14, true));
+    assert_false(reads(m, "\"\\ud83d\\u0041\"", 14, false));
+    grammar_matcher_close(m);
+    grammar_close(g);
+}
+
 static void test_gbnf_syntax(void **state)
 {
     (void)state;
@@ -752,6 +812,7 @@ int main(void)
         cmocka_unit_test(test_masks),
         cmocka_unit_test(test_languages),
         cmocka_unit_test(test_patterns),
+        cmocka_unit_test(test_every_character),
         cmocka_unit_test(test_gbnf_syntax),
         cmocka_unit_test(test_gbnf_errors),
         cmocka_unit_test(test_gbnf_with_schemas),
