@@ -212,6 +212,47 @@ static void test_masks(void **state)
     }
 }
 
+/* All texts of a few letters: whatever was allowed can go on. */
+static void check_ways_on(struct grammar_matcher *m, char *text, size_t n,
+                          const char *what)
+{
+    static const char letters[] = "\"abcdefx";
+    uint32_t bits[WORDS];
+    struct error err;
+    if (!reads(m, text, n, false))
+        return;
+    if (grammar_matcher_mask(m, bits, &err))
+        fail_msg("%s: behind %.*s: %s", what, (int)n, text, err.text);
+    for (const char *c = letters; n < 8 && *c; c++) {
+        text[n] = *c;
+        check_ways_on(m, text, n + 1, what);
+    }
+}
+
+static void test_no_dead_ends(void **state)
+{
+    (void)state;
+    static const char *const closed[] = {
+        "{'pattern': '^(a|bcde|f.*)$', 'minLength': 3}",
+        "{'pattern': '^(ab|cdefab|x.{4,}f)$', 'maxLength': 5}",
+        "{'pattern': '^(ab)*$', 'minLength': 3, 'maxLength': 4}",
+        "{'pattern': '^(abc|fedcba)$', 'minLength': 5}",
+        "{'pattern': '^(abc|fedcba)$', 'maxLength': 5}",
+        "{'pattern': '^(abc|ab)*c?$', 'minLength': 4, 'maxLength': 5}",
+        "{'allOf': [{'pattern': '^a(b|c)*$'}, {'pattern': 'cc$'}], 'maxLength': 5}",
+        "{'pattern': 'abc', 'maxLength': 4}",
+        "{'pattern': '^(ab?){2,70}$', 'maxLength': 4}",
+    };
+    for (size_t i = 0; i < sizeof closed / sizeof closed[0]; i++) {
+        struct grammar *g = open_schema(closed[i]);
+        struct grammar_matcher *m = matcher_of(g);
+        char text[16];
+        check_ways_on(m, text, 0, closed[i]);
+        grammar_matcher_close(m);
+        grammar_close(g);
+    }
+}
+
 /* The same language twice: GBNF, and an extended regular expression of POSIX. */
 static const char *const languages[][2] = {
     {"root ::= \"a\"* \"b\"", "^a*b$"},
@@ -528,6 +569,17 @@ static void test_triggers(void **state)
     grammar_matcher_close(m);
     grammar_close(g);
     json_decref(schema);
+
+    // A trigger that ends inside of what may become another.
+    assert_int_equal(STATUS_OK,
+                     open_with(&g, "root ::= \"!\"", NULL,
+                               (const char *const[]){"abcx", "bc", NULL}, true, &err));
+    m = matcher_of(g);
+    feed(m, (const char *const[]){"a", "b", "c", NULL});
+    assert_true(allows(m, "!"));
+    assert_false(allows(m, "x"));
+    grammar_matcher_close(m);
+    grammar_close(g);
     assert_int_equal(STATUS_BAD_ARG,
                      open_with(&g, "root ::= \"a\"", NULL,
                                (const char *const[]){"", NULL}, true, &err));
@@ -810,6 +862,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_no_dead_ends),
         cmocka_unit_test(test_languages),
         cmocka_unit_test(test_patterns),
         cmocka_unit_test(test_every_character),
