@@ -13,7 +13,7 @@ static int range_order(const void *x, const void *y)
 struct charset charset_make(struct builder *b, struct char_range *r, uint32_t n)
 {
     struct charset s = {builder_array(b, n, sizeof *s.r), 0};
-    if (!s.r)
+    if (!s.r || !n)
         return s;
     qsort(r, n, sizeof *r, range_order);
     for (uint32_t i = 0; i < n; i++) {

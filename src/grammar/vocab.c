@@ -80,11 +80,9 @@ static void node_close(struct grammar_vocab *v, const uint32_t *way, uint32_t de
     if (depth == 0)
         return;
     struct vocab_node *parent = &v->nodes[way[depth - 1]];
-    // Tokens of the node itself are those before the tokens of the next one.
-    const bool ends = (way[depth] + 1 < v->n_node ? v->nodes[way[depth] + 1].token
-                                                  : v->n_id) > node->token;
     uint64_t below = node->below;
-    if (state[depth].bad || (ends && state[depth].missing))
+    // A token that ends inside of a character can be read where all characters can.
+    if (state[depth].bad)
         below |= 1ull << VOCAB_BROKEN;
     else if (node->byte < 0x80)
         below |= 1ull << vocab_group(node->byte);

@@ -69,6 +69,8 @@ SCHEMAS = {
     'pattern and lengths': {'type': S, 'pattern': '^[a-c]+(-[a-c]+)*$', 'minLength': 4, 'maxLength': 9},
     'pattern and even lengths': {'type': S, 'pattern': '^(ab)*$', 'minLength': 3, 'maxLength': 7},
     'pattern and least length': {'type': S, 'pattern': '[éa]+', 'minLength': 6},
+    'pattern that must grow': {'type': S, 'pattern': '^(a|bcde|f.*)$', 'minLength': 3},
+    'pattern that must not': {'type': S, 'pattern': '^(ab|cdefgh|i.{4,}j)$', 'maxLength': 5, 'minLength': 1},
     'counted pattern': {'type': S, 'pattern': '^([0-9a-f]{2}:){5,1000}[0-9a-f]{2}$'},
     'two patterns': {'type': S, 'allOf': [{'pattern': '^a'}, {'pattern': 'b$'}, {'maxLength': 5}]},
     'items': {'type': A, 'items': {'type': I, 'minimum': 0, 'maximum': 3}, 'minItems': 2, 'maxItems': 4},
@@ -176,6 +178,44 @@ def test_what_python_writes(serve, name):
              if not re.search(r'[0-9]e|\d{17}|\.\d{11}', json.dumps(v))]
     verdicts = serve(schema=schema, texts=texts)['texts']
     assert [t for t, v in zip(texts, verdicts) if not v] == []
+
+
+RANGES = [(None, 0), (0, None), (-5, 5), (7, 7), (10, 105), (-1203, -99), (98, 1203), (0.5, 2.5), (-0.05, 12.125), (-3, -2.75),
+          (0.001, 0.02), (1.25, 1.25), (99.5, 100), (-100, 1e3)]
+
+
+@pytest.mark.parametrize('open_ends', [False, True])
+@pytest.mark.parametrize('integer', [True, False])
+@pytest.mark.parametrize('lo, hi', RANGES)
+def test_ranges_are_complete(serve, lo, hi, integer, open_ends):
+    """Every number near the bounds, by plain comparison of decimals."""
+    from decimal import Decimal
+    schema = {'type': 'integer' if integer else 'number'}
+    if lo is not None:
+        schema['exclusiveMinimum' if open_ends else 'minimum'] = lo
+    if hi is not None:
+        schema['exclusiveMaximum' if open_ends else 'maximum'] = hi
+    texts = {str(n) for n in range(-1300, 1300)}
+    if not integer:
+        for b in (lo, hi):
+            base = Decimal(str(b or 0))
+            texts |= {f'{base + Decimal(k) / 10 ** d:f}' for d in range(1, 5) for k in range(-30, 31)}
+        texts |= {f'{k / 8:.3f}' for k in range(-900, 900)}
+    texts = sorted(t for t in texts if not (t.startswith('-') and Decimal(t) == 0))
+
+    def fits(t):
+        v = Decimal(t)
+        low, high = (Decimal(str(b)) if b is not None else None for b in (lo, hi))
+        if open_ends:
+            return (low is None or v > low) and (high is None or v < high)
+        return (low is None or v >= low) and (high is None or v <= high)
+
+    want = [fits(t) for t in texts]
+    done = serve(schema=schema, texts=texts)
+    if not any(want):
+        assert 'error' in done or not any(done['texts'])
+        return
+    assert [t for t, v, w in zip(texts, done['texts'], want) if v != w] == []
 
 
 FORMATS = {

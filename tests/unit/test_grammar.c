@@ -212,6 +212,47 @@ static void test_masks(void **state)
     }
 }
 
+/* All texts of a few letters: whatever was allowed can go on. */
+static void check_ways_on(struct grammar_matcher *m, char *text, size_t n,
+                          const char *what)
+{
+    static const char letters[] = "\"abcdefx";
+    uint32_t bits[WORDS];
+    struct error err;
+    if (!reads(m, text, n, false))
+        return;
+    if (grammar_matcher_mask(m, bits, &err))
+        fail_msg("%s: behind %.*s: %s", what, (int)n, text, err.text);
+    for (const char *c = letters; n < 8 && *c; c++) {
+        text[n] = *c;
+        check_ways_on(m, text, n + 1, what);
+    }
+}
+
+static void test_no_dead_ends(void **state)
+{
+    (void)state;
+    static const char *const closed[] = {
+        "{'pattern': '^(a|bcde|f.*)$', 'minLength': 3}",
+        "{'pattern': '^(ab|cdefab|x.{4,}f)$', 'maxLength': 5}",
+        "{'pattern': '^(ab)*$', 'minLength': 3, 'maxLength': 4}",
+        "{'pattern': '^(abc|fedcba)$', 'minLength': 5}",
+        "{'pattern': '^(abc|fedcba)$', 'maxLength': 5}",
+        "{'pattern': '^(abc|ab)*c?$', 'minLength': 4, 'maxLength': 5}",
+        "{'allOf': [{'pattern': '^a(b|c)*$'}, {'pattern': 'cc$'}], 'maxLength': 5}",
+        "{'pattern': 'abc', 'maxLength': 4}",
+        "{'pattern': '^(ab?){2,70}$', 'maxLength': 4}",
+    };
+    for (size_t i = 0; i < sizeof closed / sizeof closed[0]; i++) {
+        struct grammar *g = open_schema(closed[i]);
+        struct grammar_matcher *m = matcher_of(g);
+        char text[16];
+        check_ways_on(m, text, 0, closed[i]);
+        grammar_matcher_close(m);
+        grammar_close(g);
+    }
+}
+
 /* The same language twice: GBNF, and an extended regular expression of POSIX. */
 static const char *const languages[][2] = {
     {"root ::= \"a\"* \"b\"", "^a*b$"},
@@ -285,6 +326,66 @@ static void test_patterns(void **state)
             grammar_matcher_close(m);
             grammar_close(g);
         }
+}
+
+static size_t utf8_of(char *dst, uint32_t c)
+{
+    if (c < 0x80)
+        return dst[0] = (char)c, 1;
+    const size_t n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (size_t i = n; --i > 0; c >>= 6)
+        dst[i] = (char)(0x80 | (c & 0x3f));
+    static const uint8_t mark[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    return dst[0] = (char)(mark[n] | c), n;
+}
+
+/* Every code point against what a class says. */
+static void test_every_character(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *gbnf;
+        uint32_t lo, hi;
+    } classes[] = {{"root ::= .", 0, 0x10ffff},
+                   {"root ::= [\\u0085-\\U00012345]", 0x85, 0x12345},
+                   {"root ::= [\\u0801-\\ud7fe]", 0x801, 0xd7fe},
+                   {"root ::= [^\\x00-\\u4e2d]", 0x4e2e, 0x10ffff},
+                   {"root ::= [\\uffff-\\U00010000]", 0xffff, 0x10000}};
+    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++) {
+        struct grammar *g = open_gbnf(classes[i].gbnf);
+        struct grammar_matcher *m = matcher_of(g);
+        for (uint32_t c = 0; c <= 0x10ffff; c++) {
+            char text[4];
+            const bool fits =
+                c >= classes[i].lo && c <= classes[i].hi && (c < 0xd800 || c > 0xdfff);
+            if (reads(m, text, utf8_of(text, c), true) != fits)
+                fail_msg("%s: U+%04X", classes[i].gbnf, (unsigned)c);
+        }
+        grammar_matcher_close(m);
+        grammar_close(g);
+    }
+    struct grammar *g = open_schema("{'type': 'string', 'maxLength': 1}");
+    struct grammar_matcher *m = matcher_of(g);
+    for (uint32_t c = 0; c <= 0x10ffff; c++) {
+        char text[8] = "\"";
+        const size_t n = 1 + utf8_of(text + 1, c);
+        text[n] = '"';
+        const bool fits =
+            c >= 0x20 && c != '"' && c != '\\' && (c < 0xd800 || c > 0xdfff);
+        if (reads(m, text, n + 1, true) != fits)
+            fail_msg("string: U+%04X", (unsigned)c);
+    }
+    for (uint32_t c = 0; c <= 0xffff; c++) {
+        char text[12];
+        const int n = snprintf(text, sizeof text, c % 2 ? "\"\\u%04x\"" : "\"\\u%04X\"",
+                               (unsigned)c);
+        assert_int_equal(c > 0 && (c < 0xd800 || c > 0xdfff),
+                         reads(m, text, (size_t)n, true));
+    }
+    assert_true(reads(m, "\"\\ud83d\\uDE00\"", 14, true));
+    assert_false(reads(m, "\"\\ud83d\\u0041\"", 14, false));
+    grammar_matcher_close(m);
+    grammar_close(g);
 }
 
 static void test_gbnf_syntax(void **state)
@@ -468,6 +569,17 @@ static void test_triggers(void **state)
     grammar_matcher_close(m);
     grammar_close(g);
     json_decref(schema);
+
+    // A trigger that ends inside of what may become another.
+    assert_int_equal(STATUS_OK,
+                     open_with(&g, "root ::= \"!\"", NULL,
+                               (const char *const[]){"abcx", "bc", NULL}, true, &err));
+    m = matcher_of(g);
+    feed(m, (const char *const[]){"a", "b", "c", NULL});
+    assert_true(allows(m, "!"));
+    assert_false(allows(m, "x"));
+    grammar_matcher_close(m);
+    grammar_close(g);
     assert_int_equal(STATUS_BAD_ARG,
                      open_with(&g, "root ::= \"a\"", NULL,
                                (const char *const[]){"", NULL}, true, &err));
@@ -750,8 +862,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_no_dead_ends),
         cmocka_unit_test(test_languages),
         cmocka_unit_test(test_patterns),
+        cmocka_unit_test(test_every_character),
         cmocka_unit_test(test_gbnf_syntax),
         cmocka_unit_test(test_gbnf_errors),
         cmocka_unit_test(test_gbnf_with_schemas),
