@@ -64,7 +64,7 @@ void bench_print(const struct bench *b)
            "depth", "cache MiB", "prefill", "median", "spread", "limit", "share", "of",
            "decode", "median", "spread", "limit", "share", "of");
     for (int i = 0; i < b->batch.n; i++)
-        printf("  %5d seq %7s", b->batch.n_seq[i], "spread");
+        printf("  %5d seq %9s", b->batch.n_seq[i], "spread");
     putchar('\n');
     for (int i = 0; i < b->n_row; i++) {
         const struct bench_row *r = &b->rows[i];
@@ -74,7 +74,7 @@ void bench_print(const struct bench *b)
         print_speed(b->n_prefill, &r->prefill, &r->prefill_limit);
         print_speed(b->n_decode, &r->decode, &r->decode_limit);
         for (int k = 0; k < b->batch.n; k++)
-            printf("  %9.2f %5.1f %%",
+            printf("  %9.2f %7.1f %%",
                    bench_rate(b->batch.n_seq[k] * b->n_decode, r->batch[k].best),
                    spread(&r->batch[k]));
         putchar('\n');

@@ -383,6 +383,10 @@ uint16_t machine_step_slow(struct machine *m, uint16_t state, uint8_t byte)
     if (state == MACHINE_DEAD)
         return MACHINE_DEAD;
     ways_begin(m);
+    if (m->effort > MACHINE_EFFORT) {
+        set_fault(m, FAULT_LARGE);
+        return MACHINE_FAULT;
+    }
     for (uint32_t i = 0; i < s->n; i++) {
         const struct config c = m->configs[s->first + i];
         if (c.node == NODE_FREE) {
@@ -398,6 +402,7 @@ uint16_t machine_step_slow(struct machine *m, uint16_t state, uint8_t byte)
         }
     }
     follow_ways(m);
+    m->effort += s->n + m->n_visited + 1;
     const uint16_t to = state_of_set(m);
     if (to != MACHINE_FAULT)
         m->moves[(size_t)state * (size_t)p->n_class + p->byte_class[byte]] = to;

@@ -18,6 +18,9 @@ enum {
     MACHINE_DEPTH = 256,    // frames of a stack: what is deeper is not allowed
     MACHINE_DEAD = 0,       // the state of a text that cannot be
     MACHINE_FAULT = 0xffff, // no state
+    /* Ways that are followed for a token at most, some 20 ms: grammars that are harmless
+     * need a hundredth, and others must not stop the answers of other people. */
+    MACHINE_EFFORT = 1 << 20,
 };
 
 /* A stack is its topmost frame; 0 is the empty one.  Equal stacks are one. */
@@ -65,7 +68,8 @@ struct machine {
     struct config *work, *set; // [MACHINE_WAYS]
     uint32_t *map;             // [MACHINE_FRAMES]
     uint32_t n_frame, n_state, n_config, n_work, n_set, n_visited, epoch;
-    bool accept; // of the state in work
+    uint32_t effort; // ways followed since the matcher set it to 0
+    bool accept;     // of the state in work
     enum machine_fault fault;
 };
 
@@ -76,7 +80,8 @@ void machine_close(struct machine *m);
 void machine_clear(struct machine *m);
 
 /* The functions below return a state, or MACHINE_FAULT with m->fault set: FAULT_FULL can
- * be tried again after machine_keep, FAULT_LARGE cannot be followed. */
+ * be tried again after machine_keep, FAULT_LARGE cannot be followed, or not with the effort
+ * that is left. */
 uint16_t machine_start(struct machine *m);
 uint16_t machine_step_slow(struct machine *m, uint16_t state, uint8_t byte);
 /* The same state with its counters frozen: for texts of at most its slack bytes. */

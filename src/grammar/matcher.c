@@ -268,6 +268,7 @@ static struct mask_slot *mask_find(struct grammar_matcher *m, uint32_t **bits)
 {
     uint32_t n = 0;
     int n_hidden = 0;
+    m->machine.effort = 0;
     uint16_t state = mask_state(m);
     if (state == MACHINE_FAULT)
         return NULL;
@@ -321,6 +322,7 @@ void grammar_matcher_reset(struct grammar_matcher *m)
 {
     m->ended = m->open = false;
     m->broken = STATUS_OK;
+    m->machine.effort = 0;
     m->state = machine_start(&m->machine);
     if (m->state == MACHINE_FAULT && m->machine.fault == FAULT_FULL) {
         machine_clear(&m->machine);
@@ -423,6 +425,7 @@ enum status grammar_matcher_accept(struct grammar_matcher *m, int32_t id,
         return STATUS_OK;
     }
     uint16_t to = MACHINE_DEAD;
+    m->machine.effort = 0;
     if (!m->ended && (kind == VOCAB_TEXT || (kind != VOCAB_END && is_free)))
         to = read_token(m, m->state, id);
     if (to == MACHINE_FAULT)
