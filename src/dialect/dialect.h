@@ -45,6 +45,8 @@ struct dialect {
                         const char *request_id);
     const struct field_table *const *tables; // [n_table], for docs/api.md
     int n_table;
+    /* What a request gets that does not say; NULL, NAN and -1: the server's. */
+    const struct api_sampling *sampling;
 };
 
 /* One kind of request of a dialect: a line of the route table names it. */

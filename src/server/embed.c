@@ -23,8 +23,10 @@ static bool encode_inputs(struct call *c)
             call_fail(c, API_ERROR_INVALID, "input %d is empty", i);
             return false;
         }
-        if (t->n > (size_t)limit && c->req.truncate)
+        if (t->n > (size_t)limit && c->req.truncate) {
             t->n = (size_t)limit;
+            j->n_cut++;
+        }
         if (t->n > (size_t)limit)
             return prompt_too_long(c, t->n);
         j->n_prompt += (int)t->n;

@@ -363,8 +363,9 @@ def test_overflow(server):
     assert e['code'] == 'context_length_exceeded' and 'maximum context length' in e['message']
     r = server.post('/v1/messages', body_for('/v1/messages', long))
     assert r.status == 400 and re.search(r'prompt is too long: \d+ tokens > \d+ maximum', r.json()['error']['message'])
-    r = server.post('/api/chat', chat(long, truncate=False, stream=False))
-    assert r.status == 400 and 'exceeds the context length' in r.json()['error']
+    for more in {}, {'truncate': False}:
+        r = server.post('/api/chat', chat(long, stream=False, **more))
+        assert r.status == 400 and 'exceeds the context length' in r.json()['error']
 
 
 def test_ollama_truncates_and_says_so(server):
@@ -372,7 +373,9 @@ def test_ollama_truncates_and_says_so(server):
     for i in range(20):
         messages += [{'role': 'user', 'content': 'word ' * 20}, {'role': 'assistant', 'content': 'yes ' * 10}]
     messages.append({'role': 'user', 'content': 'last'})
-    r = server.post('/api/chat', {'model': NAME, 'messages': messages, 'stream': False})
+    body = {'model': NAME, 'messages': messages, 'stream': False}
+    assert server.post('/api/chat', body).status == 400
+    r = server.post('/api/chat', {**body, 'truncate': True})
     assert r.status == 200
     dropped = int(r.headers['X-Truncated-Messages'])
     assert 20 < dropped < 40 and r.json()['prompt_eval_count'] < 256
