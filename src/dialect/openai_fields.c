@@ -105,6 +105,8 @@ static const struct field chat_rows[] = {
     JSON("messages", "required", "roles: system, developer, user, assistant, tool, "
          "function; content: a string or an array of blocks of text"),
     STREAM_ROWS,
+    BOOL("return_progress", r.progress, "false",
+         "chunks with `prompt_progress` while the prompt is read (llama.cpp)"),
     N_PREDICT_ROW,
     MAX_TOKENS_ROW,
     INT("max_completion_tokens", r.max_tokens, -1, INT_MAX, "-1",

@@ -65,6 +65,8 @@ static void infill_event(struct answer_writer *head, const struct answer_event *
             buf_append(&w->text, e->text, e->n);
         }
         break;
+    case ANSWER_PROGRESS:
+        break;
     case ANSWER_PING:
         if (stream)
             buf_puts(out, ": ping\n\n");

@@ -78,6 +78,7 @@ struct api_request {
     const char *model; // "" if none was named
     bool stream;
     bool stream_usage; // usage in a stream's last chunk (OpenAI)
+    bool progress;     // say how much of the prompt is read (llama.cpp)
 
     json_t *messages; // owned, canonical
     json_t *tools;    // owned, canonical, NULL for none

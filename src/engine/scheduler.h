@@ -111,7 +111,9 @@ struct generation_stats {
 
 struct generation_event {
     enum generation_event_kind kind;
-    int n_done; // PROGRESS
+    /* PROGRESS: so many tokens are read; stats.n_prompt, n_cached and prefill_us so far
+     */
+    int n_done;
     /* TOKEN.  text [n] is what became certain with it: whole characters of UTF-8, without
      * what may still become a stop string; often empty.  Control tokens come alone and
      * with `special`. */
