@@ -69,8 +69,8 @@ struct api_operation {
 
 extern const struct dialect dialect_openai, dialect_anthropic, dialect_ollama;
 
-extern const struct api_operation openai_chat, openai_completions, openai_responses,
-    openai_embeddings, openai_infill;
+extern const struct api_operation openai_chat, openai_completions, openai_completion,
+    openai_responses, openai_embeddings, openai_infill;
 extern const struct api_operation anthropic_messages, anthropic_count;
 extern const struct api_operation ollama_chat, ollama_generate, ollama_embed,
     ollama_embeddings;

@@ -1,4 +1,4 @@
-/* openai_infill_write.c - POST /infill: answers, in the shape of llama.cpp's server. */
+/* openai_infill_write.c - POST /infill and /completion: answers, in the shape of llama.cpp's server. */
 #include "base/mem.h"
 #include "dialect/json_print.h"
 #include "dialect/openai.h"

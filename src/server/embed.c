@@ -42,6 +42,11 @@ bool embed_begin(struct call *c)
         call_fail(c, API_ERROR_INVALID, "%zu inputs: at most %d", n, API_PROMPTS_MAX);
         return false;
     }
+    if (c->dialect == &dialect_openai && c->req.dimensions > c->server->n_embd) {
+        call_fail(c, API_ERROR_INVALID, "dimensions must be at most %d, not %d",
+                  c->server->n_embd, c->req.dimensions);
+        return false;
+    }
     j->inputs = mem_array(n ? n : 1, sizeof *j->inputs);
     j->vectors = mem_array(n ? n : 1, sizeof(float) * (size_t)c->server->n_embd);
     if (!j->inputs || !j->vectors) {

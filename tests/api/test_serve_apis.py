@@ -237,3 +237,26 @@ def test_vectors(server):
         v = struct.unpack(f'<{len(z)}f', base64.b64decode(y['embedding']))
         assert v == pytest.approx(x['embedding'], abs=1e-7) and v == pytest.approx(z, abs=1e-7)
         assert sum(k * k for k in v) == pytest.approx(1, abs=1e-5)
+
+
+# ---- llama.cpp's own ----
+
+def test_llama_cpp(server):
+    r = ok(server, '/completion', prompt='The sky is', n_predict=4, temperature=0)
+    whole = ok(server, '/v1/completions', prompt='The sky is', max_tokens=4, temperature=0)['choices'][0]['text']
+    assert r['content'] == whole and r['stop'] is True and r['stop_type'] == 'limit' and r['tokens_predicted'] == 4
+    status, e = server.request('POST', '/completion', {'prompt': ['a', 'b']})
+    assert status == 400 and e['error']['param'] == 'prompt'
+    p = server.get('/props')
+    assert p['eos_token'] == '<|im_end|>' and p['modalities'] == {'vision': False, 'audio': False}
+    assert p['model_path'] == os.path.basename(MODEL) and p['default_generation_settings']['n_ctx'] == 4096
+    m = metrics(server)
+    assert 1 <= m['llamacpp:n_busy_slots_per_decode'] <= 4 and 8 < m['llamacpp:n_tokens_max'] <= 4097
+    assert {f'llamacpp:{n}' for n in ('prompt_tokens_total', 'prompt_seconds_total', 'tokens_predicted_total',
+                                      'tokens_predicted_seconds_total', 'prompt_tokens_seconds', 'n_decode_total',
+                                      'predicted_tokens_seconds', 'requests_processing', 'requests_deferred')} <= set(m)
+
+
+def test_too_many_dimensions(server):
+    status, e = server.request('POST', '/v1/embeddings', {'model': server.model, 'input': 'a', 'dimensions': 577})
+    assert status == 400 and '576' in e['error']['message']
