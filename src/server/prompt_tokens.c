@@ -118,17 +118,32 @@ static bool has_role(const json_t *messages, int i, const char *role)
     return r && !strcmp(r, role);
 }
 
-/* Drop the oldest message, and results of tools whose call went with it. */
+/* An answer that calls nothing, and is not the last message. */
+static bool is_plain_answer(const json_t *messages, int i)
+{
+    const json_t *m = json_array_get(messages, (size_t)i);
+    return (size_t)i + 1 < json_array_size(messages) &&
+           has_role(messages, i, "assistant") &&
+           !json_array_size(json_object_get(m, "tool_calls"));
+}
+
+/* Drop the oldest message with what means nothing without it: results of tools whose
+ * call went, the answer to a question that did. */
 static bool drop_oldest(struct call *c)
 {
     const int i = oldest(c->messages);
     if (i < 0)
         return false;
+    const bool asked = has_role(c->messages, i, "user");
     do {
         json_array_remove(c->messages, (size_t)i);
         c->n_dropped++;
     } while (has_role(c->messages, i, "tool") &&
              (size_t)i + 1 < json_array_size(c->messages));
+    if (asked && is_plain_answer(c->messages, i)) {
+        json_array_remove(c->messages, (size_t)i);
+        c->n_dropped++;
+    }
     return true;
 }
 
