@@ -19,10 +19,11 @@ enum answer_kind {
     ANSWER_TOOL_BEGIN, // id, name
     ANSWER_TOOL_ARGS,  // text: a piece of the arguments, which together are a JSON object
     ANSWER_TOOL_END,
-    ANSWER_LOGPROB, // of one token, before or behind the text that it made
-    ANSWER_PING,    // nothing new: something that keeps the connection alive
-    ANSWER_END,     // finish; usage and timings of this choice
-    ANSWER_ERROR,   // error
+    ANSWER_LOGPROB,  // of one token, before or behind the text that it made
+    ANSWER_PING,     // nothing new: something that keeps the connection alive
+    ANSWER_END,      // finish; usage and timings of this choice
+    ANSWER_ERROR,    // error
+    ANSWER_PROGRESS, // n_done tokens of the prompt are read; if the request asked
 };
 
 enum answer_finish {
@@ -56,6 +57,7 @@ struct answer_event {
     struct answer_token token;      // LOGPROB
     const struct answer_token *top; // LOGPROB: [n_top] alternatives, best first
     int n_top;
+    int n_done;                    // PROGRESS: usage has n_prompt, n_cached, prefill_us
     enum answer_finish finish;     // END
     const char *stop_string;       // END, ANSWER_STOP_STRING
     struct answer_usage usage;     // END

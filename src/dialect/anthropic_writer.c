@@ -243,6 +243,8 @@ static void anthropic_event(struct answer_writer *base, const struct answer_even
         break;
     case ANSWER_LOGPROB: // this API has none
         break;
+    case ANSWER_PROGRESS:
+        break;
     case ANSWER_PING:
         if (base->request->stream)
             buf_puts(out, "event: ping\ndata: {\"type\":\"ping\"}\n\n");

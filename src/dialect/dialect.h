@@ -45,6 +45,8 @@ struct dialect {
                         const char *request_id);
     const struct field_table *const *tables; // [n_table], for docs/api.md
     int n_table;
+    /* What a request gets that does not say; NULL, NAN and -1: the server's. */
+    const struct api_sampling *sampling;
 };
 
 /* One kind of request of a dialect: a line of the route table names it. */
@@ -67,8 +69,8 @@ struct api_operation {
 
 extern const struct dialect dialect_openai, dialect_anthropic, dialect_ollama;
 
-extern const struct api_operation openai_chat, openai_completions, openai_responses,
-    openai_embeddings, openai_infill;
+extern const struct api_operation openai_chat, openai_completions, openai_completion,
+    openai_responses, openai_embeddings, openai_infill;
 extern const struct api_operation anthropic_messages, anthropic_count;
 extern const struct api_operation ollama_chat, ollama_generate, ollama_embed,
     ollama_embeddings;

@@ -47,9 +47,23 @@ static const struct field_table *const tables[] = {
     &ollama_chat_fields, &ollama_generate_fields, &ollama_embed_fields,
     &ollama_embeddings_fields, &ollama_option_fields};
 
+/* Source: Ollama, docs/modelfile.mdx, PARAMETER. */
+static const struct api_sampling ollama_sampling = {
+    .temperature = 0.8f,
+    .top_p = 0.9f,
+    .min_p = 0,
+    .typical_p = 1,
+    .repeat_penalty = 1,
+    .presence_penalty = 0,
+    .frequency_penalty = 0,
+    .top_k = 40,
+    .repeat_last_n = 64,
+};
+
 const struct dialect dialect_ollama = {
     .name = "ollama",
     .print_error = print_ollama_error,
     .tables = tables,
     .n_table = (int)(sizeof tables / sizeof *tables),
+    .sampling = &ollama_sampling,
 };

@@ -157,7 +157,6 @@ static void ollama_body_init(struct ollama_body *b, const struct api_request *r,
         .r = *r, .num_predict = -1, .top_k = INT_MIN, .repeat_last_n = INT_MIN};
     b->r.task = task;
     b->r.stream = task == API_CHAT || task == API_COMPLETION;
-    b->r.truncate = true;
 }
 
 /* Success: *out <- b->r, which takes body over.  Else what b->r owns is released. */

@@ -197,6 +197,8 @@ static void ollama_event(struct answer_writer *base, const struct answer_event *
     case ANSWER_LOGPROB:
         add_token_logprob(w, e);
         break;
+    case ANSWER_PROGRESS:
+        break;
     case ANSWER_PING:
         /* Lines have no comments; a piece of nothing is what all clients take. */
         if (base->request->stream)

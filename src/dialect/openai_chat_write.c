@@ -141,6 +141,19 @@ static void stream_end(struct chat_writer *w, struct buf *out,
     buf_puts(out, "data: [DONE]\n\n");
 }
 
+/* A chunk of nothing but how far the prompt is, as llama.cpp's server has it. */
+static void stream_progress(const struct chat_writer *w, struct buf *out,
+                            const struct answer_event *e)
+{
+    begin_chunk(w, out, e->choice);
+    buf_printf(out,
+               "},\"logprobs\":null,\"finish_reason\":null}]%s,\"prompt_progress\":{"
+               "\"total\":%d,\"cache\":%d,\"processed\":%d,\"time_ms\":%llu}}\n\n",
+               w->head.request->stream_usage ? ",\"usage\":null" : "", e->usage.n_prompt,
+               e->usage.n_cached, e->n_done,
+               (unsigned long long)e->usage.prefill_us / 1000);
+}
+
 static void stream_event(struct chat_writer *w, const struct answer_event *e,
                          struct buf *out)
 {
@@ -156,6 +169,9 @@ static void stream_event(struct chat_writer *w, const struct answer_event *e,
         break;
     case ANSWER_TOOL_ARGS:
         stream_arguments(w, out, e);
+        break;
+    case ANSWER_PROGRESS:
+        stream_progress(w, out, e);
         break;
     case ANSWER_PING:
         buf_puts(out, ": ping\n\n");
@@ -264,6 +280,7 @@ static void hold_event(struct chat_writer *w, const struct answer_event *e,
     }
     case ANSWER_LOGPROB:
     case ANSWER_PING:
+    case ANSWER_PROGRESS:
         break;
     }
 }

@@ -1,4 +1,5 @@
-/* openai_completion.c - POST /v1/completions, /infill and /v1/embeddings: requests. */
+/* openai_completion.c - POST /v1/completions, /completion, /infill and /v1/embeddings:
+ * requests. */
 #include "dialect/content.h"
 #include "dialect/openai.h"
 
@@ -34,6 +35,19 @@ static enum status parse_completion(struct api_request *out, json_t *body,
     if (s == STATUS_OK)
         s = check_completion(&b, err);
     return openai_body_finish(out, &b, body, s);
+}
+
+/* The reply of llama.cpp's own path has a place for one answer. */
+static enum status parse_one_completion(struct api_request *out, json_t *body,
+                                        struct api_error *err)
+{
+    const enum status s = parse_completion(out, body, err);
+    if (s != STATUS_OK || openai_choices(out) == 1)
+        return s;
+    out->body = NULL; // it stays the caller's
+    api_request_release(out);
+    return api_fail(err, STATUS_UNSUPPORTED, API_ERROR_UNSUPPORTED, "prompt",
+                    "more than one answer is for /v1/completions");
 }
 
 /* Name and text of each file of input_extra, behind the other prompts. */
@@ -103,6 +117,13 @@ const struct api_operation openai_completions = {
     .task = API_COMPLETION,
     .parse = parse_completion,
     .open_writer = openai_open_text,
+};
+
+const struct api_operation openai_completion = {
+    .dialect = &dialect_openai,
+    .task = API_COMPLETION,
+    .parse = parse_one_completion,
+    .open_writer = openai_open_infill,
 };
 
 const struct api_operation openai_infill = {

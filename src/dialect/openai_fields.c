@@ -50,9 +50,9 @@
 
 /* What all that generate have in common. */
 #define SAMPLING_ROWS                                                                  \
-    FLOAT("temperature", r.sampling.temperature, 0, 2, "the model's",                  \
+    FLOAT("temperature", r.sampling.temperature, 0, 2, "0.8",                          \
           "0 takes the most likely token"),                                            \
-    FLOAT("top_p", r.sampling.top_p, 0, 1, "the model's", "share of probability kept"), \
+    FLOAT("top_p", r.sampling.top_p, 0, 1, "0.95", "share of probability kept"), \
     FLOAT("presence_penalty", r.sampling.presence_penalty, -2, 2, "0",                 \
           "off each token that is in the answer"),                                     \
     FLOAT("frequency_penalty", r.sampling.frequency_penalty, -2, 2, "0",               \
@@ -63,13 +63,13 @@
      "strings that end the answer and are not part of it"},                            \
     JSON("logit_bias", "none", "object of token id to bias from -100 to 100, or array "\
          "of pairs; `false` is never; at most 1024"),                                  \
-    INT("top_k", top_k, -1, INT_MAX, "the model's",                                    \
+    INT("top_k", top_k, -1, INT_MAX, "40",                                             \
         "most likely tokens kept; 0 and -1 keep all (llama.cpp)"),                     \
-    FLOAT("min_p", r.sampling.min_p, 0, 1, "the model's",                              \
+    FLOAT("min_p", r.sampling.min_p, 0, 1, "0.05",                                     \
           "least probability, as a share of the highest (llama.cpp)"),                 \
     FLOAT("typical_p", r.sampling.typical_p, 0, 1, "1",                                \
           "locally typical share kept (llama.cpp)"),                                   \
-    FLOAT("repeat_penalty", r.sampling.repeat_penalty, 0.1, 10, "the model's",         \
+    FLOAT("repeat_penalty", r.sampling.repeat_penalty, 0.1, 10, "1",                   \
           "divides logits of recent tokens (llama.cpp)"),                              \
     INT("repeat_last_n", repeat_last_n, -1, INT_MAX, "64",                             \
         "how many tokens are recent; -1 is all (llama.cpp)"),                          \
@@ -105,6 +105,8 @@ static const struct field chat_rows[] = {
     JSON("messages", "required", "roles: system, developer, user, assistant, tool, "
          "function; content: a string or an array of blocks of text"),
     STREAM_ROWS,
+    BOOL("return_progress", r.progress, "false",
+         "chunks with `prompt_progress` while the prompt is read (llama.cpp)"),
     N_PREDICT_ROW,
     MAX_TOKENS_ROW,
     INT("max_completion_tokens", r.max_tokens, -1, INT_MAX, "-1",

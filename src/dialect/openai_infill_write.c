@@ -1,4 +1,4 @@
-/* openai_infill_write.c - POST /infill: answers, in the shape of llama.cpp's server. */
+/* openai_infill_write.c - POST /infill and /completion: answers, in the shape of llama.cpp's server. */
 #include "base/mem.h"
 #include "dialect/json_print.h"
 #include "dialect/openai.h"
@@ -64,6 +64,8 @@ static void infill_event(struct answer_writer *head, const struct answer_event *
         } else {
             buf_append(&w->text, e->text, e->n);
         }
+        break;
+    case ANSWER_PROGRESS:
         break;
     case ANSWER_PING:
         if (stream)

@@ -381,6 +381,8 @@ static void responses_event(struct answer_writer *head, const struct answer_even
     case ANSWER_LOGPROB:
         openai_print_logprob(&w->pending, e);
         break;
+    case ANSWER_PROGRESS:
+        break;
     case ANSWER_PING:
         buf_puts(events, ": ping\n\n");
         break;

@@ -194,6 +194,8 @@ static void text_event(struct answer_writer *head, const struct answer_event *e,
     case ANSWER_LOGPROB:
         add_text_logprob(&c->logprobs, e);
         break;
+    case ANSWER_PROGRESS:
+        break;
     case ANSWER_PING:
         if (stream)
             buf_puts(out, ": ping\n\n");

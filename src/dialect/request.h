@@ -9,7 +9,8 @@
  *               "tool_calls": [{"id": STRING, "type": "function",
  *                 "function": {"name": STRING, "arguments": OBJECT}}],     assistant
  *               "tool_call_id": STRING, "name": STRING}, tool: whose result it is
- *              ...]     in the order that was sent, system messages in their places
+ *              ...]     in the order that was sent, system messages in their places.
+ *                       Ids that a client left out are "call_" and a small number
  *   tools     [{"type": "function", "function":
  *               {"name": STRING, "description": STRING, "parameters": SCHEMA}}, ...]
  *
@@ -77,6 +78,7 @@ struct api_request {
     const char *model; // "" if none was named
     bool stream;
     bool stream_usage; // usage in a stream's last chunk (OpenAI)
+    bool progress;     // say how much of the prompt is read (llama.cpp)
 
     json_t *messages; // owned, canonical
     json_t *tools;    // owned, canonical, NULL for none

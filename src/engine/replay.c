@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 
-enum { N_CHAIN = 1024, ARGS_DEPTH = 200 };
+enum { N_CHAIN = 1024, ARGS_DEPTH = 200, MADE_DIGITS = 10 };
 
 /* One answer.  Newest use first in `newer`/`older`; `next` in its chain. */
 struct kept {
@@ -43,25 +43,72 @@ static json_t *member(const json_t *call, const char *key)
     return json_object_get(json_object_get(call, "function"), key);
 }
 
-static uint64_t hash_text(uint64_t h, const json_t *s)
+static uint64_t hash_bytes(uint64_t h, const char *p, size_t n)
 {
-    const char *p = json_string_value(s);
-    for (size_t i = 0; i < json_string_length(s); i++)
+    for (size_t i = 0; i < n; i++)
         h = (h ^ (unsigned char)p[i]) * 0x100000001b3u; // FNV-1a
     return rng_mix(h);
 }
 
-static uint64_t hash_calls(const json_t *calls)
+static uint64_t hash_text(uint64_t h, const json_t *s)
 {
-    uint64_t h = 0xcbf29ce484222325u;
+    return hash_bytes(h, json_string_value(s), json_string_length(s));
+}
+
+/* What same_json calls equal has the same hash. */
+static uint64_t hash_json(uint64_t h, const json_t *v, int depth)
+{
+    const char *key;
+    json_t *item;
+    size_t i;
+    uint64_t sum = 0;
+    if (depth > ARGS_DEPTH)
+        return h;
+    if (json_is_number(v)) {
+        const double d = json_number_value(v) + 0.0; // -0 is 0
+        return hash_bytes(h, (const char *)&d, sizeof d);
+    }
+    h = rng_mix(h + (uint64_t)json_typeof(v));
+    if (json_is_string(v))
+        return hash_text(h, v);
+    json_array_foreach(v, i, item) h = hash_json(h, item, depth + 1);
+    if (json_is_object(v)) // in any order
+        json_object_foreach((json_t *)v, key, item) sum +=
+            hash_json(hash_bytes(h, key, strlen(key)), item, depth + 1);
+    return rng_mix(h + sum);
+}
+
+/* Without ids, which may have been left out. */
+static uint64_t hash_answer(const json_t *calls, const char *content)
+{
+    uint64_t h = hash_bytes(0xcbf29ce484222325u, content, strlen(content));
     size_t i;
     json_t *call;
     json_array_foreach(calls, i, call)
     {
-        h = hash_text(h, json_object_get(call, "id"));
         h = hash_text(h, member(call, "name"));
+        h = hash_json(h, member(call, "arguments"), 0);
     }
     return h;
+}
+
+/* Whether a dialect made the ids up: those of answers are longer (server/ids.c). */
+static bool has_no_ids(const json_t *calls)
+{
+    static const char prefix[] = "call_";
+    size_t i;
+    json_t *call;
+    json_array_foreach(calls, i, call)
+    {
+        const char *id = json_string_value(json_object_get(call, "id"));
+        if (!id || strncmp(id, prefix, sizeof prefix - 1))
+            return false;
+        id += sizeof prefix - 1;
+        const size_t n = strspn(id, "0123456789");
+        if (!n || n > MADE_DIGITS || id[n])
+            return false;
+    }
+    return true;
 }
 
 static bool same_string(const json_t *a, const json_t *b)
@@ -101,7 +148,7 @@ static bool same_json(const json_t *a, const json_t *b, int depth)
     return json_equal(a, b);
 }
 
-static bool same_calls(const json_t *a, const json_t *b)
+static bool same_calls(const json_t *a, const json_t *b, bool ids)
 {
     size_t i;
     json_t *call;
@@ -110,7 +157,8 @@ static bool same_calls(const json_t *a, const json_t *b)
     json_array_foreach(a, i, call)
     {
         const json_t *other = json_array_get(b, i);
-        if (!same_string(json_object_get(call, "id"), json_object_get(other, "id")) ||
+        if ((ids &&
+             !same_string(json_object_get(call, "id"), json_object_get(other, "id"))) ||
             !same_string(member(call, "name"), member(other, "name")) ||
             !same_json(member(call, "arguments"), member(other, "arguments"), 0))
             return false;
@@ -160,12 +208,13 @@ static void forget(struct replay *r, struct kept *k)
     kept_free(k);
 }
 
+/* The newest one. */
 static struct kept *find_kept(struct replay *r, uint64_t hash, const json_t *calls,
-                              const char *content)
+                              const char *content, bool ids)
 {
     for (struct kept *k = *chain_of(r, hash); k; k = k->next)
         if (k->hash == hash && !strcmp(k->content, content) &&
-            same_calls(k->calls, calls))
+            same_calls(k->calls, calls, ids))
             return k;
     return NULL;
 }
@@ -204,7 +253,7 @@ static struct kept *kept_new(const json_t *calls, const char *content, const cha
     k->mark = (uint8_t *)k->text + n;
     memcpy(k->mark, mark, n);
     k->n = n;
-    k->hash = hash_calls(calls);
+    k->hash = hash_answer(calls, content);
     k->bytes = sizeof *k + both + strlen(content) + json_bytes(calls, 0);
     return k;
 }
@@ -220,7 +269,7 @@ void replay_keep(struct replay *r, const json_t *calls, const char *content,
         return;
     }
     pthread_mutex_lock(&r->lock);
-    struct kept *same = find_kept(r, k->hash, calls, content);
+    struct kept *same = find_kept(r, k->hash, calls, content, true);
     if (same)
         forget(r, same);
     while (r->oldest && r->bytes + k->bytes > r->max_bytes)
@@ -237,8 +286,12 @@ bool replay_find(struct replay *r, const json_t *calls, const char *content,
 {
     if (!json_array_size(calls))
         return false;
+    const uint64_t hash = hash_answer(calls, content);
+    const bool left_out = has_no_ids(calls);
     pthread_mutex_lock(&r->lock);
-    struct kept *k = find_kept(r, hash_calls(calls), calls, content);
+    struct kept *k = find_kept(r, hash, calls, content, true);
+    if (!k && left_out)
+        k = find_kept(r, hash, calls, content, false);
     if (k) {
         unlink_use(r, k);
         link_newest(r, k);

@@ -26,7 +26,9 @@ void replay_keep(struct replay *r, const json_t *calls, const char *content,
                  const char *text, const uint8_t *mark, size_t n);
 
 /* Append to text and mark what was kept for the message with these calls and content: if
- * ids, names, arguments and content are what the answer had.  false: nothing was. */
+ * ids, names, arguments and content are what the answer had.  Ids that a client left out
+ * (dialect/request.h) are those of the newest answer of which all else is true: another
+ * one would differ in the model's spelling alone.  false: nothing was. */
 bool replay_find(struct replay *r, const json_t *calls, const char *content,
                  struct buf *text, struct buf *mark);
 

@@ -111,7 +111,9 @@ struct generation_stats {
 
 struct generation_event {
     enum generation_event_kind kind;
-    int n_done; // PROGRESS
+    /* PROGRESS: so many tokens are read; stats.n_prompt, n_cached and prefill_us so far
+     */
+    int n_done;
     /* TOKEN.  text [n] is what became certain with it: whole characters of UTF-8, without
      * what may still become a stop string; often empty.  Control tokens come alone and
      * with `special`. */
@@ -145,6 +147,8 @@ struct scheduler_stats {
     int n_tokens;                           // held by running sequences
     uint64_t prompt_tokens, cached_tokens;  // of prompts: computed, and not
     uint64_t decoded_tokens, steps, parked;
+    uint64_t runs;    // sequences of all steps, each in each of its steps
+    int n_tokens_max; // most of a prompt and its answer so far
     uint64_t accepted, refused_full, refused_long, expired, cancelled, failed;
     uint64_t prefill_us, decode_us; // of steps with prompts, of steps without
     /* Seconds until a place is free, guessed from what was measured: for Retry-After. */

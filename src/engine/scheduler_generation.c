@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 enum { QUEUE_BYTES = 16 << 10 };
@@ -122,8 +123,12 @@ static void append_record(struct generation *g, const struct record *head,
 
 void generation_push_progress(struct generation *g, int n_done)
 {
+    const uint64_t now = clock_us();
     pthread_mutex_lock(&g->lock);
     g->progress = n_done;
+    g->progress_stats = g->stats;
+    g->progress_stats.n_prompt = g->n_prompt;
+    g->progress_stats.prefill_us = g->start_us ? now - g->start_us : 0;
     wake_consumer(g);
     pthread_mutex_unlock(&g->lock);
 }
@@ -206,8 +211,10 @@ bool generation_next(struct generation *g, struct generation_event *out)
     bool found = true;
     pthread_mutex_lock(&g->lock);
     if (g->progress) {
-        *out = (struct generation_event){
-            .kind = GENERATION_PROGRESS, .n_done = g->progress, .text = ""};
+        *out = (struct generation_event){.kind = GENERATION_PROGRESS,
+                                         .n_done = g->progress,
+                                         .stats = g->progress_stats,
+                                         .text = ""};
         g->progress = 0;
     } else if (g->n_queue) {
         take_record(g, out);

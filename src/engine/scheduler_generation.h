@@ -56,6 +56,7 @@ struct generation {
     size_t queue_cap, queue_at, n_queue;
     size_t record_max;
     int progress; // n_done to tell, 0: none
+    struct generation_stats progress_stats;
     bool has_embedding;
     bool ended, end_taken; // `end` and what follows is set
     bool detached;         // nobody is woken any more

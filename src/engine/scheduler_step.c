@@ -333,8 +333,13 @@ static void take_run(struct scheduler *s, struct generation *g)
 void scheduler_take(struct scheduler *s, int n_run)
 {
     s->stats.steps++;
+    s->stats.runs += (uint64_t)n_run;
     *(s->step_reads ? &s->stats.prefill_us : &s->stats.decode_us) += s->step_us;
-    for (int i = 0; i < n_run; i++)
-        if (s->run_of[i]->state == GENERATION_RUNNING)
-            take_run(s, s->run_of[i]);
+    for (int i = 0; i < n_run; i++) {
+        struct generation *g = s->run_of[i];
+        if (g->n_history > s->stats.n_tokens_max)
+            s->stats.n_tokens_max = g->n_history;
+        if (g->state == GENERATION_RUNNING)
+            take_run(s, g);
+    }
 }

@@ -214,6 +214,18 @@ static void end_choice(struct choice *ch, const struct generation_event *e)
     c->n_done++;
 }
 
+static void print_progress(const struct choice *ch, const struct generation_event *g)
+{
+    const struct answer_event e = {.kind = ANSWER_PROGRESS,
+                                   .choice = ch->index,
+                                   .n_done = g->n_done,
+                                   .usage = {.n_prompt = g->stats.n_prompt,
+                                             .n_cached = g->stats.n_cached,
+                                             .prefill_us = g->stats.prefill_us}};
+    if (ch->call->req.progress && g->n_done <= g->stats.n_prompt)
+        print_event(ch->call, &e);
+}
+
 /* false: the answer failed, and e says how. */
 static bool take_event(struct choice *ch, const struct generation_event *g,
                        struct api_error *e)
@@ -221,6 +233,8 @@ static bool take_event(struct choice *ch, const struct generation_event *g,
     const bool failed = g->kind == GENERATION_END && g->end >= GENERATION_CANCELLED;
     if (ch->call->req.stream && !failed)
         begin_stream(ch->call);
+    if (g->kind == GENERATION_PROGRESS)
+        print_progress(ch, g);
     if (g->kind == GENERATION_TOKEN)
         add_token_event(ch, g);
     if (g->kind != GENERATION_END)

@@ -60,6 +60,15 @@ void call_account(struct call *c, int status)
     log_call(c, clock_us() - http_start_us(c->x));
 }
 
+static void add_count(struct call *c, const char *name, int count)
+{
+    char n[16];
+    if (!count)
+        return;
+    snprintf(n, sizeof n, "%d", count);
+    http_add_header(c->x, name, n);
+}
+
 void call_add_headers(struct call *c)
 {
     const char *origin = http_header(c->x, "origin");
@@ -70,11 +79,8 @@ void call_add_headers(struct call *c)
         http_add_header(c->x, "Access-Control-Allow-Origin", origin);
         http_add_header(c->x, "Vary", "Origin");
     }
-    if (c->n_dropped) {
-        char n[16];
-        snprintf(n, sizeof n, "%d", c->n_dropped);
-        http_add_header(c->x, "X-Truncated-Messages", n);
-    }
+    add_count(c, "X-Truncated-Messages", c->n_dropped);
+    add_count(c, "X-Truncated-Inputs", c->embed.n_cut);
     if (atomic_load(&c->server->draining))
         http_add_header(c->x, "Connection", "close");
 }

@@ -19,17 +19,18 @@ static bool compile(struct call *c, const struct grammar_source *src)
            refuse_constraint(c, &err);
 }
 
-static bool constrain_calls(struct call *c)
+/* answer: a schema that the model may follow instead of a call; NULL: text is free. */
+static bool constrain_calls(struct call *c, json_t *answer)
 {
     struct output_grammar g;
     struct error err;
     const enum api_tool_choice choice = c->req.tool_choice;
     const bool required = choice == API_TOOLS_REQUIRED || choice == API_TOOLS_NAMED;
-    const enum status s =
-        output_grammar(&g, c->server->format, c->tools,
-                       choice == API_TOOLS_NAMED ? c->req.tool_name : NULL, required,
-                       c->req.parallel_tool_calls, c->chat.reasoning, &err);
-    if (s == STATUS_UNSUPPORTED && !required)
+    const enum status s = output_grammar(
+        &g, c->server->format, c->tools,
+        choice == API_TOOLS_NAMED ? c->req.tool_name : NULL, required || answer,
+        c->req.parallel_tool_calls, c->chat.reasoning, required ? NULL : answer, &err);
+    if (s == STATUS_UNSUPPORTED && !required && !answer)
         return true; // calls are read where the model makes them
     if (s)
         return refuse_constraint(c, &err);
@@ -58,33 +59,57 @@ static bool constrain_calls(struct call *c)
     return ok;
 }
 
-static bool constrain_format(struct call *c)
+/* What is thought first is free. */
+static void skip_thoughts(const struct call *c, struct grammar_source *src,
+                          const char **close)
 {
-    const char *open, *close;
-    json_t *any = json_pack("{s:s}", "type", "object");
-    json_t *schema = c->req.format == API_FORMAT_SCHEMA ? c->req.schema : any;
+    const char *open;
+    if (!c->chat.reasoning || !output_format_thinks(c->server->format, &open, close))
+        return;
+    src->triggers = close;
+    src->n_trigger = 1;
+}
+
+static bool constrain_grammar(struct call *c)
+{
+    const char *close;
+    struct grammar_source src = {
+        .gbnf = c->req.grammar, .n = strlen(c->req.grammar), .once = true};
+    skip_thoughts(c, &src, &close);
+    return compile(c, &src);
+}
+
+static bool constrain_schema(struct call *c, json_t *schema)
+{
+    const char *close;
     struct grammar_source src = {.schemas = &schema, .n_schema = 1, .once = true};
-    if (c->req.format == API_FORMAT_GRAMMAR)
-        src = (struct grammar_source){
-            .gbnf = c->req.grammar, .n = strlen(c->req.grammar), .once = true};
-    /* What is thought first is free. */
-    if (c->chat.reasoning && output_format_thinks(c->server->format, &open, &close)) {
-        src.triggers = &close;
-        src.n_trigger = 1;
-    }
-    const bool ok = schema && compile(c, &src);
-    json_decref(any);
-    return ok;
+    if (json_array_size(c->tools))
+        return constrain_calls(c, schema);
+    skip_thoughts(c, &src, &close);
+    return compile(c, &src);
 }
 
 bool constraint_make(struct call *c)
 {
-    if (c->req.format == API_FORMAT_TEXT)
-        return !json_array_size(c->tools) || constrain_calls(c);
-    if (json_array_size(c->tools)) {
+    const bool tools = json_array_size(c->tools) > 0;
+    switch (c->req.format) {
+    case API_FORMAT_TEXT:
+        return !tools || constrain_calls(c, NULL);
+    case API_FORMAT_GRAMMAR:
+        if (!tools)
+            return constrain_grammar(c);
         call_fail(c, API_ERROR_UNSUPPORTED,
-                  "a format of the answer together with tools is not supported");
+                  "a grammar of the answer together with tools is not supported");
         return false;
+    case API_FORMAT_SCHEMA:
+        return constrain_schema(c, c->req.schema);
+    case API_FORMAT_JSON:
+        break;
     }
-    return constrain_format(c);
+    json_t *any = json_pack("{s:s}", "type", "object");
+    const bool ok = any && constrain_schema(c, any);
+    if (!any)
+        call_fail(c, API_ERROR_INTERNAL, "out of memory");
+    json_decref(any);
+    return ok;
 }

@@ -23,8 +23,10 @@ static bool encode_inputs(struct call *c)
             call_fail(c, API_ERROR_INVALID, "input %d is empty", i);
             return false;
         }
-        if (t->n > (size_t)limit && c->req.truncate)
+        if (t->n > (size_t)limit && c->req.truncate) {
             t->n = (size_t)limit;
+            j->n_cut++;
+        }
         if (t->n > (size_t)limit)
             return prompt_too_long(c, t->n);
         j->n_prompt += (int)t->n;
@@ -38,6 +40,11 @@ bool embed_begin(struct call *c)
     const size_t n = json_array_size(c->req.prompts);
     if (n > API_PROMPTS_MAX) {
         call_fail(c, API_ERROR_INVALID, "%zu inputs: at most %d", n, API_PROMPTS_MAX);
+        return false;
+    }
+    if (c->dialect == &dialect_openai && c->req.dimensions > c->server->n_embd) {
+        call_fail(c, API_ERROR_INVALID, "dimensions must be at most %d, not %d",
+                  c->server->n_embd, c->req.dimensions);
         return false;
     }
     j->inputs = mem_array(n ? n : 1, sizeof *j->inputs);

@@ -120,6 +120,7 @@ struct embedding_job {
     float *vectors; // [n][n_embd]
     struct tokens *inputs;
     int n, n_submitted, n_done, n_prompt;
+    int n_cut; // inputs that were too long
     struct generation *active[SERVER_EMBED_WINDOW];
     int input[SERVER_EMBED_WINDOW];
 };
@@ -177,6 +178,8 @@ void call_engine_error(struct call *c, const struct error *err);
 
 /* pipeline.c */
 void pipeline_step(struct call *c);
+/* What requests of a dialect get that do not say. */
+struct sampler_params pipeline_sampling(const struct dialect *dialect);
 void pipeline_close(struct call *c); // generations, grammar
 /* embed.c */
 bool embed_begin(struct call *c); // like embed_step

@@ -125,6 +125,10 @@ static void print_llamacpp(struct buf *out, const struct scheduler_stats *s)
            s->n_waiting);
     number(out, "llamacpp:n_decode_total", "counter", "Steps of the model.",
            (double)s->steps);
+    number(out, "llamacpp:n_busy_slots_per_decode", "gauge", "Answers in a step.",
+           s->steps ? (double)s->runs / (double)s->steps : 0);
+    number(out, "llamacpp:n_tokens_max", "gauge", "Most tokens of prompt and answer.",
+           s->n_tokens_max);
 }
 
 static void print_memory(struct buf *out, const struct metrics_gauges *g)

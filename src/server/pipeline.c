@@ -37,11 +37,28 @@ static float given(float v, float standard)
     return isnan(v) ? standard : v;
 }
 
+struct sampler_params pipeline_sampling(const struct dialect *dialect)
+{
+    struct sampler_params d = sampler_defaults;
+    const struct api_sampling *s = dialect->sampling;
+    if (!s)
+        return d;
+    d.temp = given(s->temperature, d.temp);
+    d.top_k = s->top_k >= 0 ? s->top_k : d.top_k;
+    d.top_p = given(s->top_p, d.top_p);
+    d.min_p = given(s->min_p, d.min_p);
+    d.typical_p = given(s->typical_p, d.typical_p);
+    d.repeat_penalty = given(s->repeat_penalty, d.repeat_penalty);
+    d.repeat_last_n = s->repeat_last_n >= 0 ? s->repeat_last_n : d.repeat_last_n;
+    return d;
+}
+
 static void set_sampling(struct sampler_params *out, const struct api_request *r,
-                         uint64_t seed, struct sampler_bias bias[API_BIAS_MAX])
+                         const struct dialect *dialect, uint64_t seed,
+                         struct sampler_bias bias[API_BIAS_MAX])
 {
     const struct api_sampling *s = &r->sampling;
-    const struct sampler_params d = sampler_defaults;
+    const struct sampler_params d = pipeline_sampling(dialect);
     *out = (struct sampler_params){
         .temp = given(s->temperature, d.temp),
         .top_k = s->top_k >= 0 ? s->top_k : d.top_k,
@@ -125,7 +142,8 @@ static bool submit(struct call *c, struct choice *ch, uint64_t seed)
         g.stable[i] = c->chat.stable.at[i];
     for (int i = 0; i < c->req.n_stop; i++)
         g.stop[i] = c->req.stop[i];
-    set_sampling(&g.sampling, &c->req, seed + (uint64_t)(ch->index % c->req.n), bias);
+    set_sampling(&g.sampling, &c->req, c->dialect,
+                 seed + (uint64_t)(ch->index % c->req.n), bias);
     return !scheduler_submit(c->server->scheduler, &g, &ch->g, NULL, &err) ||
            refuse_submit(c, &err, prompt->n);
 }

@@ -153,13 +153,24 @@ static size_t message_tokens(const struct call *c, const json_t *message)
     return n;
 }
 
-/* Drop the oldest message, and results of tools whose call went with it.  *bytes loses
- * theirs; n_token (may be NULL) gets at least their tokens added. */
+/* An answer that calls nothing, and is not the last message. */
+static bool is_plain_answer(const json_t *messages, int i)
+{
+    const json_t *m = json_array_get(messages, (size_t)i);
+    return (size_t)i + 1 < json_array_size(messages) &&
+           has_role(messages, i, "assistant") &&
+           !json_array_size(json_object_get(m, "tool_calls"));
+}
+
+/* Drop the oldest message with what means nothing without it: results of tools whose
+ * call went, the answer to a question that did.  *bytes loses theirs; n_token (may be
+ * NULL) gets at least their tokens added. */
 static bool drop_oldest(struct call *c, size_t *bytes, size_t *n_token)
 {
     const int i = oldest(c->messages);
     if (i < 0)
         return false;
+    const bool asked = has_role(c->messages, i, "user");
     do {
         const json_t *m = json_array_get(c->messages, (size_t)i);
         *bytes -= content_bytes(m);
@@ -169,6 +180,10 @@ static bool drop_oldest(struct call *c, size_t *bytes, size_t *n_token)
         c->n_dropped++;
     } while (has_role(c->messages, i, "tool") &&
              (size_t)i + 1 < json_array_size(c->messages));
+    if (asked && is_plain_answer(c->messages, i)) {
+        json_array_remove(c->messages, (size_t)i);
+        c->n_dropped++;
+    }
     return true;
 }
 

@@ -35,6 +35,8 @@ static const struct route routes[] = {
     OPERATION("/v1/chat/completions", openai_chat),
     OPERATION("/chat/completions", openai_chat),
     OPERATION("/v1/completions", openai_completions),
+    OPERATION("/completion", openai_completion), // llama.cpp's own reply
+    OPERATION("/completions", openai_completion),
     OPERATION("/v1/responses", openai_responses),
     OPERATION("/v1/embeddings", openai_embeddings),
     OPERATION("/embeddings", openai_embeddings),

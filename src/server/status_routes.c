@@ -84,14 +84,36 @@ void handle_slots(struct call *c)
     call_reply_json(c, 200, a);
 }
 
+/* The text of a token that a vocabulary may not have. */
+static json_t *token_text(const struct server *s, int32_t id)
+{
+    size_t n = 0;
+    const char *text = id < 0 ? "" : tokenizer_text(s->engine->tokenizer, id, &n);
+    json_t *v = json_stringn(text, n);
+    return v ? v : json_string("");
+}
+
+/* The model's path is its file's name: folders of the server are nobody's business. */
+static void add_model_props(const struct server *s, json_t *props)
+{
+    const char *slash = strrchr(s->o.model_path, '/');
+    const struct tokenizer *t = s->engine->tokenizer;
+    json_object_set_new(props, "model_path",
+                        json_string(slash ? slash + 1 : s->o.model_path));
+    json_object_set_new(props, "modalities",
+                        json_pack("{s:b,s:b}", "vision", 0, "audio", 0));
+    json_object_set_new(props, "bos_token", token_text(s, tokenizer_bos(t)));
+    json_object_set_new(props, "eos_token", token_text(s, tokenizer_eos(t)));
+    json_object_set_new(props, "is_sleeping", json_false());
+}
+
 void handle_props(struct call *c)
 {
     const struct server *s = c->server;
     const struct sampler_params d = sampler_defaults;
     struct scheduler_stats st;
     scheduler_stats(s->scheduler, &st);
-    call_reply_json(
-        c, 200,
+    json_t *props =
         json_pack("{s:{s:i,s:{s:f,s:i,s:f,s:f,s:f}},s:i,s:s,s:s,s:s,s:s,s:s,s:b,s:b,s:b}",
                   "default_generation_settings", "n_ctx", s->n_ctx, "params",
                   "temperature", (double)d.temp, "top_k", d.top_k, "top_p",
@@ -100,5 +122,8 @@ void handle_props(struct call *c)
                   s->card.name, "chat_template", s->card.template ? s->card.template : "",
                   "chat_format", output_format_name(s->format), "kv_type", s->o.kv_name,
                   "build_info", s->fingerprint, "can_call_tools", s->card.can_call,
-                  "can_think", s->card.can_think, "can_infill", s->card.can_insert));
+                  "can_think", s->card.can_think, "can_infill", s->card.can_insert);
+    if (props)
+        add_model_props(s, props);
+    call_reply_json(c, 200, props);
 }

@@ -112,5 +112,6 @@ const struct output_format output_format_harmony = {
     .marks = harmony_marks,
     .first = &harmony_first,
     .triggers = {" to=functions."},
+    .said = "analysis? \"<|channel|>final<|message|>\"",
     .grammar = harmony_grammar,
 };

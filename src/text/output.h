@@ -86,7 +86,9 @@ size_t output_parser_answer_start(const struct output_parser *p);
  * schema-N is the schema of the arguments of the N-th tool in *schemas (a new array, of
  * borrowed references), and the trigger strings (static).  required: the answer is calls
  * and nothing else (behind reasoning, where the model reasons); else text is free until a
- * trigger.  name: only this tool; NULL: any.  STATUS_UNSUPPORTED: the format has none. */
+ * trigger.  answer (with required): or, as the model likes, JSON of this schema instead
+ * of calls; NULL: there is no such choice.  name: only this tool; NULL: any.
+ * STATUS_UNSUPPORTED: the format has none. */
 struct output_grammar {
     struct buf gbnf;
     json_t *schemas; // array
@@ -96,7 +98,7 @@ struct output_grammar {
 };
 enum status output_grammar(struct output_grammar *out, const struct output_format *f,
                            json_t *tools, const char *name, bool required, bool parallel,
-                           bool reasoning, struct error *err);
+                           bool reasoning, json_t *answer, struct error *err);
 void output_grammar_release(struct output_grammar *g);
 
 #endif

@@ -122,11 +122,13 @@ void output_gbnf_tagged(struct output_grammar *g, json_t *tools, const char *nam
     output_gbnf_calls(g, &call, tools, name, parallel);
 }
 
-/* Reasoning may be in front of calls. */
-static void root_rule(struct buf *b, const struct output_format *f, bool reasoning)
+/* Reasoning may be in front of calls, or of the answer. */
+static void root_rule(struct buf *b, const struct output_format *f, bool reasoning,
+                      bool answer)
 {
+    buf_printf(b, "body ::= calls%s\n", answer ? " | said" : "");
     if (!f->think[0]) {
-        buf_puts(b, "root ::= calls\n");
+        buf_puts(b, "root ::= body\n");
         return;
     }
     output_gbnf_until(b, "thought", f->think[1]);
@@ -135,12 +137,12 @@ static void root_rule(struct buf *b, const struct output_format *f, bool reasoni
         buf_puts(b, "( ");
         output_gbnf_literal(b, f->think[0], false);
     }
-    buf_printf(b, " thought gap %s calls\n", reasoning ? "" : ")?");
+    buf_printf(b, " thought gap %s body\n", reasoning ? "" : ")?");
 }
 
 enum status output_grammar(struct output_grammar *out, const struct output_format *f,
                            json_t *tools, const char *name, bool required, bool parallel,
-                           bool reasoning, struct error *err)
+                           bool reasoning, json_t *answer, struct error *err)
 {
     size_t first = 0;
     *out = (struct output_grammar){.once = !parallel};
@@ -152,10 +154,13 @@ enum status output_grammar(struct output_grammar *out, const struct output_forma
     buf_init(&out->gbnf, (size_t)16 << 20);
     out->schemas = json_array();
     if (required)
-        root_rule(&out->gbnf, f, reasoning);
+        root_rule(&out->gbnf, f, reasoning, answer != NULL);
     else
         buf_puts(&out->gbnf, "root ::= lazy\n");
     f->grammar(out, tools, name, parallel);
+    if (answer)
+        buf_printf(&out->gbnf, "\nsaid ::= %s schema-%d\n", f->said ? f->said : "",
+                   output_gbnf_schema(out, answer));
     for (; !required && out->n_trigger < 4 && f->triggers[out->n_trigger];)
         out->triggers[out->n_trigger] = f->triggers[out->n_trigger], out->n_trigger++;
     if (out->schemas && !out->gbnf.failed)

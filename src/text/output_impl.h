@@ -57,6 +57,7 @@ struct output_format {
     const struct output_mark *marks; // up to one without text
     const struct output_mark *first; // the answer begins behind it; NULL: as text
     const char *triggers[4];         // behind which the rule `lazy` follows
+    const char *said; // GBNF in front of a text without calls; NULL: nothing is
     /* Append the rules `calls` and `lazy`. */
     void (*grammar)(struct output_grammar *g, json_t *tools, const char *name,
                     bool parallel);

@@ -182,9 +182,9 @@ def test_embed(client, server):
 def test_embed_of_too_much(client, server):
     long = 'word ' * 200_000
     with pytest.raises(ollama.ResponseError) as e:
-        client.embed(model=server.model, input=long, truncate=False)
+        client.embed(model=server.model, input=long)
     assert e.value.status_code == 400 and 'context length' in e.value.error
-    assert len(client.embed(model=server.model, input=long).embeddings) == 1
+    assert len(client.embed(model=server.model, input=long, truncate=True).embeddings) == 1
 
 
 # ---- models ----
@@ -226,9 +226,15 @@ def test_bad_options(chat):
     assert e.value.status_code == 400 and 'temperature' in e.value.error
 
 
-def test_old_messages_are_dropped_where_all_are_too_long(chat):
+def test_old_messages_are_dropped_for_those_who_ask(chat, client, server):
+    """Its chat() has no truncate, so that such a request is made by hand."""
     old = [{'role': 'user', 'content': 'word ' * 150_000}, {'role': 'assistant', 'content': 'Yes.'}]
-    assert chat([*old, *HELLO]).message.content == GREETING
+    with pytest.raises(ollama.ResponseError) as e:
+        chat([*old, *HELLO])
+    assert e.value.status_code == 400 and 'context length' in e.value.error
+    body = {'model': server.model, 'messages': [*old, *HELLO], 'stream': False, 'truncate': True}
+    r = client._client.post('/api/chat', json=body)
+    assert r.json()['message']['content'] == GREETING and r.headers['X-Truncated-Messages'] == '2'
 
 
 def test_a_stream_that_is_left(chat, server):

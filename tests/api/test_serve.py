@@ -28,8 +28,11 @@ class Server:
         self.port = int(re.match(r'listening on http://127\.0\.0\.1:(\d+)', self.process.stdout.readline())[1])
         self.model = self.get('/v1/models')['data'][0]['id']
 
+    def connection(self):
+        return http.client.HTTPConnection('127.0.0.1', self.port, timeout=120)
+
     def request(self, method, path, body=None):
-        c = http.client.HTTPConnection('127.0.0.1', self.port, timeout=120)
+        c = self.connection()
         c.request(method, path, json.dumps(body) if body is not None else None)
         r = c.getresponse()
         data = r.read()

@@ -363,8 +363,9 @@ def test_overflow(server):
     assert e['code'] == 'context_length_exceeded' and 'maximum context length' in e['message']
     r = server.post('/v1/messages', body_for('/v1/messages', long))
     assert r.status == 400 and re.search(r'prompt is too long: \d+ tokens > \d+ maximum', r.json()['error']['message'])
-    r = server.post('/api/chat', chat(long, truncate=False, stream=False))
-    assert r.status == 400 and 'exceeds the context length' in r.json()['error']
+    for more in {}, {'truncate': False}:
+        r = server.post('/api/chat', chat(long, stream=False, **more))
+        assert r.status == 400 and 'exceeds the context length' in r.json()['error']
 
 
 @pytest.mark.parametrize('text', ['word ' * 2000000, 'a' * 10000000, '\n' * 5000000, '[' * 10000000],
@@ -380,7 +381,7 @@ def test_overflow_that_is_hopeless(server, text):
 def test_ollama_truncates_many_messages(server):
     messages = [{'role': 'user', 'content': 'x'}] * 20000 + [{'role': 'user', 'content': 'last'}]
     start = time.monotonic()
-    r = server.post('/api/chat', {'model': NAME, 'messages': messages, 'stream': False})
+    r = server.post('/api/chat', {'model': NAME, 'messages': messages, 'stream': False, 'truncate': True})
     assert r.status == 200 and int(r.headers['X-Truncated-Messages']) < 20000
     assert 200 < r.json()['prompt_eval_count'] < 256
     assert time.monotonic() - start < 10
@@ -392,7 +393,9 @@ def test_ollama_truncates_and_says_so(server):
         messages += [{'role': 'user', 'content': 'word ' * 20}, {'role': 'assistant', 'content': 'yes ' * 10}]
     messages.append({'role': 'user', 'content': 'last'})
     before = server.metric('turbine:truncated_messages_total')
-    r = server.post('/api/chat', {'model': NAME, 'messages': messages, 'stream': False})
+    body = {'model': NAME, 'messages': messages, 'stream': False}
+    assert server.post('/api/chat', body).status == 400
+    r = server.post('/api/chat', {**body, 'truncate': True})
     assert r.status == 200
     dropped = int(r.headers['X-Truncated-Messages'])
     assert 20 < dropped < 40 and r.json()['prompt_eval_count'] < 256

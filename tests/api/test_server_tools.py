@@ -145,8 +145,14 @@ def test_grammar_that_cannot_be(server):
     assert server.post('/v1/chat/completions', ask('x', grammar='root ::= "Hello"')).status == 200
 
 
-def test_format_with_tools_is_refused(server):
-    r = server.post('/v1/chat/completions', ask('x', tools=OPENAI_TOOLS, response_format={'type': 'json_object'}))
+def test_format_with_tools(server):
+    """A schema and tools: both are possible.  A grammar of the client's own leaves no place for calls."""
+    for path, body in (('/v1/chat/completions', {'response_format': {'type': 'json_object'}, 'tools': OPENAI_TOOLS}),
+                       ('/v1/messages', {'output_config': {'format': {'type': 'json_schema', 'schema': SCHEMA}},
+                                         'tools': ANTHROPIC_TOOLS, 'max_tokens': 20}),
+                       ('/api/chat', {'format': SCHEMA, 'tools': OPENAI_TOOLS, 'stream': False})):
+        assert server.post(path, ask('How is it in Paris?', **body)).status == 200, path
+    r = server.post('/v1/chat/completions', ask('x', tools=OPENAI_TOOLS, grammar='root ::= "Hello"'))
     assert r.status == 400 and 'together with tools' in r.json()['error']['message']
 
 

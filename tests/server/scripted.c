@@ -589,7 +589,9 @@ bool generation_next(struct generation *g, struct generation_event *out)
         g->n_told++;
         g->out = (struct generation_event){.kind = GENERATION_PROGRESS,
                                            .n_done = (int)g->prompt.n * g->n_told /
-                                                     PROGRESS_STEPS};
+                                                     PROGRESS_STEPS,
+                                           .stats = {.n_prompt = (int)g->prompt.n,
+                                                     .n_cached = g->n_cached}};
     } else if (!g->embed && g->n_taken < g->n_ready) {
         if (g->n_ready - g->n_taken++ == EVENTS_AHEAD)
             pthread_cond_signal(&s->changed);

@@ -178,7 +178,7 @@ static void test_defaults(void **state)
     (void)state;
     struct api_request r;
     parse(&ollama_chat, &r, "{}");
-    assert_true(r.stream && r.truncate);
+    assert_true(r.stream && !r.truncate);
     assert_true(ollama_loads_only(&r));
     assert_int_equal(r.think, API_THINK_DEFAULT);
     assert_int_equal(r.format, API_FORMAT_TEXT);
@@ -250,11 +250,11 @@ static void test_embed(void **state)
     assert_int_equal(r.task, API_EMBED);
     assert_json(r.prompts, "[\"a\", \"\"]");
     assert_int_equal(r.dimensions, 64);
-    assert_true(r.truncate && !r.stream);
+    assert_false(r.truncate || r.stream);
     api_request_release(&r);
-    parse(&ollama_embed, &r, "{\"input\": \"a\", \"truncate\": false}");
+    parse(&ollama_embed, &r, "{\"input\": \"a\", \"truncate\": true}");
     assert_json(r.prompts, "[\"a\"]");
-    assert_false(r.truncate);
+    assert_true(r.truncate);
     const float x[] = {0.6f, -0.8f, 1, 0};
     const struct api_embeddings e = {
         .vectors = x, .n = 2, .n_embd = 2, .n_prompt = 7, .total_us = 5, .load_us = 1};

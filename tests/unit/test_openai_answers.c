@@ -151,6 +151,23 @@ static void test_chat_stream(void **state)
                                       0, "tool_calls") "," TIMINGS) "data: [DONE]\n\n");
 }
 
+/* Sent as the server asks for it, which is if the request did. */
+static void test_chat_progress(void **state)
+{
+    (void)state;
+    const struct answer_event progress = {
+        .kind = ANSWER_PROGRESS,
+        .n_done = 6,
+        .usage = {.n_prompt = 10, .n_cached = 4, .prefill_us = 12345}};
+    const struct answer_event events[] = {progress, text(ANSWER_TEXT, "a"),
+                                          end(ANSWER_LENGTH)};
+    CHECK(&openai_chat, "{" HI ",'stream':true,'return_progress':true}", events,
+          CHUNK(DELTA(0, "'role':'assistant','content':''"))
+              CHUNK(DELTA(0, "") ",'prompt_progress':{'total':10,'cache':4,'processed':6,"
+                                 "'time_ms':12}") CHUNK(DELTA(0, "'content':'a'"))
+                  CHUNK(FINISH(0, "length") "," TIMINGS) "data: [DONE]\n\n");
+}
+
 static void test_chat_usage(void **state)
 {
     (void)state;
@@ -550,6 +567,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_chat_stream),
+        cmocka_unit_test(test_chat_progress),
         cmocka_unit_test(test_chat_usage),
         cmocka_unit_test(test_chat_choices),
         cmocka_unit_test(test_chat_document),

@@ -270,7 +270,7 @@ static void make(struct output_grammar *g, int k, bool required, bool parallel,
     const struct output_format *f =
         output_format_find(formats[k].source, strlen(formats[k].source), NULL);
     struct error err;
-    if (output_grammar(g, f, tools, "f", required, parallel, reasoning, &err))
+    if (output_grammar(g, f, tools, "f", required, parallel, reasoning, NULL, &err))
         fail_msg("%s: %s", formats[k].source, err.text);
 }
 
@@ -313,9 +313,9 @@ static void test_required(void **state)
         char one[600], two[1000];
         const struct output_format *f =
             output_format_find(formats[k].source, strlen(formats[k].source), NULL);
-        const bool llama = !strcmp(output_format_name(f), "llama");
         const char *open, *close;
         const bool thinks = output_format_thinks(f, &open, &close);
+        const bool llama = !strcmp(output_format_name(f), "llama");
         snprintf(one, sizeof one, "%s%s", llama ? "" : formats[k].trigger,
                  formats[k].call);
         make(&g, k, true, true, false);
@@ -358,20 +358,47 @@ static void test_required(void **state)
     }
 }
 
+/* Calls or an answer, as the model likes. */
+static void test_answer(void **state)
+{
+    (void)state;
+    json_t *schema =
+        json_pack("{s:s, s:{s:{s:s}}, s:[s], s:b}", "type", "object", "properties", "n",
+                  "type", "integer", "required", "n", "additionalProperties", 0);
+    for (int k = 0; k < N_FORMAT; k++) {
+        struct output_grammar g;
+        struct error err;
+        const struct output_format *f =
+            output_format_find(formats[k].source, strlen(formats[k].source), NULL);
+        const bool harmony = strstr(formats[k].source, "<|channel|>") != NULL;
+        assert_int_equal(
+            output_grammar(&g, f, tools, "f", true, true, false, schema, &err),
+            STATUS_OK);
+        assert_int_equal(g.n_trigger, 0);
+        require(&g, harmony ? "<|channel|>final<|message|>{\"n\": 5}" : "{\"n\": 5}",
+                true);
+        require(&g, harmony ? "{\"n\": 5}" : "hello", false);
+        require(&g, "5}", false);
+        require(&g, "{\"n\": 5}{\"n\": 5}", false);
+        output_grammar_release(&g);
+    }
+    json_decref(schema);
+}
+
 static void test_names(void **state)
 {
     (void)state;
     struct output_grammar g;
     struct error err;
     const struct output_format *f = output_format_find("", 0, NULL);
-    assert_int_equal(output_grammar(&g, f, tools, NULL, true, true, false, &err),
+    assert_int_equal(output_grammar(&g, f, tools, NULL, true, true, false, NULL, &err),
                      STATUS_OK);
     assert_true(accepts(&g,
                         "<tool_call>\n{\"name\": \"g \\\"q\\\"\", \"arguments\": {}}\n"
                         "</tool_call>"));
     assert_int_equal(json_array_size(g.schemas), 2);
     output_grammar_release(&g);
-    assert_int_equal(output_grammar(&g, f, tools, "h", true, true, false, &err),
+    assert_int_equal(output_grammar(&g, f, tools, "h", true, true, false, NULL, &err),
                      STATUS_BAD_INPUT);
 }
 
@@ -400,6 +427,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lazy),
         cmocka_unit_test(test_required),
+        cmocka_unit_test(test_answer),
         cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, load_tools, free_tools);

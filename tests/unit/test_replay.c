@@ -90,6 +90,35 @@ static void test_what_is_the_same_message(void **state)
     replay_close(NULL);
 }
 
+static void test_ids_that_were_left_out(void **state)
+{
+    (void)state;
+    struct replay *r;
+    static const char other[] = "call_0123456789abcdefABCDEFGH";
+    assert_int_equal(replay_open(&r, 1 << 20, NULL), STATUS_OK);
+    keep(r, other, "{\"a\": 1.0, \"b\": {\"x\": [], \"y\": -0.0}}", "hi", "first");
+    static const char same[] = "{\"b\":{\"y\":0,\"x\":[]},\"a\":1}";
+    assert_string_equal(find(r, "call_0", "f", same, "hi"), "first");
+    assert_string_equal(find(r, "call_4294967295", "f", same, "hi"), "first");
+    /* Ids that somebody gave. */
+    assert_string_equal(find(r, "call_", "f", same, "hi"), "");
+    assert_string_equal(find(r, "call_1a", "f", same, "hi"), "");
+    assert_string_equal(find(r, "call_012345678901", "f", same, "hi"), "");
+    assert_string_equal(find(r, "0", "f", same, "hi"), "");
+    /* All else must be the same. */
+    assert_string_equal(find(r, "call_0", "g", same, "hi"), "");
+    assert_string_equal(find(r, "call_0", "f", same, ""), "");
+    assert_string_equal(find(r, "call_0", "f", "{\"a\":1}", "hi"), "");
+    assert_string_equal(
+        find(r, "call_0", "f", "{\"b\":{\"x\":[],\"y\":1},\"a\":1}", "hi"), "");
+    /* The newest; who has ids gets their own. */
+    keep(r, "call_other", same, "hi", "second");
+    assert_string_equal(find(r, "call_7", "f", same, "hi"), "second");
+    assert_string_equal(find(r, other, "f", same, "hi"), "first");
+    assert_string_equal(find(r, "call_other", "f", same, "hi"), "second");
+    replay_close(r);
+}
+
 static void test_least_recently_used_go(void **state)
 {
     (void)state;
@@ -385,6 +414,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_the_same_message),
+        cmocka_unit_test(test_ids_that_were_left_out),
         cmocka_unit_test(test_least_recently_used_go),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_templates),
