@@ -95,6 +95,9 @@ static void park(struct scheduler *s, struct generation *g)
 {
     scheduler_keep(s, g, true); // it may still be there when g comes back
     release_sequence(g);
+    if (g->embedding) // it begins again
+        memset(g->embedding, 0,
+               (size_t)model_hparams(s->e->model)->n_embd * sizeof *g->embedding);
     generation_list_remove(&s->running, g);
     g->state = GENERATION_WAITING;
     g->stats.n_parked++;
