@@ -98,43 +98,15 @@ static bool make_texts(struct call *c)
 
 /* ---- chats ---- */
 
-/* The position of the oldest message that may go: behind leading system messages, and
- * not the last one.  -1: none. */
-static int oldest(const json_t *messages)
+static bool has_role(const json_t *messages, size_t i, const char *role)
 {
-    const size_t n = json_array_size(messages);
-    for (size_t i = 0; i + 1 < n; i++) {
-        const json_t *m = json_array_get(messages, i);
-        if (strcmp(json_string_value(json_object_get(m, "role")), "system"))
-            return (int)i;
-    }
-    return -1;
-}
-
-static bool has_role(const json_t *messages, int i, const char *role)
-{
-    const json_t *m = json_array_get(messages, (size_t)i);
+    const json_t *m = json_array_get(messages, i);
     const char *r = json_string_value(json_object_get(m, "role"));
     return r && !strcmp(r, role);
 }
 
-/* Drop the oldest message, and results of tools whose call went with it. */
-static bool drop_oldest(struct call *c)
+static enum status render_chat(struct call *c, struct tokens *out, struct error *err)
 {
-    const int i = oldest(c->messages);
-    if (i < 0)
-        return false;
-    do {
-        json_array_remove(c->messages, (size_t)i);
-        c->n_dropped++;
-    } while (has_role(c->messages, i, "tool") &&
-             (size_t)i + 1 < json_array_size(c->messages));
-    return true;
-}
-
-static bool render_chat(struct call *c, struct tokens *out)
-{
-    struct error err;
     const struct chat_turn turn = {
         .messages = c->messages,
         .tools = c->tools,
@@ -144,10 +116,93 @@ static bool render_chat(struct call *c, struct tokens *out)
         .replay = c->server->replay,
     };
     out->n = 0;
-    if (!chat_prompt_tokens(c->server->engine, &turn, out, &c->chat, &err))
-        return true;
-    call_engine_error(c, &err);
-    return false;
+    return chat_prompt_tokens(c->server->engine, &turn, out, &c->chat, err);
+}
+
+/* ---- chats that are too long ---- */
+
+/* cuts [] <- rising positions where what is left of a chat may begin, when messages are
+ * dropped from the oldest on, and the results of tools with their call.  Their number. */
+static size_t find_cuts(const json_t *messages, size_t *cuts)
+{
+    const size_t n = json_array_size(messages);
+    size_t n_cut = 0;
+    for (size_t at = 0; at + 1 < n;) {
+        if (has_role(messages, at++, "system"))
+            continue;
+        while (at + 1 < n && has_role(messages, at, "tool"))
+            at++;
+        cuts[n_cut++] = at;
+    }
+    return n_cut;
+}
+
+/* c->messages <- the chat from `cut` on, and system messages before it. */
+static enum status render_cut(struct call *c, const json_t *all, size_t cut,
+                              struct tokens *out, struct error *err)
+{
+    const size_t n = json_array_size(all);
+    json_decref(c->messages);
+    c->messages = json_array();
+    c->n_dropped = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (i < cut && !has_role(all, i, "system"))
+            c->n_dropped++;
+        else if (json_array_append(c->messages, json_array_get(all, i)))
+            return fail(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    return render_chat(c, out, err);
+}
+
+enum cut_fit { CUT_FITS, CUT_LONG, CUT_REFUSED };
+
+static enum cut_fit try_cut(struct call *c, const json_t *all, size_t cut,
+                            struct tokens *out)
+{
+    if (render_cut(c, all, cut, out, NULL))
+        return CUT_REFUSED;
+    return prompt_fits(c, out->n) ? CUT_FITS : CUT_LONG;
+}
+
+/* The first of cuts [n] whose rest fits, or the last.  From the end, so that nothing is
+ * rendered that is much longer than what fits, and a few times only.  Templates may
+ * refuse that somebody begins: then the cut beside it is tried. */
+static size_t choose_cut(struct call *c, const json_t *all, const size_t *cuts, size_t n,
+                         struct tokens *out)
+{
+    size_t low = 0, high = n - 1;
+    for (size_t step = 1; low < high && !http_is_gone(c->x);) {
+        const size_t gap = high - low;
+        size_t at = step && step < gap ? high - step : low + gap / 2;
+        enum cut_fit fit = try_cut(c, all, cuts[at], out);
+        if (fit == CUT_REFUSED && at + 1 < high)
+            fit = try_cut(c, all, cuts[++at], out);
+        else if (fit == CUT_REFUSED && at > low)
+            fit = try_cut(c, all, cuts[--at], out);
+        if (fit == CUT_FITS) {
+            high = at;
+            step *= 2;
+        } else {
+            low = at + 1;
+            step = 0;
+        }
+    }
+    return cuts[high];
+}
+
+static enum status truncate_chat(struct call *c, struct tokens *out, struct error *err)
+{
+    enum status s = STATUS_OK;
+    json_t *all = json_incref(c->messages);
+    size_t *cuts = mem_array(json_array_size(all), sizeof *cuts);
+    const size_t n = cuts ? find_cuts(all, cuts) : 0;
+    if (!cuts)
+        s = fail(err, STATUS_NO_MEMORY, "out of memory");
+    else if (n)
+        s = render_cut(c, all, choose_cut(c, all, cuts, n, out), out, err);
+    mem_free(cuts);
+    json_decref(all);
+    return s;
 }
 
 static bool make_chat(struct call *c)
@@ -158,11 +213,14 @@ static bool make_chat(struct call *c)
         call_fail(c, API_ERROR_INVALID, "there are no messages");
         return false;
     }
-    if (!render_chat(c, out))
+    struct error err;
+    enum status s = render_chat(c, out, &err);
+    if (!s && c->req.truncate && !prompt_fits(c, out->n))
+        s = truncate_chat(c, out, &err);
+    if (s) {
+        call_engine_error(c, &err);
         return false;
-    while (c->req.truncate && !prompt_fits(c, out->n) && drop_oldest(c))
-        if (!render_chat(c, out))
-            return false;
+    }
     struct metrics *m = &c->server->metrics;
     if (c->n_dropped)
         metrics_add(m, &m->truncated, (uint64_t)c->n_dropped);

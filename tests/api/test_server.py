@@ -380,6 +380,20 @@ def test_ollama_truncates_and_says_so(server):
     assert server.metric('turbine:truncated_messages_total') == dropped
 
 
+def test_truncation_reads_a_long_chat_a_few_times(server):
+    """Not once for each message that goes; of the newest messages as many are left as fit."""
+    def body(first, **more):
+        return {'model': NAME, 'stream': False, 'messages': [{'role': 'system', 'content': 'Be brief.'}, *(
+            {'role': ('user', 'assistant')[i % 2], 'content': f'message {i} ' + 'word ' * (i % 7)}
+            for i in range(first, 3001))], **more}
+    start = time.monotonic()
+    r = server.post('/api/chat', body(0), timeout=60)
+    assert r.status == 200 and time.monotonic() - start < 10
+    dropped = int(r.headers['X-Truncated-Messages'])
+    assert server.post('/api/chat', body(dropped, truncate=False)).status == 200
+    assert server.post('/api/chat', body(dropped - 1, truncate=False)).status == 400
+
+
 def test_max_tokens_is_clamped(server):
     r = server.post('/v1/messages', chat(max_tokens=32000)).json()
     assert r['stop_reason'] == 'end_turn' and r['content'][0]['text'] == 'Hello, world! How are you?'
