@@ -1,7 +1,10 @@
 """The server's own work: who may call, limits, JSON, routes, errors of each dialect.
 Expected values are those of the APIs' documentation and of RFC 9110 and 9112."""
 import json
+import os
+import pathlib
 import re
+import shutil
 import subprocess
 import time
 
@@ -378,6 +381,37 @@ def test_ollama_truncates_and_says_so(server):
     assert 20 < dropped < 40 and r.json()['prompt_eval_count'] < 256
     assert server.post('/v1/chat/completions', {'model': NAME, 'messages': messages}).status == 400
     assert server.metric('turbine:truncated_messages_total') == dropped
+
+
+LATE_WRITE = r'''
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <time.h>
+#include <unistd.h>
+ssize_t write(int fd, const void *p, size_t n)
+{
+    ssize_t (*next)(int, const void *, size_t) = (ssize_t(*)(int, const void *, size_t))dlsym(RTLD_NEXT, "write");
+    const struct timespec late = {0, n == 8 ? 400000000 : 0};
+    nanosleep(&late, 0);
+    return next(fd, p, n);
+}
+'''
+
+
+@pytest.mark.skipif(not shutil.which('cc') or 'san-' in str(SCRIPTED), reason='needs cc, and no sanitizer')
+def test_a_late_wake_up_keeps_nobody_awake(tmp_path):
+    """A worker's write to the event that wakes the I/O thread comes after that looked already."""
+    (tmp_path / 'late.c').write_text(LATE_WRITE)
+    subprocess.run(['cc', '-shared', '-fPIC', '-o', tmp_path / 'late.so', tmp_path / 'late.c', '-ldl'], check=True)
+    with Server(RULES, env={**os.environ, 'LD_PRELOAD': str(tmp_path / 'late.so')}) as s:
+        def ticks():
+            stat = pathlib.Path(f'/proc/{s.process.pid}/stat').read_text().rsplit(')', 1)[1].split()
+            return int(stat[11]) + int(stat[12])
+        assert s.get('/health').status == 200
+        time.sleep(1)
+        before = ticks()
+        time.sleep(1)
+        assert ticks() - before < os.sysconf('SC_CLK_TCK') // 5
 
 
 def test_truncation_reads_a_long_chat_a_few_times(server):
