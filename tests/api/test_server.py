@@ -428,6 +428,20 @@ def test_truncation_reads_a_long_chat_a_few_times(server):
     assert server.post('/api/chat', body(dropped - 1, truncate=False)).status == 400
 
 
+def test_truncation_leaves_a_chat_that_its_template_takes():
+    """Some templates refuse that the assistant begins."""
+    template = ("{% if messages[0]['role'] != 'user' %}{{ raise_exception('the user begins') }}{% endif %}"
+                "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\\n' }}{% endfor %}assistant:")
+    messages = [{'role': ('user', 'assistant')[i % 2], 'content': f'message {i} ' + 'word ' * (i % 7)}
+                for i in range(301)]
+    with Server({'rules': RULES, 'ctx': 256}, template=template, name='begins') as s:
+        r = s.post('/api/chat', {'model': 'begins', 'messages': messages, 'stream': False})
+        assert r.status == 200, r.text
+        dropped = int(r.headers['X-Truncated-Messages'])
+        assert dropped % 2 == 0 and dropped < 300
+        assert r.json()['prompt_eval_count'] > 128
+
+
 def test_max_tokens_is_clamped(server):
     r = server.post('/v1/messages', chat(max_tokens=32000)).json()
     assert r['stop_reason'] == 'end_turn' and r['content'][0]['text'] == 'Hello, world! How are you?'
