@@ -28,7 +28,7 @@ static void begin_stream(struct call *c)
 
 static void flush_stream(struct call *c)
 {
-    if (!c->began || !c->out.len || c->out.failed)
+    if (!c->began || !c->out.len)
         return;
     http_stream_write(c->x, c->out.data, c->out.len);
     buf_clear(&c->out);
@@ -355,12 +355,6 @@ bool answer_step(struct call *c)
     }
     if (!take_events(c))
         return false;
-    if (c->out.failed) {
-        (void)!api_no_memory(&e);
-        buf_clear(&c->out);
-        fail_answer(c, &e);
-        return false;
-    }
     if (c->n_done == c->n_choice) {
         finish_answer(c);
         return false;
@@ -370,6 +364,12 @@ bool answer_step(struct call *c)
             return true;
         (void)!api_fail(&e, STATUS_FULL, API_ERROR_DRAINING, NULL,
                         "the server is about to end");
+        fail_answer(c, &e);
+        return false;
+    }
+    if (c->out.failed) {
+        (void)!api_no_memory(&e);
+        buf_clear(&c->out);
         fail_answer(c, &e);
         return false;
     }

@@ -86,9 +86,7 @@ json_t *body_parse(char *text, size_t n, struct api_error *err)
     if (check_bounds(text, n, err))
         return NULL;
     json_t *v = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why);
-    if (!v && json_error_code(&why) == json_error_out_of_memory)
-        (void)!api_no_memory(err);
-    else if (!v)
+    if (!v)
         (void)!api_fail(err, STATUS_BAD_INPUT, API_ERROR_INVALID, NULL,
                         "the body is not valid JSON: %s (line %d, byte %d)", why.text,
                         why.line, why.position);
