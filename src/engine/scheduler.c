@@ -378,6 +378,11 @@ void scheduler_stats(struct scheduler *s, struct scheduler_stats *out)
     out->n_waiting = s->n_new;
     out->n_parked = s->waiting.n - s->n_new;
     out->n_slot = s->o.context.n_seq;
+    /* A step leaves the pool and the tree alone, and all else holds the lock. */
+    const struct kv_pool *pool = context_kv(s->context);
+    out->n_page = kv_pool_pages(pool);
+    out->n_page_cached = kv_prefix_spare(s->prefix);
+    out->n_page_used = out->n_page - kv_pool_free(pool) - out->n_page_cached;
     const struct context_memory m = context_memory(s->context);
     out->page_bytes = m.page_bytes;
     out->state_bytes = m.exact + kv_prefix_bytes(s->prefix);

@@ -11,14 +11,6 @@ static int min_int(int a, int b)
     return a < b ? a : b;
 }
 
-static void count_pages(struct scheduler *s)
-{
-    struct kv_pool *pool = context_kv(s->context);
-    s->stats.n_page = kv_pool_pages(pool);
-    s->stats.n_page_cached = kv_prefix_spare(s->prefix);
-    s->stats.n_page_used = s->stats.n_page - kv_pool_free(pool) - s->stats.n_page_cached;
-}
-
 void scheduler_keep(struct scheduler *s, struct generation *g, bool state)
 {
     if (!g->embed)
@@ -61,7 +53,6 @@ void scheduler_finish(struct scheduler *s, struct generation *g, enum generation
     g->stats.queue_us = g->start_us - g->submit_us;
     g->stats.prefill_us = g->first_us - g->start_us;
     g->stats.decode_us = now - g->first_us;
-    count_pages(s);
     generation_push_end(g, end, stop, error);
     pthread_cond_broadcast(&s->done);
 }
@@ -95,6 +86,9 @@ static void park(struct scheduler *s, struct generation *g)
 {
     scheduler_keep(s, g, true); // it may still be there when g comes back
     release_sequence(g);
+    if (g->embedding) // it begins again
+        memset(g->embedding, 0,
+               (size_t)model_hparams(s->e->model)->n_embd * sizeof *g->embedding);
     generation_list_remove(&s->running, g);
     g->state = GENERATION_WAITING;
     g->stats.n_parked++;
@@ -210,5 +204,4 @@ void scheduler_admit(struct scheduler *s)
         if (s->running.n == s->o.context.n_seq || !try_start(s, g))
             break;
     }
-    count_pages(s);
 }

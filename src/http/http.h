@@ -56,7 +56,7 @@ struct http_options {
 /* Listens on return.  The limit of open files is raised as far as it may. */
 enum status http_server_open(struct http_server **out, const struct http_options *o,
                              struct error *err);
-/* All exchanges were answered, or their steps no longer run: behind http_server_run. */
+/* Behind http_server_run: exchanges that are not answered are released. */
 void http_server_close(struct http_server *s);
 
 /* "127.0.0.1", "::1": the address that is bound, and the port. */

@@ -104,6 +104,11 @@ void http_server_close(struct http_server *s)
                 http_exchange_resume(c->exchange);
         MHD_stop_daemon(s->daemon);
     }
+    /* Those that were still waiting for something when the workers ended. */
+    while (s->exchanges) {
+        s->exchanges->refs = 1;
+        http_exchange_drop(s->exchanges);
+    }
     if (s->listen_fd >= 0)
         close(s->listen_fd);
     if (s->epoll_fd >= 0)
@@ -167,6 +172,15 @@ int http_server_connections(const struct http_server *s)
     return atomic_load(&s->n_conn);
 }
 
+/* Whenever epoll says so, not when `poked` is set: who sets it writes a moment later, and
+ * what nobody reads keeps the thread awake. */
+static void clear_event(struct http_server *s)
+{
+    uint64_t count;
+    const ssize_t got = read(s->event_fd, &count, sizeof count);
+    (void)got;
+}
+
 static void handle_ready(struct http_server *s)
 {
     for (;;) {
@@ -209,12 +223,11 @@ void http_server_run(struct http_server *s)
         const int n = epoll_wait(s->epoll_fd, events, 256, wait);
         /* Connections end in MHD_run alone, so these are all alive. */
         for (int i = 0; i < n; i++)
-            if (events[i].data.ptr && events[i].data.ptr != s)
+            if (!events[i].data.ptr)
+                clear_event(s);
+            else if (events[i].data.ptr != s)
                 handle_hangup(events[i].data.ptr);
         if (atomic_exchange(&s->poked, false)) {
-            uint64_t count;
-            const ssize_t got = read(s->event_fd, &count, sizeof count);
-            (void)got;
             handle_ready(s);
             if (atomic_exchange(&s->wants_tick, false))
                 s->swept_us = 0;

@@ -29,6 +29,7 @@ struct kv_prefix {
     struct checkpoint *checkpoints; // [n_state]
     uint8_t *states;                // [n_state][state_bytes]
     size_t states_bytes;
+    int *order; // [n_node] for a path, or for those that are dropped
     int n_node, free_node;
     uint64_t clock;
 };
@@ -58,10 +59,11 @@ enum status kv_prefix_open(struct kv_prefix **out, const struct kv_prefix_option
     /* A page may be in two nodes: as the start of a page that was cut, and whole. */
     t->n_node = 2 * kv_pool_pages(o->pool) + 1;
     t->nodes = mem_array((size_t)t->n_node, sizeof *t->nodes);
+    t->order = mem_array((size_t)t->n_node, sizeof *t->order);
     t->checkpoints = mem_array((size_t)t->o.n_state + 1, sizeof *t->checkpoints);
     t->states_bytes = (size_t)t->o.n_state * o->state_bytes;
     t->states = mem_pages(t->states_bytes + 1);
-    if (!t->nodes || !t->checkpoints || !t->states) {
+    if (!t->nodes || !t->order || !t->checkpoints || !t->states) {
         kv_prefix_close(t);
         return fail(err, STATUS_NO_MEMORY, "no memory for %d checkpoints of %zu bytes",
                     t->o.n_state, o->state_bytes);
@@ -79,6 +81,7 @@ void kv_prefix_close(struct kv_prefix *t)
     if (t->nodes && t->checkpoints)
         kv_prefix_clear(t);
     mem_free(t->nodes);
+    mem_free(t->order);
     mem_free(t->checkpoints);
     mem_pages_free(t->states, t->states_bytes + 1);
     mem_free(t);
@@ -86,7 +89,7 @@ void kv_prefix_close(struct kv_prefix *t)
 
 size_t kv_prefix_bytes(const struct kv_prefix *t)
 {
-    return t->states_bytes + (size_t)t->n_node * sizeof *t->nodes;
+    return t->states_bytes + (size_t)t->n_node * (sizeof *t->nodes + sizeof *t->order);
 }
 
 void kv_prefix_clear(struct kv_prefix *t)
@@ -178,16 +181,14 @@ static void unlink_node(struct kv_prefix *t, int i)
     t->free_node = i;
 }
 
-/* Drop the least recently used leaf that is not in use at `clock` itself.  With
- * only_spare, one whose page nobody else holds.  false: there is none. */
-static bool drop_leaf(struct kv_prefix *t, bool only_spare, uint64_t keep)
+/* Drop the least recently used leaf that is not in use at `keep` itself.  false: there is
+ * none. */
+static bool drop_leaf(struct kv_prefix *t, uint64_t keep)
 {
     int least = NONE;
     for (int i = 1; i < t->n_node; i++) {
         const struct node *x = &t->nodes[i];
         if (x->page == NONE || x->child != NONE || x->used >= keep)
-            continue;
-        if (only_spare && kv_page_holders(t->o.pool, x->page) > 1)
             continue;
         if (least == NONE || x->used < t->nodes[least].used)
             least = i;
@@ -196,6 +197,51 @@ static bool drop_leaf(struct kv_prefix *t, bool only_spare, uint64_t keep)
         return false;
     unlink_node(t, least);
     return true;
+}
+
+/* Less recently used first; what is below a node comes before it. */
+static bool goes_before(const struct kv_prefix *t, int a, int b)
+{
+    const struct node *x = &t->nodes[a], *y = &t->nodes[b];
+    return x->used != y->used     ? x->used < y->used
+           : x->depth != y->depth ? x->depth > y->depth
+                                  : a < b;
+}
+
+static void sift_order(struct kv_prefix *t, int n, int i)
+{
+    for (;;) {
+        int first = i;
+        for (int child = 2 * i + 1; child <= 2 * i + 2 && child < n; child++)
+            if (goes_before(t, t->order[child], t->order[first]))
+                first = child;
+        if (first == i)
+            return;
+        const int x = t->order[i];
+        t->order[i] = t->order[first];
+        t->order[first] = x;
+        i = first;
+    }
+}
+
+/* Drop leaves whose pages nobody else holds, the least recently used first, until `want`
+ * pages are free.  A node is used whenever one below it is, so that by the time its turn
+ * comes those are gone that may go. */
+static void drop_spare(struct kv_prefix *t, int want, uint64_t keep)
+{
+    int n = 0;
+    for (int i = 1; i < t->n_node; i++)
+        if (t->nodes[i].page != NONE && t->nodes[i].used < keep)
+            t->order[n++] = i;
+    for (int i = n / 2 - 1; i >= 0; i--)
+        sift_order(t, n, i);
+    while (n && want > kv_pool_free(t->o.pool)) {
+        const struct node *x = &t->nodes[t->order[0]];
+        if (x->child == NONE && kv_page_holders(t->o.pool, x->page) == 1)
+            unlink_node(t, t->order[0]);
+        t->order[0] = t->order[--n];
+        sift_order(t, n, 0);
+    }
 }
 
 int kv_prefix_spare(const struct kv_prefix *t)
@@ -214,9 +260,11 @@ static enum status free_pages_for(struct kv_prefix *t, struct kv_seq *s, int n_t
 {
     const int want = kv_pages_for(n_token) - kv_seq_pages(s);
     while (want > kv_pool_free(t->o.pool) &&
-           want <= kv_pool_free(t->o.pool) + kv_prefix_spare(t))
-        if (!drop_leaf(t, true, keep) && !drop_leaf(t, false, keep))
+           want <= kv_pool_free(t->o.pool) + kv_prefix_spare(t)) {
+        drop_spare(t, want, keep);
+        if (want > kv_pool_free(t->o.pool) && !drop_leaf(t, keep))
             break;
+    }
     return kv_seq_reserve(s, n_token, err);
 }
 
@@ -234,12 +282,10 @@ enum status kv_prefix_load(struct kv_prefix *t, const struct kv_hit *hit,
     const uint64_t keep = ++t->clock;
     for (int i = hit->node; i != ROOT; i = t->nodes[i].parent)
         t->nodes[i].used = keep;
-    for (int page = 0; page < n_full; page++) {
-        int i = hit->node;
-        while (t->nodes[i].depth > page)
-            i = t->nodes[i].parent;
-        kv_seq_share(s, t->nodes[i].page);
-    }
+    for (int i = hit->node; i != ROOT; i = t->nodes[i].parent)
+        t->order[t->nodes[i].depth] = i;
+    for (int page = 0; page < n_full; page++)
+        kv_seq_share(s, t->nodes[t->order[page]].page);
     const enum status rc = free_pages_for(t, s, n_token, keep, err);
     if (rc) {
         kv_seq_release(s);
@@ -288,7 +334,7 @@ static int take_state(struct kv_prefix *t)
 
 static int take_node(struct kv_prefix *t)
 {
-    if (t->free_node == NONE && !drop_leaf(t, false, t->clock))
+    if (t->free_node == NONE && !drop_leaf(t, t->clock))
         return NONE;
     const int i = t->free_node;
     t->free_node = t->nodes[i].next;

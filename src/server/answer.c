@@ -375,6 +375,8 @@ bool answer_step(struct call *c)
         return false;
     }
     if (atomic_load(&c->server->ended)) {
+        if (!cancel_choices(c))
+            return true;
         (void)!api_fail(&e, STATUS_FULL, API_ERROR_DRAINING, NULL,
                         "the server is about to end");
         fail_answer(c, &e);
@@ -449,6 +451,10 @@ bool answer_open(struct call *c)
 
 void answer_close(struct call *c)
 {
+    /* All at once, rather than a step of the model for each. */
+    for (int i = 0; i < API_N_MAX; i++)
+        if (c->choice[i].g)
+            generation_cancel(c->choice[i].g);
     for (int i = 0; i < API_N_MAX; i++) {
         struct choice *ch = &c->choice[i];
         if (ch->g)

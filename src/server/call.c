@@ -33,6 +33,7 @@ void call_release(struct call *c)
         return;
     if (!c->logged) // its client went before there was a reply
         call_account(c, 499);
+    call_close(c); // the server ended before it was answered
     if (c->writer)
         c->writer->ops->close(c->writer);
     api_request_release(&c->req);

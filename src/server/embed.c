@@ -177,6 +177,9 @@ bool embed_step(struct call *c)
 void embed_close(struct call *c)
 {
     struct embedding_job *j = &c->embed;
+    for (int i = 0; i < SERVER_EMBED_WINDOW; i++) // all at once
+        if (j->active[i])
+            generation_cancel(j->active[i]);
     for (int i = 0; i < SERVER_EMBED_WINDOW; i++)
         if (j->active[i])
             generation_close(j->active[i]);

@@ -107,29 +107,28 @@ static bool make_texts(struct call *c)
 
 /* ---- chats ---- */
 
-/* The position of the oldest message that may go: behind leading system messages, and
- * not the last one.  -1: none. */
-static int oldest(const json_t *messages)
+static bool has_role(const json_t *messages, size_t i, const char *role)
 {
-    const size_t n = json_array_size(messages);
-    for (size_t i = 0; i + 1 < n; i++) {
-        const json_t *m = json_array_get(messages, i);
-        if (strcmp(json_string_value(json_object_get(m, "role")), "system"))
-            return (int)i;
-    }
-    return -1;
-}
-
-static bool has_role(const json_t *messages, int i, const char *role)
-{
-    const json_t *m = json_array_get(messages, (size_t)i);
+    const json_t *m = json_array_get(messages, i);
     const char *r = json_string_value(json_object_get(m, "role"));
     return r && !strcmp(r, role);
 }
 
-static size_t content_bytes(const json_t *message)
+/* An answer that calls nothing. */
+static bool is_plain_answer(const json_t *messages, size_t i)
 {
-    return json_string_length(json_object_get(message, "content"));
+    const json_t *m = json_array_get(messages, i);
+    return has_role(messages, i, "assistant") &&
+           !json_array_size(json_object_get(m, "tool_calls"));
+}
+
+static size_t content_bytes(const json_t *messages)
+{
+    size_t i, n = 0;
+    json_t *m;
+    json_array_foreach(messages, i, m) n +=
+        json_string_length(json_object_get(m, "content"));
+    return n;
 }
 
 /* No prompt of more bytes has few enough tokens: none of the vocabulary is longer. */
@@ -138,58 +137,8 @@ static size_t most_bytes(const struct call *c)
     return (size_t)prompt_limit(c) * c->server->piece_bytes;
 }
 
-/* The tokens of the message's text, and a guess of those that the template puts around
- * it, not too low: messages must not go that could have stayed. */
-static size_t message_tokens(const struct call *c, const json_t *message)
+static enum status render_chat(struct call *c, struct tokens *out, struct error *err)
 {
-    enum { AROUND = 32 };
-    const json_t *text = json_object_get(message, "content");
-    struct tokens t;
-    tokens_init(&t);
-    (void)!tokenizer_encode(c->server->engine->tokenizer, &t, json_string_value(text),
-                            json_string_length(text), NULL, 0, NULL);
-    const size_t n = t.n + AROUND;
-    tokens_release(&t);
-    return n;
-}
-
-/* An answer that calls nothing, and is not the last message. */
-static bool is_plain_answer(const json_t *messages, int i)
-{
-    const json_t *m = json_array_get(messages, (size_t)i);
-    return (size_t)i + 1 < json_array_size(messages) &&
-           has_role(messages, i, "assistant") &&
-           !json_array_size(json_object_get(m, "tool_calls"));
-}
-
-/* Drop the oldest message with what means nothing without it: results of tools whose
- * call went, the answer to a question that did.  *bytes loses theirs; n_token (may be
- * NULL) gets at least their tokens added. */
-static bool drop_oldest(struct call *c, size_t *bytes, size_t *n_token)
-{
-    const int i = oldest(c->messages);
-    if (i < 0)
-        return false;
-    const bool asked = has_role(c->messages, i, "user");
-    do {
-        const json_t *m = json_array_get(c->messages, (size_t)i);
-        *bytes -= content_bytes(m);
-        if (n_token)
-            *n_token += message_tokens(c, m);
-        json_array_remove(c->messages, (size_t)i);
-        c->n_dropped++;
-    } while (has_role(c->messages, i, "tool") &&
-             (size_t)i + 1 < json_array_size(c->messages));
-    if (asked && is_plain_answer(c->messages, i)) {
-        json_array_remove(c->messages, (size_t)i);
-        c->n_dropped++;
-    }
-    return true;
-}
-
-static bool render_chat(struct call *c, struct tokens *out)
-{
-    struct error err;
     const struct chat_turn turn = {
         .messages = c->messages,
         .tools = c->tools,
@@ -199,51 +148,126 @@ static bool render_chat(struct call *c, struct tokens *out)
         .replay = c->server->replay,
     };
     out->n = 0;
-    if (!chat_prompt_tokens(c->server->engine, &turn, out, &c->chat, &err))
-        return true;
-    call_engine_error(c, &err);
-    return false;
+    return chat_prompt_tokens(c->server->engine, &turn, out, &c->chat, err);
 }
 
-/* Drop messages, rendering again only when enough may have gone. */
-static bool truncate_chat(struct call *c, struct tokens *out, size_t *bytes)
+/* ---- chats that are too long ---- */
+
+/* cuts [] <- rising positions where what is left of a chat may begin, when messages are
+ * dropped from the oldest on, and with them what means nothing without them: results of
+ * tools whose call went, the answer to a question that did.  Their number. */
+static size_t find_cuts(const json_t *messages, size_t *cuts)
 {
-    while (!prompt_fits(c, out->n)) {
-        const size_t excess = out->n - (size_t)prompt_limit(c) + 1;
-        size_t gone = 0;
-        while (gone < excess && drop_oldest(c, bytes, &gone))
+    const size_t n = json_array_size(messages);
+    size_t n_cut = 0;
+    for (size_t at = 0; at + 1 < n;) {
+        const bool asked = has_role(messages, at, "user");
+        if (has_role(messages, at++, "system"))
             continue;
-        if (!gone)
-            return true; // nothing is left to drop
-        if (!render_chat(c, out))
-            return false;
+        while (at + 1 < n && has_role(messages, at, "tool"))
+            at++;
+        at += asked && at + 1 < n && is_plain_answer(messages, at);
+        cuts[n_cut++] = at;
     }
-    return true;
+    return n_cut;
+}
+
+/* c->messages <- the chat from `cut` on, and system messages before it. */
+static enum status render_cut(struct call *c, const json_t *all, size_t cut,
+                              struct tokens *out, struct error *err)
+{
+    const size_t n = json_array_size(all);
+    json_decref(c->messages);
+    c->messages = json_array();
+    c->n_dropped = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (i < cut && !has_role(all, i, "system"))
+            c->n_dropped++;
+        else if (json_array_append(c->messages, json_array_get(all, i)))
+            return fail(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    return render_chat(c, out, err);
+}
+
+enum cut_fit { CUT_FITS, CUT_LONG, CUT_REFUSED };
+
+static enum cut_fit try_cut(struct call *c, const json_t *all, size_t cut,
+                            struct tokens *out)
+{
+    if (render_cut(c, all, cut, out, NULL))
+        return CUT_REFUSED;
+    return prompt_fits(c, out->n) ? CUT_FITS : CUT_LONG;
+}
+
+/* The first of cuts [n] whose rest fits, or the last.  From the end, so that nothing is
+ * rendered that is much longer than what fits, and a few times only.  Templates may
+ * refuse that somebody begins: then the cut beside it is tried. */
+static size_t choose_cut(struct call *c, const json_t *all, const size_t *cuts, size_t n,
+                         struct tokens *out)
+{
+    size_t low = 0, high = n - 1;
+    for (size_t step = 1; low < high && !http_is_gone(c->x);) {
+        const size_t gap = high - low;
+        size_t at = step && step < gap ? high - step : low + gap / 2;
+        enum cut_fit fit = try_cut(c, all, cuts[at], out);
+        if (fit == CUT_REFUSED && at + 1 < high)
+            fit = try_cut(c, all, cuts[++at], out);
+        else if (fit == CUT_REFUSED && at > low)
+            fit = try_cut(c, all, cuts[--at], out);
+        if (fit == CUT_FITS) {
+            high = at;
+            step *= 2;
+        } else {
+            low = at + 1;
+            step = 0;
+        }
+    }
+    return cuts[high];
+}
+
+static enum status truncate_chat(struct call *c, struct tokens *out, struct error *err)
+{
+    enum status s = STATUS_OK;
+    json_t *all = json_incref(c->messages);
+    size_t *cuts = mem_array(json_array_size(all), sizeof *cuts);
+    const size_t n = cuts ? find_cuts(all, cuts) : 0;
+    if (!cuts)
+        s = fail(err, STATUS_NO_MEMORY, "out of memory");
+    else if (n)
+        s = render_cut(c, all, choose_cut(c, all, cuts, n, out), out, err);
+    else
+        s = render_chat(c, out, err);
+    mem_free(cuts);
+    json_decref(all);
+    return s;
 }
 
 static bool make_chat(struct call *c)
 {
     struct tokens *out = &c->prompt[0];
-    size_t bytes = 0, i;
-    json_t *m;
     c->n_prompts = 1;
     if (!json_array_size(c->messages)) {
         call_fail(c, API_ERROR_INVALID, "there are no messages");
         return false;
     }
-    json_array_foreach(c->messages, i, m) bytes += content_bytes(m);
-    while (c->req.truncate && bytes > most_bytes(c) && drop_oldest(c, &bytes, NULL))
-        continue;
+    const size_t bytes = content_bytes(c->messages);
+    const bool hopeless = c->req.task != API_COUNT && bytes > most_bytes(c);
     /* Before work that would be for nothing: the number is the least that it can be. */
-    if (c->req.task != API_COUNT && bytes > most_bytes(c))
+    if (hopeless && !c->req.truncate)
         return prompt_too_long(c, bytes / c->server->piece_bytes);
-    if (!render_chat(c, out) || (c->req.truncate && !truncate_chat(c, out, &bytes)))
+    struct error err;
+    enum status s = hopeless ? STATUS_OK : render_chat(c, out, &err);
+    if (!s && c->req.truncate && (hopeless || !prompt_fits(c, out->n)))
+        s = truncate_chat(c, out, &err);
+    if (s) {
+        call_engine_error(c, &err);
         return false;
-    struct metrics *counts = &c->server->metrics;
+    }
+    struct metrics *m = &c->server->metrics;
     if (c->n_dropped)
-        metrics_add(counts, &counts->truncated, (uint64_t)c->n_dropped);
+        metrics_add(m, &m->truncated, (uint64_t)c->n_dropped);
     if (c->chat.n_replayed)
-        metrics_add(counts, &counts->replayed, (uint64_t)c->chat.n_replayed);
+        metrics_add(m, &m->replayed, (uint64_t)c->chat.n_replayed);
     return true;
 }
 

@@ -52,7 +52,7 @@ void handle_metrics(struct call *c)
         .stats = &st,
         .kv_name = s->o.kv_name,
         .kv_bytes = m.pages,
-        .exact_bytes = m.exact + m.mark,
+        .exact_bytes = st.state_bytes,
         .scratch_bytes = m.scratch,
         .weight_bytes = model_bytes(s->engine->model),
         .resident = mem_resident(),

@@ -1,7 +1,10 @@
 """The server's own work: who may call, limits, JSON, routes, errors of each dialect.
 Expected values are those of the APIs' documentation and of RFC 9110 and 9112."""
 import json
+import os
+import pathlib
 import re
+import shutil
 import subprocess
 import time
 
@@ -401,6 +404,65 @@ def test_ollama_truncates_and_says_so(server):
     assert 20 < dropped < 40 and r.json()['prompt_eval_count'] < 256
     assert server.post('/v1/chat/completions', {'model': NAME, 'messages': messages}).status == 400
     assert server.metric('turbine:truncated_messages_total') - before == dropped
+
+
+LATE_WRITE = r'''
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <time.h>
+#include <unistd.h>
+ssize_t write(int fd, const void *p, size_t n)
+{
+    ssize_t (*next)(int, const void *, size_t) = (ssize_t(*)(int, const void *, size_t))dlsym(RTLD_NEXT, "write");
+    const struct timespec late = {0, n == 8 ? 400000000 : 0};
+    nanosleep(&late, 0);
+    return next(fd, p, n);
+}
+'''
+
+
+@pytest.mark.skipif(not shutil.which('cc') or 'san-' in str(SCRIPTED), reason='needs cc, and no sanitizer')
+def test_a_late_wake_up_keeps_nobody_awake(tmp_path):
+    """A worker's write to the event that wakes the I/O thread comes after that looked already."""
+    (tmp_path / 'late.c').write_text(LATE_WRITE)
+    subprocess.run(['cc', '-shared', '-fPIC', '-o', tmp_path / 'late.so', tmp_path / 'late.c', '-ldl'], check=True)
+    with Server(RULES, env={**os.environ, 'LD_PRELOAD': str(tmp_path / 'late.so')}) as s:
+        def ticks():
+            stat = pathlib.Path(f'/proc/{s.process.pid}/stat').read_text().rsplit(')', 1)[1].split()
+            return int(stat[11]) + int(stat[12])
+        assert s.get('/health').status == 200
+        time.sleep(1)
+        before = ticks()
+        time.sleep(1)
+        assert ticks() - before < os.sysconf('SC_CLK_TCK') // 5
+
+
+def test_truncation_reads_a_long_chat_a_few_times(server):
+    """Not once for each message that goes; of the newest messages as many are left as fit."""
+    def body(first, **more):
+        return {'model': NAME, 'stream': False, 'messages': [{'role': 'system', 'content': 'Be brief.'}, *(
+            {'role': ('user', 'assistant')[i % 2], 'content': f'message {i} ' + 'word ' * (i % 7)}
+            for i in range(first, 3001))], **more}
+    start = time.monotonic()
+    r = server.post('/api/chat', body(0), timeout=60)
+    assert r.status == 200 and time.monotonic() - start < 10
+    dropped = int(r.headers['X-Truncated-Messages'])
+    assert server.post('/api/chat', body(dropped, truncate=False)).status == 200
+    assert server.post('/api/chat', body(dropped - 1, truncate=False)).status == 400
+
+
+def test_truncation_leaves_a_chat_that_its_template_takes():
+    """Some templates refuse that the assistant begins."""
+    template = ("{% if messages[0]['role'] != 'user' %}{{ raise_exception('the user begins') }}{% endif %}"
+                "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\\n' }}{% endfor %}assistant:")
+    messages = [{'role': ('user', 'assistant')[i % 2], 'content': f'message {i} ' + 'word ' * (i % 7)}
+                for i in range(301)]
+    with Server({'rules': RULES, 'ctx': 256}, template=template, name='begins') as s:
+        r = s.post('/api/chat', {'model': 'begins', 'messages': messages, 'stream': False})
+        assert r.status == 200, r.text
+        dropped = int(r.headers['X-Truncated-Messages'])
+        assert dropped % 2 == 0 and dropped < 300
+        assert r.json()['prompt_eval_count'] > 128
 
 
 def test_max_tokens_is_clamped(server):

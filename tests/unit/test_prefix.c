@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/mem.h"
 #include "base/rng.h"
 #include "kv/prefix.h"
 
@@ -225,6 +227,40 @@ static void test_the_least_recently_used_goes(void **state)
     finish(8);
 }
 
+/* A million tokens are looked up, shared and thrown out without anybody noticing: the
+ * time grows with the pages, not with their square. */
+static void test_long_texts_take_no_time(void **state)
+{
+    (void)state;
+    enum { PAGES = 16384, TOKENS = PAGES * PAGE, MOST_US = 250000 };
+    int32_t *id = mem_array(TOKENS, sizeof *id);
+    struct kv_seq *s;
+    assert_non_null(id);
+    for (int i = 0; i < TOKENS; i++)
+        id[i] = i;
+    start(PAGES, 0, 0, false);
+    assert_int_equal(kv_seq_open(&s, f.pool, NULL), STATUS_OK);
+    assert_int_equal(kv_prefix_reserve(f.tree, s, TOKENS, NULL), STATUS_OK);
+    kv_prefix_put(f.tree, id, TOKENS, s, false);
+    kv_seq_release(s);
+    assert_int_equal(kv_prefix_spare(f.tree), PAGES);
+    uint64_t from = clock_us();
+    const struct kv_hit hit = kv_prefix_find(f.tree, id, TOKENS, TOKENS);
+    assert_int_equal(hit.pos, TOKENS);
+    assert_int_equal(kv_prefix_load(f.tree, &hit, s, TOKENS, NULL), STATUS_OK);
+    assert_true(clock_us() - from < MOST_US);
+    for (int i = 1; i < PAGES; i++)
+        assert_true(kv_seq_index(s, i) != kv_seq_index(s, i - 1));
+    kv_seq_release(s);
+    from = clock_us();
+    assert_int_equal(kv_prefix_reserve(f.tree, s, TOKENS, NULL), STATUS_OK);
+    assert_true(clock_us() - from < MOST_US);
+    assert_int_equal(kv_prefix_spare(f.tree), 0);
+    kv_seq_close(s);
+    finish(PAGES);
+    mem_free(id);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +268,7 @@ int main(void)
         cmocka_unit_test(test_small_pools),
         cmocka_unit_test(test_equal_pages_are_shared),
         cmocka_unit_test(test_the_least_recently_used_goes),
+        cmocka_unit_test(test_long_texts_take_no_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -500,6 +500,50 @@ static void test_embedding(void **state)
     close_scheduler(s);
 }
 
+/* One that is parked while it reads begins again, and its mean counts no token twice. */
+static void test_parked_embedding(void **state)
+{
+    (void)state;
+    static struct outcome alone, beside, answer;
+    sem_t events, others;
+    int32_t ids[250];
+    for (int i = 0; i < 250; i++)
+        ids[i] = TINY_FIRST + i * i % 50;
+    struct error err;
+    struct scheduler *s = NULL;
+    const struct scheduler_options o = {
+        .context = {.n_ctx = CTX, .n_batch = BATCH, .n_seq = 2, .n_page = 5},
+        .n_queue = 4,
+        .n_reserve = 1,
+    };
+    assert_int_equal(tiny_open_model(&engine, "llama", &err), STATUS_OK);
+    ((struct hparams *)model_hparams(engine.model))->pooling = POOLING_MEAN;
+    assert_int_equal(scheduler_open(&s, &engine, &o, &err), STATUS_OK);
+    struct generation_request embed = request_of(ids, 250, &events);
+    embed.embed = true;
+    run_request(&alone, s, &embed, &events);
+    beside.end.stats.n_parked = 0;
+    for (int i = 0; i < 100 && !beside.end.stats.n_parked; i++) {
+        struct generation *g, *e;
+        /* It wants a second page while the other reads with the rest of them. */
+        struct generation_request r = request_of(ids, 63, &others);
+        r.ignore_end = true;
+        embed = request_of(ids, 250, &events);
+        embed.embed = true;
+        assert_int_equal(scheduler_submit(s, &r, &g, NULL, NULL), STATUS_OK);
+        assert_int_equal(scheduler_submit(s, &embed, &e, NULL, NULL), STATUS_OK);
+        collect(&beside, e, &events);
+        collect(&answer, g, &others);
+        sem_destroy(&events);
+        sem_destroy(&others);
+    }
+    assert_true(beside.end.stats.n_parked > 0);
+    assert_true(alone.embedded && beside.embedded);
+    for (int k = 0; k < model_hparams(engine.model)->n_embd; k++)
+        assert_float_equal(beside.embedding[k], alone.embedding[k], 1e-6);
+    close_scheduler(s);
+}
+
 /* Refused at once: too long, no such token, nothing; and a queue that is full. */
 static void test_refusals(void **state)
 {
@@ -654,6 +698,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_stop_strings),
         cmocka_unit_test(test_logprobs),
         cmocka_unit_test(test_embedding),
+        cmocka_unit_test(test_parked_embedding),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_deadline),
         cmocka_unit_test(test_turns_are_read_once),
