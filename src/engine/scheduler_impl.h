@@ -45,7 +45,7 @@ struct scheduler {
     float *hidden;              // [n_batch][n_embd] of embeddings
     uint64_t step_us;           // of the last step
     bool step_reads;            // it had a prompt
-    double token_us, decode_us; // smoothed: of a prompt's token, of a decode step
+    double token_us, decode_us; // smoothed: of a prompt's first token, of a decode step
 };
 
 /* Lists; numbers rise from first to last. */

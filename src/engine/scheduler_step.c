@@ -39,16 +39,30 @@ static int next_checkpoint(const struct generation *g)
     return stop < g->n_history ? stop : g->n_history;
 }
 
-/* Tokens of prompts that fit into a step beside n_decode answers. */
-static int prompt_budget(const struct scheduler *s, int n_decode)
+/* What a token of a prompt costs at a position, in those of the first one: attention
+ * grows with what is before it. */
+static double token_weight(const struct scheduler *s, int pos)
 {
-    if (s->token_us <= 0)
-        return CHUNK_FIRST;
-    const double left = (double)s->o.step_us - (n_decode ? s->decode_us : 0);
-    const int least = n_decode ? CHUNK_MIN : CHUNK_ALONE;
-    const double n = left / s->token_us;
-    const int most = context_n_batch(s->context) - n_decode;
-    return n < least ? least_int(least, most) : n > most ? most : (int)n;
+    const struct model *m = s->e->model;
+    const struct kv_types *kv = &s->o.context.kv;
+    const double first = (double)model_token_work(m, kv, 0).macs;
+    return (double)model_token_work(m, kv, pos).macs / first;
+}
+
+/* What a step has left for prompts. */
+struct prompt_budget {
+    double us;
+    int n_token; // that the step has room for
+    int least;   // tokens that a prompt gets, however slow they are
+};
+
+static struct prompt_budget prompt_budget(const struct scheduler *s, int n_decode)
+{
+    return (struct prompt_budget){
+        .us = (double)s->o.step_us - (n_decode ? s->decode_us : 0),
+        .n_token = context_n_batch(s->context) - n_decode,
+        .least = n_decode ? CHUNK_MIN : CHUNK_ALONE,
+    };
 }
 
 static bool is_reading(const struct generation *g)
@@ -87,19 +101,30 @@ static int n_readers(const struct scheduler *s)
     return n;
 }
 
-/* A quarter of the budget is the oldest reader's. */
-static void add_readers(struct scheduler *s, int *n_run, int budget)
+/* Let g read in a part of what the budget has left. */
+static void add_reader(struct scheduler *s, int *n_run, struct generation *g,
+                       struct prompt_budget *b, double part)
 {
-    if (n_readers(s) > 1) {
-        struct generation *g = next_reader(s, true);
-        const int n = least_int((budget + 3) / 4, next_checkpoint(g) - g->n_done);
-        choose_run(s, n_run, g, n);
-        budget -= n;
+    const double us = s->token_us * token_weight(s, g->n_done);
+    int n = us > 0 ? (int)fmin(part * b->us / us, 1e6) : CHUNK_FIRST;
+    n = n < b->least ? b->least : n;
+    n = least_int(least_int(n, b->n_token), next_checkpoint(g) - g->n_done);
+    choose_run(s, n_run, g, n);
+    b->us -= n * us;
+    b->n_token -= n;
+}
+
+/* An eighth is the oldest reader's, the rest goes to those with the least left. */
+static void add_readers(struct scheduler *s, int *n_run, struct prompt_budget b)
+{
+    if (b.n_token > 0 && n_readers(s) > 1) {
+        b.least = CHUNK_MIN;
+        add_reader(s, n_run, next_reader(s, true), &b, 0.125);
     }
-    for (struct generation *g; budget > 0 && (g = next_reader(s, false));) {
-        const int n = least_int(budget, next_checkpoint(g) - g->n_done);
-        choose_run(s, n_run, g, n);
-        budget -= n;
+    for (struct generation *g; b.n_token > 0 && (g = next_reader(s, false));) {
+        add_reader(s, n_run, g, &b, 1);
+        if (b.us <= 0)
+            break;
     }
 }
 
@@ -193,11 +218,12 @@ static void eval_runs(struct scheduler *s, int n_run)
 void scheduler_run(struct scheduler *s, int n_run)
 {
     const uint64_t start = clock_us();
-    int n_read = 0, n_decode = 0, row = 0;
+    int n_decode = 0, row = 0;
+    double weight = 0; // of prompts' tokens
     for (int i = 0; i < n_run; i++) {
         struct batch_run *r = &s->runs[i];
         if (r->n > 1)
-            n_read += r->n;
+            weight += r->n * token_weight(s, s->run_of[i]->n_done);
         else
             n_decode++;
         if (s->run_of[i]->embed) {
@@ -209,12 +235,12 @@ void scheduler_run(struct scheduler *s, int n_run)
     eval_runs(s, n_run);
     pool_run(s->e->pool, n_run, pick_item, s);
     s->step_us = clock_us() - start;
-    s->step_reads = n_read > 0;
+    s->step_reads = weight > 0;
     const double took = (double)s->step_us;
-    if (!n_read)
+    if (weight <= 0)
         smooth(&s->decode_us, took);
     else if (took > (n_decode ? s->decode_us : 0))
-        smooth(&s->token_us, (took - (n_decode ? s->decode_us : 0)) / n_read);
+        smooth(&s->token_us, (took - (n_decode ? s->decode_us : 0)) / weight);
 }
 
 /* ---- taking ---- */
