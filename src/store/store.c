@@ -84,7 +84,8 @@ bool store_blob_file(char path[STORE_PATH_BYTES], const char *folder,
 
 /* ---- manifests ---- */
 
-static enum status read_all(struct buf *out, int fd, const char *path, struct error *err)
+static enum status read_to_end(struct buf *out, int fd, const char *path,
+                               struct error *err)
 {
     char block[8192];
     ssize_t n;
@@ -112,7 +113,7 @@ enum status store_read_manifest(struct buf *out, int64_t *modified_s, const char
     if (fstat(fd, &st) || !S_ISREG(st.st_mode))
         s = fail(err, STATUS_BAD_FILE, "%s: no regular file", path);
     else
-        s = read_all(out, fd, path, err);
+        s = read_to_end(out, fd, path, err);
     if (!s && modified_s)
         *modified_s = st.st_mtime;
     close(fd);
@@ -369,7 +370,7 @@ enum status store_read_layer(const struct store *s, const struct layer *l, size_
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return fail(err, STATUS_IO, "%s: %s", path, strerror(errno));
-    st = read_all(out, fd, path, err);
+    st = read_to_end(out, fd, path, err);
     close(fd);
     if (!st &&
         !(st = digest_of(&d, out->len > at ? out->data + at : "", out->len - at, err)) &&
