@@ -26,6 +26,8 @@ struct file_writer {
  * meanwhile (a store: its lock is held). */
 enum status file_writer_open(struct file_writer *w, int folder, uint64_t size,
                              struct error *err);
+/* The same of a file whose size was not known when it was opened. */
+enum status file_writer_reserve(struct file_writer *w, uint64_t size, struct error *err);
 enum status file_writer_write(struct file_writer *w, const void *p, size_t n,
                               struct error *err);
 /* All is written: mode 0644 and fsync.  *digest is that of all bytes.  STATUS_BAD_INPUT
@@ -36,7 +38,8 @@ enum status file_writer_sync(struct file_writer *w, struct digest *digest,
  * is there, and make that last. */
 enum status file_writer_rename(struct file_writer *w, int folder, const char *name,
                                struct error *err);
-/* Deletes what was not renamed.  Right after any outcome, and more than once. */
+/* Deletes what was not renamed.  Right after file_writer_open, whatever came back, and
+ * more than once. */
 void file_writer_close(struct file_writer *w);
 
 /* fsync; name is what an error calls it. */

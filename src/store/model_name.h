@@ -36,6 +36,9 @@ struct model_name {
  * STATUS_BAD_INPUT says which part is wrong, and why. */
 enum status model_name_parse(struct model_name *out, const char *s, size_t n,
                              struct error *err);
+/* From four whole parts, as folders of a store are called; false if one is not valid. */
+bool model_name_from_parts(struct model_name *out, const char *host, const char *space,
+                           const char *model, const char *tag);
 /* The shortest text that means the name, always with its tag: "qwen3:0.6b",
  * "hf.co/user/repo:Q4_K_M". */
 void model_name_print(char out[MODEL_NAME_BYTES], const struct model_name *n);

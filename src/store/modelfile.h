@@ -43,7 +43,7 @@ enum {
 
 struct modelfile_command {
     enum modelfile_keyword keyword;
-    const char *name;  // of a PARAMETER, lower case; the role of a MESSAGE; else NULL
+    const char *name;  // of a PARAMETER; the role of a MESSAGE; else NULL
     const char *value; // terminated; has no 0 inside
     int line;          // its first, from 1
 };

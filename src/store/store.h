@@ -4,6 +4,9 @@
  *   FOLDER/blobs/sha256-<64 digits>                     layers, by their digest
  *   FOLDER/.turbine/                                    lock, claims, files being written
  *
+ * Newer versions of Ollama keep links to manifests in FOLDER/manifests-v2, which is read
+ * first; we write to manifests.
+ *
  * A store is one folder of our own and others that are only read (Ollama's).  Readers
  * take no lock: a file is whole or absent and blobs never change.  Whoever adds or
  * removes holds FOLDER/.turbine/lock (flock) for moments only; what an addition has put
@@ -120,8 +123,12 @@ struct store_pruned {
     uint64_t bytes;
     int n_damaged; // manifests that cannot be read: then no blob was removed
 };
-/* Remove what nothing names and nobody is writing; safe beside a running pull. */
-enum status store_prune(struct store *s, struct store_pruned *out, struct error *err);
+/* Remove what nothing names and nobody is writing; safe beside a running pull.  Blobs
+ * stay for keep_s seconds after their last change: they may have been sent ahead of the
+ * manifest that will name them. */
+enum { STORE_BLOB_KEEP_S = 3600 };
+enum status store_prune(struct store *s, int keep_s, struct store_pruned *out,
+                        struct error *err);
 
 /* ---- checking ---- */
 
