@@ -9,7 +9,7 @@ struct field_cursor {
     const char *p, *end;
 };
 
-static void skip_blanks(struct field_cursor *c, bool commas)
+static void skip_space(struct field_cursor *c, bool commas)
 {
     while (c->p < c->end && (*c->p == ' ' || *c->p == '\t' || (commas && *c->p == ',')))
         c->p++;
@@ -80,7 +80,7 @@ static void skip_token68(struct field_cursor *c)
     const char *word = at.p;
     while (at.p < at.end && *at.p == '=')
         at.p++;
-    skip_blanks(&at, false);
+    skip_space(&at, false);
     if (word > c->p && (at.p == at.end || *at.p == ','))
         *c = at;
 }
@@ -91,21 +91,21 @@ enum status http_challenge_parse(struct http_challenge *out, const char *text, s
     struct field_cursor c = {text, text + n};
     bool bearer = false, found = false;
     memset(out, 0, sizeof *out);
-    for (skip_blanks(&c, true); c.p < c.end; skip_blanks(&c, true)) {
+    for (skip_space(&c, true); c.p < c.end; skip_space(&c, true)) {
         const char *name;
         const size_t len = take_token(&c, &name);
         if (!len)
             goto malformed;
         const bool spaced = c.p < c.end && (*c.p == ' ' || *c.p == '\t');
-        skip_blanks(&c, false);
+        skip_space(&c, false);
         if (c.p < c.end && *c.p == '=') {
             size_t cap = 0;
             char *to = bearer ? param_of(out, name, len, &cap) : NULL;
             c.p++;
-            skip_blanks(&c, false);
+            skip_space(&c, false);
             if ((to && *to) || !take_value(&c, to, cap))
                 goto malformed;
-            skip_blanks(&c, false);
+            skip_space(&c, false);
             if (c.p < c.end && *c.p != ',')
                 goto malformed;
             continue;

@@ -222,8 +222,8 @@ static enum status check_realm(const struct http_session *s, const struct http_u
     return http_url_check(realm, s->policy.insecure, err);
 }
 
-static enum status read_token(struct http_session *s, const struct http_url *asked,
-                              const struct http_answer *a, struct error *err)
+static enum status take_token_answer(struct http_session *s, const struct http_url *asked,
+                                     const struct http_answer *a, struct error *err)
 {
     json_t *root = NULL;
     enum status rc = STATUS_OK;
@@ -279,7 +279,7 @@ static enum status authorize(struct http_session *s, const struct http_url *aske
     token.url = realm;
     rc = get_patiently(s, &token, &g, err);
     if (!rc)
-        rc = read_token(s, asked, &token, err);
+        rc = take_token_answer(s, asked, &token, err);
     *got = !rc;
     http_answer_release(&token);
     return rc;

@@ -8,7 +8,7 @@
 #include <strings.h>
 
 /* out <- a part of the URL; false where it is missing or too long. */
-static bool take_part(CURLU *h, char *out, size_t n, CURLUPart part, unsigned flags)
+static bool copy_part(CURLU *h, char *out, size_t n, CURLUPart part, unsigned flags)
 {
     char *text = NULL;
     if (curl_url_get(h, part, &text, flags) != CURLUE_OK)
@@ -33,16 +33,16 @@ static enum status take_url(struct http_url *u, CURLU *h, const char *text,
                             struct error *err)
 {
     char scheme[16], port[16];
-    if (!take_part(h, scheme, sizeof scheme, CURLUPART_SCHEME, 0) ||
+    if (!copy_part(h, scheme, sizeof scheme, CURLUPART_SCHEME, 0) ||
         (strcasecmp(scheme, "http") && strcasecmp(scheme, "https")))
         return fail(err, STATUS_BAD_INPUT, "%.200s: neither http:// nor https://", text);
     if (has_part(h, CURLUPART_USER) || has_part(h, CURLUPART_PASSWORD))
         return fail(err, STATUS_BAD_INPUT,
                     "a URL with a user name or password in it is not followed");
     if (curl_url_set(h, CURLUPART_FRAGMENT, NULL, 0) ||
-        !take_part(h, u->host, sizeof u->host, CURLUPART_HOST, 0) || !*u->host ||
-        !take_part(h, port, sizeof port, CURLUPART_PORT, CURLU_DEFAULT_PORT) ||
-        !take_part(h, u->text, sizeof u->text, CURLUPART_URL, 0))
+        !copy_part(h, u->host, sizeof u->host, CURLUPART_HOST, 0) || !*u->host ||
+        !copy_part(h, port, sizeof port, CURLUPART_PORT, CURLU_DEFAULT_PORT) ||
+        !copy_part(h, u->text, sizeof u->text, CURLUPART_URL, 0))
         return fail(err, STATUS_BAD_INPUT, "%.200s: no URL, or one that is too long",
                     text);
     for (char *p = u->host; *p; p++)

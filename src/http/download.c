@@ -126,7 +126,7 @@ static enum verdict judge(const struct stream *st, long status)
     return range.total == r->d->size ? VERDICT_GOOD : VERDICT_CHANGED;
 }
 
-static size_t take_bytes(char *data, size_t size, size_t n, void *ctx)
+static size_t take_range(char *data, size_t size, size_t n, void *ctx)
 {
     struct stream *st = ctx;
     n *= size;
@@ -164,7 +164,7 @@ static enum status start_stream(struct stream *st)
         return rc;
     // One connection a stream: that is what streams are for.
     curl_easy_setopt(st->curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(st->curl, CURLOPT_WRITEFUNCTION, take_bytes);
+    curl_easy_setopt(st->curl, CURLOPT_WRITEFUNCTION, take_range);
     curl_easy_setopt(st->curl, CURLOPT_WRITEDATA, st);
     curl_easy_setopt(st->curl, CURLOPT_PRIVATE, st);
     st->verdict = VERDICT_OPEN;
@@ -261,7 +261,7 @@ static enum status end_short(struct stream *st, CURLcode code, long status)
     return fail_stream(st);
 }
 
-static enum status end_stream(struct stream *st, CURLcode code)
+static enum status close_stream(struct stream *st, CURLcode code)
 {
     struct run *r = st->run;
     long status = 0;
@@ -311,7 +311,7 @@ static enum status end_ready(struct run *r)
         if (m->msg != CURLMSG_DONE)
             continue;
         curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &st);
-        const enum status rc = end_stream(st, m->data.result);
+        const enum status rc = close_stream(st, m->data.result);
         if (rc)
             return rc;
     }

@@ -16,6 +16,8 @@ enum {
     MENDS = 3,               // of a file that is damaged on our own disk
 };
 
+#define BLOB_MOST (UINT64_C(16) << 40)
+
 /* Hosts of token servers that are not the registry's own, as published. */
 static const struct {
     const char *host, *realm;
@@ -165,6 +167,9 @@ enum status pull_blob(struct pull *p, const char *url, const struct layer *l,
         tell(p, PULL_PRESENT, l->size);
         return STATUS_OK;
     }
+    if (l->size > BLOB_MOST)
+        return fail(err, STATUS_LIMIT, "a blob of %" PRIu64 " bytes: more than 16 TiB",
+                    l->size);
     s = l->size <= SMALL_BYTES ? pull_small(p, url, l, err) : pull_large(p, url, l, err);
     if (!s)
         tell(p, PULL_PRESENT, l->size);

@@ -122,7 +122,7 @@ static enum status make_record(const struct pull_part *p, uint8_t out[RECORD_BYT
     return s;
 }
 
-static bool write_all(int fd, const void *data, size_t n, uint64_t at)
+static bool write_at(int fd, const void *data, size_t n, uint64_t at)
 {
     const uint8_t *p = data;
     while (n) {
@@ -404,7 +404,7 @@ enum status pull_part_bind(struct pull_part *p, const char *etag, struct error *
         return s;
     p->map = openat(p->folder, p->map_name,
                     O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (p->map < 0 || !write_all(p->map, header, sizeof header, 0))
+    if (p->map < 0 || !write_at(p->map, header, sizeof header, 0))
         return fail_part("write", p->map_name, err);
     return STATUS_OK;
 }
@@ -441,8 +441,8 @@ static bool take_stretch(void *ctx, int stream, bool whole, uint64_t *first,
     return true;
 }
 
-static enum status end_chunk(struct pull_part *p, struct slot *slot, uint64_t i,
-                             struct error *err)
+static enum status complete_chunk(struct pull_part *p, struct slot *slot, uint64_t i,
+                                  struct error *err)
 {
     const enum status s = sha256_finish(&slot->hash, &p->digests[i], err);
     sha256_close(&slot->hash);
@@ -459,8 +459,8 @@ static enum status end_chunk(struct pull_part *p, struct slot *slot, uint64_t i,
     return pull_part_commit(p, err);
 }
 
-static enum status write_bytes(void *ctx, int stream, const void *data, size_t n,
-                               struct error *err)
+static enum status write_chunks(void *ctx, int stream, const void *data, size_t n,
+                                struct error *err)
 {
     struct pull_part *p = ctx;
     struct slot *slot = &p->slots[stream];
@@ -477,12 +477,12 @@ static enum status write_bytes(void *ctx, int stream, const void *data, size_t n
                 return s;
             slot->hashing = true;
         }
-        if (!write_all(p->fd, from, m, slot->at))
+        if (!write_at(p->fd, from, m, slot->at))
             return fail_part("write", p->name, err);
         s = sha256_update(&slot->hash, from, m, err);
         slot->at += m, from += m, n -= m;
         if (!s && m == left)
-            s = end_chunk(p, slot, i, err);
+            s = complete_chunk(p, slot, i, err);
     }
     return s;
 }
@@ -499,7 +499,7 @@ static void tell_progress(void *ctx)
     p->watch.progress(p->watch.ctx, p->whole ? p->slots[0].at : done, p->size, false);
 }
 
-const struct download_sink pull_part_sink = {take_stretch, write_bytes, tell_progress};
+const struct download_sink pull_part_sink = {take_stretch, write_chunks, tell_progress};
 
 enum status pull_part_commit(struct pull_part *p, struct error *err)
 {
@@ -524,7 +524,7 @@ enum status pull_part_commit(struct pull_part *p, struct error *err)
             s = fail(err, STATUS_NO_MEMORY, "no memory for a download");
     }
     const off_t at = lseek(p->map, 0, SEEK_END);
-    if (!s && (at < 0 || !write_all(p->map, records.data, records.len, (uint64_t)at)))
+    if (!s && (at < 0 || !write_at(p->map, records.data, records.len, (uint64_t)at)))
         s = fail_part("write", p->map_name, err);
     for (uint64_t i = 0; i < p->n_chunk && !s; i++)
         if (p->state[i] == CHUNK_PENDING)
