@@ -294,7 +294,7 @@ enum status store_sweep(const struct store_lock *l, const struct digest_set *fro
 
 /* ---- leftovers of .turbine ---- */
 
-static bool has_suffix(const char *s, size_t n, const char *suffix)
+static bool is_suffix(const char *s, size_t n, const char *suffix)
 {
     const size_t len = strlen(suffix);
     return n >= len && !memcmp(s + n - len, suffix, len);
@@ -318,9 +318,9 @@ static bool is_leftover(int folder, const char *name)
     size_t n = strlen(name);
     if (starts_with(name, FILE_WRITER_PREFIX) || starts_with(name, STORE_CLAIM_PREFIX))
         return is_abandoned(folder, name);
-    if (has_suffix(name, n, ".map"))
+    if (is_suffix(name, n, ".map"))
         n -= 4; // goes when its part does
-    if (!has_suffix(name, n, ".part") || n >= sizeof part)
+    if (!is_suffix(name, n, ".part") || n >= sizeof part)
         return false;
     memcpy(part, name, n);
     part[n] = 0;

@@ -129,6 +129,13 @@ static int append_json(const char *p, size_t n, void *out)
     return buf_append(out, p, n) ? 0 : -1;
 }
 
+bool manifest_dump(struct buf *out, const json_t *j)
+{
+    return !json_dump_callback(j, append_json, out,
+                               JSON_COMPACT | JSON_REAL_PRECISION(10)) &&
+           buf_puts(out, "\n");
+}
+
 enum status manifest_print(struct buf *out, const struct manifest *m, struct error *err)
 {
     json_t *root =
@@ -142,10 +149,10 @@ enum status manifest_print(struct buf *out, const struct manifest *m, struct err
     if (!rc)
         rc = json_object_set(root, "layers", layers);
     if (!rc)
-        rc = json_dump_callback(root, append_json, out, JSON_COMPACT);
+        rc = manifest_dump(out, root) ? 0 : -1;
     json_decref(layers);
     json_decref(root);
-    if (rc || !buf_puts(out, "\n"))
+    if (rc)
         return fail(err, STATUS_NO_MEMORY, "no memory for a manifest");
     return STATUS_OK;
 }

@@ -66,6 +66,11 @@ void manifest_release(struct manifest *m);
 /* The JSON as Ollama writes it: no spaces, a line end behind it. */
 enum status manifest_print(struct buf *out, const struct manifest *m, struct error *err);
 
+/* JSON in the form of all files of a store: no spaces, keys as they come, a line end.
+ * false if out is full. */
+struct json_t;
+bool manifest_dump(struct buf *out, const struct json_t *j);
+
 /* Append a layer. */
 enum status manifest_add(struct manifest *m, enum layer_kind kind,
                          const struct digest *digest, uint64_t size, struct error *err);

@@ -45,7 +45,7 @@ static enum status take_part(char *out, enum name_part part, const char *s, size
 }
 
 /* The last c in s[0..n), or NULL. */
-static const char *find_last(const char *s, size_t n, char c)
+static const char *last_of(const char *s, size_t n, char c)
 {
     while (n > 0)
         if (s[--n] == c)
@@ -74,7 +74,7 @@ enum status model_name_parse(struct model_name *out, const char *s, size_t n,
     if (n >= MODEL_NAME_BYTES)
         return fail(err, STATUS_BAD_INPUT, "invalid model name: %zu bytes are too many",
                     n);
-    const char *slash = find_last(s, n, '/'), *colon = find_last(s, n, ':');
+    const char *slash = last_of(s, n, '/'), *colon = last_of(s, n, ':');
     if (colon && (!slash || colon > slash)) { // else it is the port of a host
         st = take_part(name.tag, PART_TAG, colon + 1, (size_t)(s + n - colon - 1), err);
         n = (size_t)(colon - s);
@@ -90,7 +90,7 @@ enum status model_name_parse(struct model_name *out, const char *s, size_t n,
         return st;
     }
     n = (size_t)(slash - s);
-    slash = find_last(s, n, '/');
+    slash = last_of(s, n, '/');
     const char *space = slash ? slash + 1 : s;
     st = take_part(name.space, PART_SPACE, space, (size_t)(s + n - space), err);
     if (!st && slash)

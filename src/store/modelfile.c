@@ -26,7 +26,7 @@ static enum status at_line(int line, const char *what, struct error *err)
     return fail(err, STATUS_BAD_INPUT, "(line %d): %s", line, what);
 }
 
-static bool is_line_end(char c)
+static bool ends_line(char c)
 {
     return c == '\n' || c == '\r';
 }
@@ -84,8 +84,8 @@ static enum status take_keyword(struct modelfile_reader *r, struct modelfile_com
                    err);
 }
 
-static enum status take_name(struct modelfile_reader *r, struct modelfile_command *c,
-                             struct error *err)
+static enum status take_subject(struct modelfile_reader *r, struct modelfile_command *c,
+                                struct error *err)
 {
     const bool message = c->keyword == MODELFILE_MESSAGE;
     if (!message && c->keyword != MODELFILE_PARAMETER)
@@ -110,7 +110,7 @@ static enum status take_command(struct modelfile_reader *r, struct modelfile_com
     size_t n;
     c->line = r->line;
     enum status s = take_keyword(r, c, err);
-    if (s || (s = take_name(r, c, err)))
+    if (s || (s = take_subject(r, c, err)))
         return s;
     const size_t len = modelfile_value(r->s + r->at, r->n - r->at, &value, &n);
     if (len == SIZE_MAX)
@@ -132,10 +132,10 @@ static enum status take_all(struct modelfile_reader *r, struct error *err)
         const char c = r->s[r->at];
         if (c == '#') {
             size_t i = r->at;
-            while (i < r->n && !is_line_end(r->s[i]))
+            while (i < r->n && !ends_line(r->s[i]))
                 i++;
             r->at = i;
-        } else if (c == ' ' || c == '\t' || is_line_end(c)) {
+        } else if (c == ' ' || c == '\t' || ends_line(c)) {
             go_on(r, r->at + 1);
         } else if (r->f->n == MODELFILE_COMMANDS) {
             s = fail(err, STATUS_LIMIT, "(line %d): more than %d commands", r->line,

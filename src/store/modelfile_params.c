@@ -57,7 +57,7 @@ static const struct param *find_param(const char *name)
     return NULL;
 }
 
-static enum status wrong_value(const struct modelfile_command *c, const char *expected,
+static enum status not_a_value(const struct modelfile_command *c, const char *expected,
                                struct error *err)
 {
     return fail(err, STATUS_BAD_INPUT, "(line %d): parameter %s: '%.60s' is not %s",
@@ -73,7 +73,7 @@ static enum status number_of(double *out, const struct param *p,
     const bool whole = p->type == PARAM_INT;
     if (end == c->value || *end || errno || !isfinite(v) || (whole && v != trunc(v)) ||
         strpbrk(c->value, "xX"))
-        return wrong_value(c, whole ? "a whole number" : "a number", err);
+        return not_a_value(c, whole ? "a whole number" : "a number", err);
     if (v < p->min || v > p->max)
         return fail(err, STATUS_BAD_INPUT,
                     "(line %d): parameter %s: %s is not between %.10g and %.10g", c->line,
@@ -88,7 +88,7 @@ static enum status bool_of(bool *out, const struct modelfile_command *c,
     *out = !strcasecmp(c->value, "true") || !strcmp(c->value, "1");
     if (*out || !strcasecmp(c->value, "false") || !strcmp(c->value, "0"))
         return STATUS_OK;
-    return wrong_value(c, "true or false", err);
+    return not_a_value(c, "true or false", err);
 }
 
 static enum status add_param(json_t *o, const struct param *p,
