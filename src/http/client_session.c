@@ -2,8 +2,10 @@
 #include "http/client_session.h"
 
 #include <jansson.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/mem.h"
 #include "http/client_fields.h"
@@ -11,9 +13,16 @@
 
 enum { TOKEN_BODY_BYTES = 64 << 10, REASON_BYTES = 200 };
 
+static void init_curl(void)
+{
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
 enum status http_session_open(struct http_session **out, const struct http_policy *policy,
                               struct error *err)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, init_curl);
     struct http_session *s = mem_array(1, sizeof *s);
     CURL *curl = curl_easy_init();
     *out = NULL;
@@ -129,7 +138,7 @@ static size_t take_document(char *data, size_t size, size_t n, void *ctx)
     struct document *d = ctx;
     long status = 0;
     curl_easy_getinfo(d->curl, CURLINFO_RESPONSE_CODE, &status);
-    if (d->probe && status < 300) {
+    if (d->probe && status == 200) {
         d->probed = true;
         return 0;
     }
@@ -171,11 +180,14 @@ static enum status get_hop(struct http_session *s, struct http_answer *a,
     if (code == CURLE_ABORTED_BY_CALLBACK)
         return fail(err, STATUS_IO, "stopped");
     if (a->fields.failed || a->body.failed)
-        return fail(err, STATUS_LIMIT, "%.300s: the answer has more than %zu bytes",
-                    a->url.text, a->fields.failed ? a->fields.max : a->body.max);
-    *passing = http_hop_is_passing(d.probed ? CURLE_OK : code, status);
+        return fail(err, STATUS_LIMIT, "%.*s: the answer has more than %zu bytes",
+                    HTTP_SHOWN(a->url.text),
+                    a->fields.failed ? a->fields.max : a->body.max);
+    // A name that means nothing is more often wrong than late.
+    *passing = code != CURLE_COULDNT_RESOLVE_HOST &&
+               http_hop_is_passing(d.probed ? CURLE_OK : code, status);
     if (code != CURLE_OK && !d.probed)
-        return fail(err, STATUS_IO, "%.300s: %s", a->url.text,
+        return fail(err, STATUS_IO, "%.*s: %s", HTTP_SHOWN(a->url.text),
                     hop.why[0] ? hop.why : curl_easy_strerror(code));
     return STATUS_OK;
 }
@@ -194,8 +206,8 @@ static enum status get_patiently(struct http_session *s, struct http_answer *a,
         if (rc)
             http_session_note(s, "%s; again in %.1f s", err->text, ms / 1000.0);
         else
-            http_session_note(s, "%.300s: HTTP status %d; again in %.1f s", a->url.text,
-                              a->status, ms / 1000.0);
+            http_session_note(s, "%.*s: HTTP status %d; again in %.1f s",
+                              HTTP_SHOWN(a->url.text), a->status, ms / 1000.0);
         const enum status waited = http_session_wait(s, ms, err);
         if (waited)
             return waited;
@@ -208,7 +220,7 @@ static enum status check_realm(const struct http_session *s, const struct http_u
 {
     bool known = !strcmp(asked->host, realm->host);
     for (int i = 0; i < s->n_realm && !known; i++)
-        known = !strcmp(s->realms[i].realm, realm->host) &&
+        known = !strcasecmp(s->realms[i].realm, realm->host) &&
                 (!*s->realms[i].host || !strcmp(s->realms[i].host, asked->host));
     if (!known)
         return fail(err, STATUS_BAD_INPUT,
@@ -234,8 +246,8 @@ static enum status take_token_answer(struct http_session *s, const struct http_u
     if (!token)
         token = json_string_value(json_object_get(root, "access_token"));
     if (!token || !is_token(token))
-        rc = fail(err, STATUS_BAD_INPUT, "%.300s: the answer has no usable token",
-                  a->url.text);
+        rc = fail(err, STATUS_BAD_INPUT, "%.*s: the answer has no usable token",
+                  HTTP_SHOWN(a->url.text));
     else
         rc = keep_credential(s, asked, token, false, err);
     json_decref(root);
@@ -260,7 +272,8 @@ static enum status authorize(struct http_session *s, const struct http_url *aske
                                "WWW-Authenticate", i);
          i++)
         rc = http_challenge_parse(&challenge, text, strlen(text), err);
-    if (rc == STATUS_NOT_FOUND)
+    // A realm that is no address is a text for people.
+    if (rc == STATUS_NOT_FOUND || (!rc && !strstr(challenge.realm, "://")))
         return STATUS_OK;
     if (!rc)
         rc = http_url_parse(&realm, challenge.realm, err);
@@ -308,7 +321,8 @@ enum status http_session_get(struct http_session *s, struct http_answer *a,
         const char *fields = a->fields.data ? a->fields.data : "";
         const bool own = http_url_same_origin(&a->url, &asked);
         if (own && !buf_puts(&a->own_fields, fields))
-            return fail(err, STATUS_LIMIT, "%.300s: too many header fields", g->url);
+            return fail(err, STATUS_LIMIT, "%.*s: too many header fields",
+                        HTTP_SHOWN(g->url));
         if (a->status == 401 && own && !authorized) {
             if ((rc = authorize(s, &asked, a, &authorized, err)))
                 return rc;
@@ -318,11 +332,11 @@ enum status http_session_get(struct http_session *s, struct http_answer *a,
         if (!is_redirect(a->status))
             return STATUS_OK;
         if (redirects++ == HTTP_REDIRECTS)
-            return fail(err, STATUS_LIMIT, "%.300s: more than %d redirects", g->url,
-                        HTTP_REDIRECTS);
+            return fail(err, STATUS_LIMIT, "%.*s: more than %d redirects",
+                        HTTP_SHOWN(g->url), HTTP_REDIRECTS);
         if (!http_field(location, sizeof location, fields, "Location", 0))
-            return fail(err, STATUS_BAD_INPUT, "%.300s: a redirect (%d) to nowhere",
-                        a->url.text, a->status);
+            return fail(err, STATUS_BAD_INPUT, "%.*s: a redirect (%d) to nowhere",
+                        HTTP_SHOWN(a->url.text), a->status);
         if ((rc = http_url_redirect(&next, &a->url, location, s->policy.insecure, err)))
             return rc;
         a->url = next;
@@ -346,5 +360,6 @@ enum status http_answer_fail(const struct http_answer *a, enum status s,
 {
     char reason[REASON_BYTES];
     take_reason(reason, sizeof reason, a);
-    return fail(err, s, "%.300s: HTTP status %d%s", a->url.text, a->status, reason);
+    return fail(err, s, "%.*s: HTTP status %d%s", HTTP_SHOWN(a->url.text), a->status,
+                reason);
 }

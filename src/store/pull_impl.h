@@ -29,7 +29,7 @@ enum status pull_blob(struct pull *p, const char *url, const struct layer *l,
                       struct error *err);
 
 /* All of a model by the registry's protocol.  *known is false, with STATUS_NOT_FOUND,
- * where the server does not have it, or not in this form. */
+ * where a hub does not have it in this form. */
 enum status pull_from_registry(struct pull *p, const struct pull_source *s, bool *known,
                                struct error *err);
 /* The files of a hub. */

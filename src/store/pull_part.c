@@ -20,7 +20,7 @@ enum {
     CHUNKS_WANTED = 1024,     // more only when chunks are as large as they get
     STRETCH_BYTES = 64 << 20, // that a stream asks for at once, at most
     COMMIT_BYTES = 32 << 20,  // and
-    COMMIT_US = 2000000,      // what a kill may cost
+    COMMIT_US = 1000000,      // what a kill may cost
     HEADER_BYTES = 8 + 8 + 8 + DOWNLOAD_ETAG_BYTES + 8,
     RECORD_BYTES = 8 + 32 + 8,
     READ_BYTES = 1 << 20,
