@@ -135,9 +135,10 @@ static bool take_number(const char **p, uint64_t *v)
 {
     const char *digits = *p;
     for (*v = 0; **p >= '0' && **p <= '9'; ++*p) {
-        if (*v > (INT64_MAX - 9) / 10)
+        const uint64_t digit = (uint64_t)(**p - '0');
+        if (*v > (INT64_MAX - digit) / 10)
             return false;
-        *v = *v * 10 + (uint64_t)(**p - '0');
+        *v = *v * 10 + digit;
     }
     return *p > digits;
 }

@@ -256,25 +256,6 @@ enum status pull_from_registry(struct pull *p, const struct pull_source *s, bool
     return rc;
 }
 
-enum status pull_put_gguf(struct pull *p, const struct model_name *name,
-                          struct manifest *m, struct error *err)
-{
-    static const char config[] = "{\"model_format\":\"gguf\"}";
-    struct buf json;
-    buf_init(&json, MANIFEST_BYTES);
-    enum status s =
-        addition_bytes(p->addition, config, sizeof config - 1, &m->config.digest, err);
-    m->has_config = true;
-    m->config.kind = LAYER_CONFIG;
-    snprintf(m->config.media_type, sizeof m->config.media_type, "%s",
-             layer_media_type(LAYER_CONFIG));
-    m->config.size = sizeof config - 1;
-    s = s ? s : manifest_print(&json, m, err);
-    s = s ? s : addition_put(p->addition, name, json.data, json.len, err);
-    buf_release(&json);
-    return s;
-}
-
 static enum status allow_hosts(struct pull *p, struct error *err)
 {
     enum status s = STATUS_OK;
@@ -303,7 +284,7 @@ static enum status give_tokens(struct pull *p, struct error *err)
 enum status pull_model(struct store *store, const char *name,
                        const struct pull_options *o, struct error *err)
 {
-    struct pull p = {.options = o};
+    struct pull p = {.options = o, .store = store};
     struct pull_source source;
     bool known = true;
     enum status s = pull_source_find(&source, name, o, err);

