@@ -68,7 +68,7 @@ static void show_pull(void *ctx, const struct pull_progress *p)
 {
     struct pull_view *v = ctx;
     static const char *const verbs[] = {"pulling", "checking", "verifying", "pulled"};
-    char hex[DIGEST_HEX_BYTES], label[PROGRESS_LABEL];
+    char hex[DIGEST_HEX_BYTES], label[PROGRESS_LABEL], size[16];
     const bool same = v->phase == p->phase && digest_equal(&v->digest, &p->digest);
     v->phase = p->phase;
     v->digest = p->digest;
@@ -78,8 +78,8 @@ static void show_pull(void *ctx, const struct pull_progress *p)
         progress_show(&v->bar, label, p->done, p->size);
     } else if (!same) {
         progress_end(&v->bar);
-        fprintf(v->bar.to, "%s  %s, %.1f MB\n", label, kind_name(p->kind),
-                (double)p->size / 1e6);
+        progress_amount(size, (double)p->size);
+        fprintf(v->bar.to, "%s  %s, %s\n", label, kind_name(p->kind), size);
     }
 }
 

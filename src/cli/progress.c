@@ -14,7 +14,7 @@ void progress_init(struct progress *p, FILE *to)
     *p = (struct progress){.to = to, .terminal = isatty(fileno(to))};
 }
 
-static void print_amount(char out[16], double bytes)
+void progress_amount(char out[16], double bytes)
 {
     static const char *const units[] = {"B", "KB", "MB", "GB", "TB"};
     int u = 0;
@@ -60,9 +60,9 @@ static void draw(struct progress *p, uint64_t done, uint64_t size)
 {
     char has[16], all[16], speed[16], left[16] = "";
     const int percent = size ? (int)(100.0 * (double)done / (double)size) : 100;
-    print_amount(has, (double)done);
-    print_amount(all, (double)size);
-    print_amount(speed, p->speed);
+    progress_amount(has, (double)done);
+    progress_amount(all, (double)size);
+    progress_amount(speed, p->speed);
     if (p->speed > 0 && done < size)
         print_left(left, (double)(size - done) / p->speed);
     if (!p->terminal) {

@@ -577,14 +577,30 @@ def test_interrupt_and_resume(store, server):
 def test_a_damaged_chunk_is_fetched_alone(torn, server):
     store, manifest, blob = torn
     have = set(store.recorded(WEIGHTS))
-    with open(store.part(WEIGHTS), 'r+b') as f:
-        f.seek(min(have) * CHUNK + 1000)
-        byte = f.read(1)
-        f.seek(-1, os.SEEK_CUR)
-        f.write(bytes([byte[0] ^ 1]))
+    flip(store.part(WEIGHTS), min(have) * CHUNK + 1000)
     sent, err = resume(store, server, manifest, blob)
     assert sent == len(WEIGHTS) - (len(have) - 1) * CHUNK
     assert '1 of the chunks' in err
+
+
+def flip(path, at):
+    with open(path, 'r+b') as f:
+        f.seek(at)
+        byte = f.read(1)
+        f.seek(at)
+        f.write(bytes([byte[0] ^ 1]))
+
+
+def test_damage_while_it_runs(store, server):
+    """The whole has another digest: the chunk that is not what came is fetched again."""
+    p, manifest, blob = slow(store, server)
+    chunk = store.recorded(WEIGHTS)[0]
+    flip(store.part(WEIGHTS), chunk * CHUNK + 77)
+    _, err = p.communicate(timeout=60)
+    assert p.returncode == 0, err
+    good(store, manifest)
+    assert '1 chunks were damaged on the disk' in err
+    assert server.sent(blob) == len(WEIGHTS) + CHUNK + 2  # and two probes
 
 
 def cut(path, n):
@@ -670,7 +686,7 @@ def test_kills_at_random(store, server):
 
 
 def test_two_at_once(store, server):
-    manifest, blob = server.model(WEIGHTS, chunk_delay=0.02)
+    manifest, blob = server.model(WEIGHTS, chunk_delay=0.1)
     both = [store.start('x', env={'TURBINE_REGISTRY': server.url}) for _ in range(2)]
     texts = [p.communicate(timeout=60)[1] for p in both]
     assert [p.returncode for p in both] == [0, 0], texts
