@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/models.h"
 #include "cli/progress.h"
 #include "cli/pull_pip.h"
+#include "cli/words.h"
 #include "http/download.h"
 #include "store/pull.h"
 
@@ -50,7 +52,7 @@ static void show_note(void *ctx, const char *text)
     cli_message(v->command, text);
 }
 
-static const char *kind_name(enum layer_kind kind)
+static const char *kind_name(enum blob_kind kind)
 {
     static const char *const names[] = {
         [LAYER_CONFIG] = "config",       [LAYER_MODEL] = "model",
@@ -68,7 +70,7 @@ static void show_pull(void *ctx, const struct pull_progress *p)
 {
     struct pull_view *v = ctx;
     static const char *const verbs[] = {"pulling", "checking", "verifying", "pulled"};
-    char hex[DIGEST_HEX_BYTES], label[PROGRESS_LABEL], size[16];
+    char hex[DIGEST_HEX_BYTES], label[PROGRESS_LABEL], size[24];
     const bool same = v->phase == p->phase && digest_equal(&v->digest, &p->digest);
     v->phase = p->phase;
     v->digest = p->digest;
@@ -78,7 +80,7 @@ static void show_pull(void *ctx, const struct pull_progress *p)
         progress_show(&v->bar, label, p->done, p->size);
     } else if (!same) {
         progress_end(&v->bar);
-        progress_amount(size, (double)p->size);
+        words_bytes(size, p->size);
         fprintf(v->bar.to, "%s  %s, %s\n", label, kind_name(p->kind), size);
     }
 }
@@ -100,29 +102,6 @@ static const char *setting(const char *name)
     return value && *value ? value : NULL;
 }
 
-/* Our own folder: TURBINE_MODELS, OLLAMA_MODELS, or the place for data. */
-static enum status open_store(struct store **store, struct error *err)
-{
-    char path[STORE_PATH_BYTES], ollama[STORE_PATH_BYTES];
-    const char *own = setting("TURBINE_MODELS"), *home = setting("HOME");
-    const char *data = setting("XDG_DATA_HOME");
-    if (!own)
-        own = setting("OLLAMA_MODELS");
-    int n = 0;
-    if (!own && data && *data == '/')
-        n = snprintf(path, sizeof path, "%s/turbine/models", data);
-    else if (!own && home)
-        n = snprintf(path, sizeof path, "%s/.local/share/turbine/models", home);
-    else if (!own)
-        return fail(err, STATUS_IO, "neither TURBINE_MODELS nor HOME names a folder");
-    if (n >= (int)sizeof path)
-        return fail(err, STATUS_LIMIT, "the store's path is too long");
-    snprintf(ollama, sizeof ollama, "%s/.ollama/models", home ? home : "");
-    const char *const others[] = {ollama};
-    const struct store_folders folders = {own ? own : path, others, home ? 1 : 0};
-    return store_open(store, &folders, err);
-}
-
 static int pull_named(const struct cli_command *c, const char *name,
                       struct pull_options *o)
 {
@@ -136,7 +115,7 @@ static int pull_named(const struct cli_command *c, const char *name,
     o->progress = show_pull;
     o->package = fetch_package;
     catch_interrupts();
-    enum status s = open_store(&store, &err);
+    enum status s = models_open(&store, &err);
     s = s ? s : pull_model(store, name, o, &err);
     store_close(store);
     progress_end(&view.bar);

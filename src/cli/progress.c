@@ -6,21 +6,13 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "cli/words.h"
 
-enum { DRAW_US = 100000, BAR_MOST = 40, BAR_LEAST = 10, TEXT_COLUMNS = 76 };
+enum { DRAW_US = 100000, BAR_MOST = 40, BAR_LEAST = 10, TEXT_COLUMNS = 70 };
 
 void progress_init(struct progress *p, FILE *to)
 {
     *p = (struct progress){.to = to, .terminal = isatty(fileno(to))};
-}
-
-void progress_amount(char out[16], double bytes)
-{
-    static const char *const units[] = {"B", "KB", "MB", "GB", "TB"};
-    int u = 0;
-    while (bytes >= 999.5 && u < 4)
-        bytes /= 1000, u++;
-    snprintf(out, 16, bytes < 9.95 && u ? "%.1f %s" : "%.0f %s", bytes, units[u]);
 }
 
 static void print_left(char out[16], double seconds)
@@ -58,11 +50,11 @@ static void measure_speed(struct progress *p, uint64_t done, uint64_t now)
 
 static void draw(struct progress *p, uint64_t done, uint64_t size)
 {
-    char has[16], all[16], speed[16], left[16] = "";
+    char has[24], all[24], speed[24], left[16] = "";
     const int percent = size ? (int)(100.0 * (double)done / (double)size) : 100;
-    progress_amount(has, (double)done);
-    progress_amount(all, (double)size);
-    progress_amount(speed, p->speed);
+    words_bytes(has, done);
+    words_bytes(all, size);
+    words_bytes(speed, (uint64_t)p->speed);
     if (p->speed > 0 && done < size)
         print_left(left, (double)(size - done) / p->speed);
     if (!p->terminal) {
@@ -78,7 +70,7 @@ static void draw(struct progress *p, uint64_t done, uint64_t size)
             putc(i < full ? '=' : i == full ? '>' : ' ', p->to);
         putc(']', p->to);
     }
-    fprintf(p->to, " %6s/%-6s %8s/s %7s\033[K", has, all, speed, left);
+    fprintf(p->to, " %8s/%-8s %8s/s %7s\033[K", has, all, speed, left);
     fflush(p->to);
     p->shown = true;
 }

@@ -22,8 +22,6 @@ void progress_init(struct progress *p, FILE *to);
 /* done of size bytes of what label names; a new label begins a new line.  Drawn ten times
  * a second, or a line for each tenth. */
 void progress_show(struct progress *p, const char *label, uint64_t done, uint64_t size);
-/* "1.2 GB", in powers of 1000. */
-void progress_amount(char out[16], double bytes);
 /* The last state stays; what is printed next stands on a line of its own. */
 void progress_end(struct progress *p);
 

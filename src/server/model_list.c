@@ -172,7 +172,7 @@ void handle_ps(struct call *c)
 
 static void print_parameters(struct buf *b, const struct server *s)
 {
-    const struct sampler_params d = sampler_defaults;
+    const struct sampler_params d = *s->o.sampling;
     char v[32];
     snprintf(v, sizeof v, "%d", s->n_ctx);
     ollama_print_parameter(b, "num_ctx", v);

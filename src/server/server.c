@@ -190,6 +190,8 @@ static void set_defaults(struct server_options *o)
         o->drain_us = 30000000;
     if (!o->ping_us)
         o->ping_us = SERVER_PING_US;
+    if (!o->sampling)
+        o->sampling = &sampler_defaults;
     if (!o->replay_bytes)
         o->replay_bytes = REPLAY_BYTES;
 }

@@ -82,7 +82,7 @@ void handle_slots(struct call *c)
 void handle_props(struct call *c)
 {
     const struct server *s = c->server;
-    const struct sampler_params d = sampler_defaults;
+    const struct sampler_params d = *s->o.sampling;
     struct scheduler_stats st;
     scheduler_stats(s->scheduler, &st);
     call_reply_json(

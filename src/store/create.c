@@ -108,6 +108,22 @@ static enum status from_path(char path[STORE_PATH_BYTES], const struct creation 
     return S_ISDIR(st.st_mode) ? find_gguf(path, err) : STATUS_OK;
 }
 
+/* Is the file a blob of the store, as `show --modelfile` names it?  Then it need not be
+ * copied. */
+static bool is_blob(const struct creation *c, const char *path, struct digest *d,
+                    uint64_t *size)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    char blob[STORE_PATH_BYTES];
+    struct stat a, b;
+    if (!digest_parse(d, name, strlen(name)) ||
+        store_blob_path(c->store, d, 0, blob, NULL) || stat(path, &a) || stat(blob, &b) ||
+        a.st_dev != b.st_dev || a.st_ino != b.st_ino)
+        return false;
+    *size = (uint64_t)a.st_size;
+    return true;
+}
+
 static enum status use_file(struct creation *c, const char *path, struct error *err)
 {
     struct gguf *g;
@@ -124,10 +140,13 @@ static enum status use_file(struct creation *c, const char *path, struct error *
     if (!s)
         s = create_config(&c->config, g, err);
     gguf_close(g);
-    if (!s)
+    const bool is_there = !s && is_blob(c, path, &d, &size);
+    if (is_there)
+        s = addition_blob(c->a, &d, size, err);
+    else if (!s)
         s = addition_file(c->a, path, &d, &size, err);
     if (!s)
-        say(c, "creating new layer", &d);
+        say(c, is_there ? "using existing layer" : "creating new layer", &d);
     return s ? s : manifest_add(&c->m, LAYER_MODEL, &d, size, err);
 }
 
@@ -175,7 +194,7 @@ static enum status take_from(struct creation *c, struct error *err)
 
 /* ---- the other commands ---- */
 
-static enum status add_text_layer(struct creation *c, enum layer_kind kind,
+static enum status add_text_layer(struct creation *c, enum blob_kind kind,
                                   const char *text, struct error *err)
 {
     struct digest d;
@@ -187,7 +206,7 @@ static enum status add_text_layer(struct creation *c, enum layer_kind kind,
     return manifest_add(&c->m, kind, &d, n, err);
 }
 
-static enum status add_json(struct creation *c, enum layer_kind kind, const json_t *j,
+static enum status add_json(struct creation *c, enum blob_kind kind, const json_t *j,
                             struct error *err)
 {
     struct buf text;
@@ -221,7 +240,7 @@ static enum status check_commands(const struct creation *c, struct error *err)
 
 /* TEMPLATE and SYSTEM: the last one, in place of the base's; "" takes it away. */
 static enum status replace_text(struct creation *c, enum modelfile_keyword k,
-                                enum layer_kind kind, struct error *err)
+                                enum blob_kind kind, struct error *err)
 {
     const struct modelfile_command *command = modelfile_last(c->f, k);
     if (!command)
@@ -348,8 +367,8 @@ static enum status add_config(struct creation *c, struct error *err)
     return s;
 }
 
-static enum status put_model(struct creation *c, const struct model_name *name,
-                             struct error *err)
+static enum status finish_model(struct creation *c, const struct model_name *name,
+                                struct error *err)
 {
     struct buf json;
     buf_init(&json, MANIFEST_BYTES);
@@ -379,7 +398,7 @@ enum status store_create(struct store *s, const struct model_name *name,
         !(st = replace_text(&c, MODELFILE_SYSTEM, LAYER_SYSTEM, err)) &&
         !(st = take_licenses(&c, err)) && !(st = take_params(&c, err)) &&
         !(st = take_messages(&c, err)) && !(st = take_properties(&c, err)))
-        st = put_model(&c, name, err);
+        st = finish_model(&c, name, err);
     addition_close(c.a);
     manifest_release(&c.m);
     json_decref(c.config);

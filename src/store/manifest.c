@@ -16,17 +16,17 @@ static const char *const layer_media[] = {
         "",
 };
 
-const char *layer_media_type(enum layer_kind kind)
+const char *layer_media_type(enum blob_kind kind)
 {
     return layer_media[kind];
 }
 
-static enum layer_kind kind_of(const char *media_type)
+static enum blob_kind kind_of(const char *media_type)
 {
     int k = 0;
     while (k < LAYER_OTHER && strcmp(layer_media[k], media_type))
         k++;
-    return (enum layer_kind)k;
+    return (enum blob_kind)k;
 }
 
 static enum status parse_layer(struct layer *out, const json_t *o, const char *where,
@@ -157,7 +157,7 @@ enum status manifest_print(struct buf *out, const struct manifest *m, struct err
     return STATUS_OK;
 }
 
-enum status manifest_add(struct manifest *m, enum layer_kind kind,
+enum status manifest_add(struct manifest *m, enum blob_kind kind,
                          const struct digest *digest, uint64_t size, struct error *err)
 {
     struct layer *p = mem_resize(m->layers, (size_t)m->n_layer + 1, sizeof *p);
@@ -170,7 +170,7 @@ enum status manifest_add(struct manifest *m, enum layer_kind kind,
     return STATUS_OK;
 }
 
-void manifest_drop(struct manifest *m, enum layer_kind kind)
+void manifest_drop(struct manifest *m, enum blob_kind kind)
 {
     int n = 0;
     for (int i = 0; i < m->n_layer; i++)
@@ -179,7 +179,7 @@ void manifest_drop(struct manifest *m, enum layer_kind kind)
     m->n_layer = n;
 }
 
-const struct layer *manifest_find(const struct manifest *m, enum layer_kind kind)
+const struct layer *manifest_find(const struct manifest *m, enum blob_kind kind)
 {
     for (int i = 0; i < m->n_layer; i++)
         if (m->layers[i].kind == kind)

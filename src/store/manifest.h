@@ -29,7 +29,7 @@
     X(TENSOR, "application/vnd.ollama.image.tensor")            \
     X(JSON, "application/vnd.ollama.image.json")
 
-enum layer_kind {
+enum blob_kind {
 #define X(id, media) LAYER_##id,
     LAYER_MAP(X)
 #undef X
@@ -42,7 +42,7 @@ enum {
 };
 
 struct layer {
-    enum layer_kind kind;
+    enum blob_kind kind;
     char media_type[LAYER_MEDIA_BYTES];
     struct digest digest;
     uint64_t size; // bytes, at most 2^53
@@ -72,15 +72,15 @@ struct json_t;
 bool manifest_dump(struct buf *out, const struct json_t *j);
 
 /* Append a layer. */
-enum status manifest_add(struct manifest *m, enum layer_kind kind,
+enum status manifest_add(struct manifest *m, enum blob_kind kind,
                          const struct digest *digest, uint64_t size, struct error *err);
 /* Drop all layers of a kind. */
-void manifest_drop(struct manifest *m, enum layer_kind kind);
+void manifest_drop(struct manifest *m, enum blob_kind kind);
 /* The first layer of a kind, or NULL. */
-const struct layer *manifest_find(const struct manifest *m, enum layer_kind kind);
+const struct layer *manifest_find(const struct manifest *m, enum blob_kind kind);
 /* Bytes of config and layers. */
 uint64_t manifest_bytes(const struct manifest *m);
 
-const char *layer_media_type(enum layer_kind kind); // "" for LAYER_OTHER
+const char *layer_media_type(enum blob_kind kind); // "" for LAYER_OTHER
 
 #endif

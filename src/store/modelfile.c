@@ -209,14 +209,16 @@ bool modelfile_print(struct buf *out, enum modelfile_keyword k, const char *name
 {
     static const char *const quotes[] = {"", "\"", "\"\"\""};
     /* As Ollama chooses; then whatever gives the value back. */
-    const size_t n = strlen(value);
+    const size_t n = strlen(value), best = strchr(value, '"') ? 2 : 1;
+    const size_t order[] = {0, best, 3 - best};
     const bool needs =
         n == 0 || strpbrk(value, "\r\n") || value[0] == ' ' || value[n - 1] == ' ';
-    size_t q = !needs ? 0 : strchr(value, '"') ? 2 : 1;
-    while (q < 3 && !survives(value, quotes[q]))
-        q++;
-    if (q == 3)
+    size_t i = needs;
+    while (i < 3 && !survives(value, quotes[order[i]]))
+        i++;
+    if (i == 3)
         return false;
+    const size_t q = order[i];
     buf_printf(out, "%s %s%s%s", keywords[k], name ? name : "", name ? " " : "",
                quotes[q]);
     buf_puts(out, value);

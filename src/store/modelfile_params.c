@@ -105,7 +105,7 @@ static enum status add_param(json_t *o, const struct param *p,
         break;
     case PARAM_FLOAT:
         if (!(s = number_of(&v, p, c, err)))
-            value = json_real(v);
+            value = v == trunc(v) ? json_integer((json_int_t)v) : json_real(v);
         break;
     case PARAM_BOOL:
         if (!(s = bool_of(&yes, c, err)))

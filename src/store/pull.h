@@ -26,7 +26,7 @@ enum pull_phase {
 struct pull_progress {
     enum pull_phase phase;
     struct digest digest;
-    enum layer_kind kind;
+    enum blob_kind kind;
     uint64_t done, size; // bytes of this blob
 };
 
