@@ -244,7 +244,7 @@ static enum status load_map(struct pull_part *p, struct error *err)
 {
     bool usable;
     int n_bad = 0;
-    p->map = openat(p->folder, p->map_name, O_RDWR | O_CLOEXEC);
+    p->map = openat(p->folder, p->map_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (p->map < 0)
         return errno == ENOENT ? STATUS_OK : fail_part("open", p->map_name, err);
     enum status s = read_map(p, &usable, err);

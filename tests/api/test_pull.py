@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from pull_helper import CHUNK, File, Server, Store, digest, noise
+from pull_helper import CHUNK, ROOT, TURBINE, File, Server, Store, digest, noise
 
 WEIGHTS = noise(3 * 1000 * 1000)
 FAST = ('--stall', 2, '--retries', 4)
@@ -65,6 +65,16 @@ def test_registry(store, server):
     server.log.clear()
     rc, err = pull(store, server)
     assert rc == 0 and server.paths() == ['/v2/library/x/manifests/latest']
+
+
+@pytest.mark.parametrize('n', [1, 16])
+def test_streams(store, server, n):
+    manifest, blob = server.model(WEIGHTS)
+    rc, err = pull(store, server, '--streams', n)
+    assert rc == 0, err
+    good(store, manifest)
+    first = [int(r.range[6:].split('-')[0]) for r in server.log if r.path == blob]
+    assert n > 1 or first == sorted(first)
 
 
 def test_host_in_name(store, server):
@@ -608,6 +618,19 @@ def cut(path, n):
         f.truncate(max(0, path.stat().st_size + n if n <= 0 else n))
 
 
+def test_interrupt_while_nothing_comes(store, server):
+    server.model(WEIGHTS)
+    server.fault = lambda h: server.stop.wait(30)
+    p = store.start('x', env={'TURBINE_REGISTRY': server.url})
+    end = time.monotonic() + 20
+    while not server.log and time.monotonic() < end:
+        time.sleep(0.01)
+    begun = time.monotonic()
+    p.send_signal(signal.SIGINT)
+    _, err = p.communicate(timeout=20)
+    assert p.returncode == 130 and time.monotonic() - begun < 5
+
+
 @pytest.fixture(scope='module')
 def killed(tmp_path_factory):
     """A store whose pull was killed when some of its chunks were recorded."""
@@ -758,6 +781,20 @@ def test_hub_files(store, server, other):
     assert rc == 0 and layers(store) == [('model', digest(WEIGHTS))]
     rc, err = hub(store, server, ':m-Q4_K_S.gguf')
     assert rc == 0 and layers(store, 'm-Q4_K_S.gguf') == [('model', digest(FILES['m-Q4_K_S.gguf']))]
+
+
+def test_hub_model_runs(store, server, other):
+    """What was pulled has the properties of its file, and answers."""
+    data = (ROOT / 'tests/data/stories260K.gguf').read_bytes()
+    server.repository({'stories-F32.gguf': data}, cdn=other)
+    rc, err = hub(store, server, '')
+    assert rc == 0 and 'not understood' not in err, err
+    config = json.loads(store.manifest('hf.co/user/repo/latest'))['config']['digest'].replace(':', '-')
+    config = json.loads((store.path / 'blobs' / config).read_bytes())
+    assert config['model_format'] == 'gguf' and config['model_family'] == 'llama'
+    p = subprocess.run([TURBINE, 'run', 'hf.co/user/repo', '--raw', '--kv', 'f16', '--max-tokens', '8', 'Once upon a time'],
+                       env=store.env, capture_output=True, text=True, timeout=60)
+    assert p.returncode == 0 and p.stdout.strip(), p.stderr
 
 
 def test_hub_split_files(store, server, other):
@@ -927,7 +964,7 @@ def test_package_without_pip(store, tmp_path):
 def test_bar_on_a_terminal(store, server):
     server.model(WEIGHTS, chunk_delay=0.1)
     main, side = pty.openpty()
-    p = subprocess.Popen([os.environ.get('TURBINE', 'build/turbine'), 'pull', 'x'], stderr=side,
+    p = subprocess.Popen([TURBINE, 'pull', 'x'], stderr=side,
                          env={**store.env, 'TURBINE_REGISTRY': server.url})
     os.close(side)
     text = b''
