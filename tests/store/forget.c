@@ -1,6 +1,7 @@
 /* forget.c - a disk that keeps only what was synced, for LD_PRELOAD.
  *
- *   FORGET_SHADOW   folder on the same file system, which gets the lasting state:
+ *   FORGET_SHADOW   folder on the same file system, which gets the lasting state
+ *                   (empty: nothing lasts):
  *                     file-<inode>  bytes of a file at its last fsync
  *                     dir-<inode>   "d|f <inode> <name>" lines of a folder at its last
  *                     pin-<inode>   a link to the file, so that its number stays its own
@@ -111,7 +112,8 @@ int fsync(int fd)
     struct stat st;
     if (change(EIO))
         return -1;
-    if (!getenv("FORGET_SHADOW") || fstat(fd, &st))
+    const char *shadow = getenv("FORGET_SHADOW");
+    if (!shadow || !*shadow || fstat(fd, &st))
         return 0;
     if (S_ISDIR(st.st_mode))
         keep_folder(fd, st.st_ino);
