@@ -23,6 +23,22 @@ static const char *file_type_name(int64_t type)
     return type >= 0 && (size_t)type < n && names[type] ? names[type] : "unknown";
 }
 
+/* The type that most bytes of the tensors have, for a file that does not say. */
+static const char *most_bytes(const struct gguf *g)
+{
+    size_t sum[64] = {0}, best = 0;
+    for (int i = 0; i < gguf_n_tensors(g); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(g, i);
+        if ((unsigned)t->dtype < 64)
+            sum[t->dtype] += t->bytes;
+    }
+    for (size_t i = 1; i < 64; i++)
+        if (sum[i] > sum[best])
+            best = i;
+    const struct dtype_traits *d = dtype_find((uint32_t)best);
+    return d && sum[best] ? d->name : "unknown";
+}
+
 /* As Ollama writes numbers: "7.6B", "134.52M". */
 static void print_count(char out[24], double n)
 {
@@ -58,6 +74,6 @@ enum status create_config(json_t **out, const struct gguf *g, struct error *err)
     print_count(size, count_params(g));
     *out = json_pack("{s:s, s:s, s:[s], s:s, s:s}", "model_format", "gguf",
                      "model_family", arch, "model_families", arch, "model_type", size,
-                     "file_type", file_type_name(type));
+                     "file_type", type < 0 ? most_bytes(g) : file_type_name(type));
     return *out ? STATUS_OK : fail(err, STATUS_BAD_FILE, "the GGUF's names are no text");
 }

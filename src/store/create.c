@@ -11,6 +11,8 @@
 #include "base/mem.h"
 #include "store/stored_model.h"
 
+enum { CREATE_LAYERS = 1024 };
+
 struct creation {
     struct store *store;
     const struct modelfile *f;
@@ -159,6 +161,9 @@ static enum status use_model(struct creation *c, const char *from, struct error 
     if (s)
         return s;
     s = stored_model_load(&base, c->store, &name, err);
+    if (!s && base.manifest.n_layer > CREATE_LAYERS)
+        s = fail(err, STATUS_LIMIT, "FROM %.200s: %d layers are more than %d", from,
+                 base.manifest.n_layer, CREATE_LAYERS);
     for (int i = 0; !s && i < base.manifest.n_layer; i++) {
         const struct layer *l = &base.manifest.layers[i];
         if (l->kind == LAYER_PARAMS)
@@ -367,11 +372,25 @@ static enum status add_config(struct creation *c, struct error *err)
     return s;
 }
 
+/* Layers by kind, so that the same parts make the same manifest whatever way they came.
+ */
+static void sort_layers(struct manifest *m)
+{
+    for (int i = 1; i < m->n_layer; i++) {
+        const struct layer l = m->layers[i];
+        int j = i;
+        for (; j > 0 && m->layers[j - 1].kind > l.kind; j--)
+            m->layers[j] = m->layers[j - 1];
+        m->layers[j] = l;
+    }
+}
+
 static enum status finish_model(struct creation *c, const struct model_name *name,
                                 struct error *err)
 {
     struct buf json;
     buf_init(&json, MANIFEST_BYTES);
+    sort_layers(&c->m);
     enum status s = add_config(c, err);
     if (!s)
         s = manifest_print(&json, &c->m, err);
