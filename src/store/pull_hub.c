@@ -118,6 +118,11 @@ enum status pull_from_hub(struct pull *p, const struct pull_source *s, struct er
     int n = 0;
     enum status rc = describe_repository(p, s, &description, err);
     rc = rc ? rc : pull_hub_choose(&files, &n, description, s->from.tag, err);
+    if (!rc && n > 1)
+        http_session_note(p->session,
+                          "a model in %d files: the store keeps them, but models of one "
+                          "file are all that can be run from it",
+                          n);
     for (int i = 0; i < n && !rc; i++) {
         struct layer l = {.kind = LAYER_MODEL};
         snprintf(url, sizeof url, "%s/%s/%s/resolve/main/", s->base, s->from.space,

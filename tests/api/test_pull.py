@@ -801,6 +801,7 @@ def test_hub_split_files(store, server, other):
     server.repository(dict(reversed(FILES.items())), cdn=other)
     rc, err = hub(store, server, ':Q4_0')
     assert rc == 0, err
+    assert 'a model in 3 files' in err
     assert layers(store, 'Q4_0') == [('model', digest(d)) for d in PARTS.values()]
     assert all(map(store.blob, PARTS.values()))
 
