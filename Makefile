@@ -4,6 +4,7 @@
 # make check        all tests, under two minutes          make check SAN=address,undefined
 # make bench        kernel timings                        make fuzz FUZZ_SECONDS=600
 # make check-crowd  the scheduler, at length
+# make check-store-kill  the store, killed at every moment
 # make check-neon   kernels for 64-bit Arm, under qemu    make format: clang-format
 # make check-claude Claude Code against the server; npm fetches it once (175 MB)
 CC      ?= cc
@@ -87,6 +88,12 @@ $(SCRIPTED): $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/server/*.c)) \
              $(filter-out $(OUT)/src/engine/scheduler%.o,$(LIB_OBJ))
 	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
+# A disk that forgets what was not synced, for LD_PRELOAD; without sanitizers.
+FORGET := $(OUT)/tests/store/forget.so
+$(FORGET): tests/store/forget.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 $(WARN) -O1 -fPIC -shared -o $@ $<
+
 # What pytest asks: programs without a main of the command line.
 ASKED := $(OUT)/tests/api/dialect_transcript $(OUT)/tools/api_fields
 
@@ -103,7 +110,7 @@ $(OUT)/tests/check/%: $(OUT)/tests/check/%.o $(LIB_OBJ)
 # Where clang is missing, and with other sanitizers than their own, fuzzers are left out.
 CHECK_FUZZ := $(if $(SAN),,$(if $(shell command -v $(FUZZ_CC)),$(FUZZ)))
 
-check: $(OUT)/turbine $(UNIT) $(CHECK) $(ASKED) $(SCRIPTED) $(CHECK_FUZZ) house symbols
+check: $(OUT)/turbine $(UNIT) $(CHECK) $(ASKED) $(SCRIPTED) $(FORGET) $(CHECK_FUZZ) house symbols
 	@TURBINE=$(OUT)/turbine PYTHON=$(PYTHON) tools/run_tests.sh $(UNIT) $(CHECK)
 	@$(if $(CHECK_FUZZ),tools/run_fuzz.sh $(FUZZ_SECONDS) $(CHECK_FUZZ),true)
 
@@ -113,6 +120,11 @@ unit: $(UNIT) $(CHECK)
 # Every answer of 2,000 requests in too little memory is that of a session of its own.
 check-crowd: $(OUT)/tests/unit/test_scheduler
 	$< 2000
+
+# kill -9 at 200 random moments of create and rm, and at each change of the disk, also of
+# one that forgets what was not synced.
+check-store-kill: $(OUT)/turbine $(FORGET)
+	@TURBINE=$(OUT)/turbine STORE_KILLS=200 timeout 3000 $(PYTHON) -m pytest -q -p no:cacheprovider tests/api/test_store_kill.py
 
 # Codec and tensor for 64-bit Arm, linked statically and run under an emulator as a
 # processor with the dot-product instructions and as one without.
@@ -161,7 +173,8 @@ bench: $(CHECK) $(BENCH)
 
 # libFuzzer; what the fuzzers reach is compiled again with the sanitizers.  A fuzzer of
 # another folder does not link before the folder is in the list.
-FUZZ_SRC := $(filter src/base/% src/cpu/% src/codec/% src/dialect/% src/gguf/% src/grammar/% src/server/body.c src/text/% src/tensor/d%,$(SRC))
+FUZZ_SRC := $(filter src/base/% src/cpu/% src/codec/% src/dialect/% src/gguf/% src/grammar/% src/server/body.c src/text/% src/tensor/d%,$(SRC)) \
+            $(filter src/http/client% src/http/download% src/store/%,$(SRC))
 FUZZ_OBJ := $(FUZZ_SRC:%.c=build/fuzz/%.o)
 FUZZ_FLAGS := -std=c11 -D_POSIX_C_SOURCE=200809L -O1 -g1 -ffp-contract=off -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 
@@ -209,6 +222,6 @@ clean:
 
 -include $(OBJ:.o=.d) $(UNIT:=.d) $(CHECK:=.d) $(ASKED:=.d) $(patsubst %.c,$(OUT)/%.d,$(wildcard tests/server/*.c)) $(BENCH:=.d) $(NEON_OBJ:.o=.d) $(NEON_CHECK:=.d) \
          $(FUZZ_OBJ:.o=.d) $(patsubst build/fuzz/%,build/fuzz/tests/fuzz/%.d,$(FUZZ))
-.PHONY: all lib check check-crowd docs check-neon neon-tools unit house symbols bench fuzz format install \
+.PHONY: all lib check check-crowd check-store-kill docs check-neon neon-tools unit house symbols bench fuzz format install \
         install-lib install-turbine clean
 .SECONDARY:

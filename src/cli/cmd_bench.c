@@ -17,6 +17,7 @@
 #include "cli/measure.h"
 #include "cli/svg.h"
 #include "cli/synthetic.h"
+#include "cli/models.h"
 
 enum { REPEAT_MAX = 100 };
 
@@ -248,6 +249,7 @@ static enum status open_synthetic(struct bench *b, struct error *err)
 
 static enum status run_bench(const char *path, struct error *err)
 {
+    char file[STORE_PATH_BYTES];
     struct bench b = {.path = path ? path : bench_args.synthetic,
                       .n_prefill = bench_args.prefill,
                       .n_decode = bench_args.decode,
@@ -260,9 +262,11 @@ static enum status run_bench(const char *path, struct error *err)
         (bench_args.sequences &&
          (s = bench_batch_parse(&b.batch, bench_args.sequences, err))))
         return s;
-    s = path ? engine_open(&b.engine, path, ENGINE_ANY, bench_args.threads,
-                           bench_args.isa, err)
-             : open_synthetic(&b, err);
+    if (!path)
+        s = open_synthetic(&b, err);
+    else if (!(s = models_path(file, path, err)))
+        s = engine_open(&b.engine, file, ENGINE_ANY, bench_args.threads, bench_args.isa,
+                        err);
     if (!s && b.repeat) {
         b.isa = model_isa(b.engine.model);
         s = bench_run(&b, err);

@@ -15,6 +15,7 @@
 #include "cli/calibrate.h"
 #include "cli/cli.h"
 #include "cli/measure.h"
+#include "cli/models.h"
 #include "engine/evaluate.h"
 
 enum { TYPES_MAX = 16, ROWS = 64 };
@@ -96,12 +97,15 @@ static enum status open_ids(struct eval_run *r, struct error *err)
 
 static enum status eval_open(struct eval_run *r, const char *path, struct error *err)
 {
+    char file[STORE_PATH_BYTES];
     enum status s;
     if ((s = measure_kv_list(r->types + 1, &r->n_cache, TYPES_MAX, eval_args.kv, err)) ||
         (s = kv_types_parse(&r->types[0], "f16", err)))
         return s;
     r->n_cache++;
-    s = engine_open(&r->engine, path, eval_args.text ? ENGINE_TEXT : ENGINE_ANY,
+    if ((s = models_path(file, path, err)))
+        return s;
+    s = engine_open(&r->engine, file, eval_args.text ? ENGINE_TEXT : ENGINE_ANY,
                     eval_args.threads, eval_args.isa, err);
     if (s || (s = open_ids(r, err)))
         return s;

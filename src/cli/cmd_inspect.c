@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "cli/cli.h"
 #include "cli/inspect_kv.h"
+#include "cli/models.h"
 #include "cli/planned.h"
 #include "gguf/gguf.h"
 #include "text/utf8.h"
@@ -30,7 +31,7 @@ static const struct cli_option inspect_options[] = {
 };
 static const struct cli_command inspect_command = {
     "inspect",
-    "FILE | MODEL --kv K[/V]",
+    "MODEL [--kv K[/V]]",
     "metadata and tensors of a GGUF file, or the cache of a model: store, types and size "
     "of each layer.\n" PLANNED_HELP,
     inspect_options,
@@ -276,10 +277,13 @@ static enum status inspect_print_json(const struct gguf *g, struct error *err)
     return STATUS_OK;
 }
 
-static enum status inspect_file(const char *path, struct error *err)
+static enum status inspect_file(const char *arg, struct error *err)
 {
     struct gguf *g;
-    enum status st = gguf_open(&g, path, err);
+    char path[STORE_PATH_BYTES];
+    enum status st = models_path(path, arg, err);
+    if (!st)
+        st = gguf_open(&g, path, err);
     if (st)
         return st;
     st = inspect_json ? inspect_print_json(g, err) : inspect_text(g, err);

@@ -4,6 +4,7 @@
 #include "cli/calibrate.h"
 #include "cli/cli.h"
 #include "cli/measure.h"
+#include "cli/models.h"
 
 static struct {
     const char *tokens, *kv;
@@ -54,10 +55,12 @@ static enum status run_logits(const char *path, struct error *err)
     struct context *c = NULL;
     struct context_options o = {.n_batch = logits_args.batch,
                                 .n_logits = logits_args.batch};
+    char file[STORE_PATH_BYTES];
     enum status s;
     tokens_init(&t);
     if ((s = kv_types_parse(&o.kv, logits_args.kv, err)) ||
-        (s = engine_open(&e, path, ENGINE_ANY, logits_args.threads, logits_args.isa,
+        (s = models_path(file, path, err)) ||
+        (s = engine_open(&e, file, ENGINE_ANY, logits_args.threads, logits_args.isa,
                          err)))
         goto out;
     const int n_vocab = model_hparams(e.model)->n_vocab;

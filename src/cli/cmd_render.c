@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "cli/cli.h"
+#include "cli/models.h"
 #include "gguf/gguf.h"
 #include "text/prompt.h"
 
@@ -75,7 +76,10 @@ static enum status open_model(struct template **out, json_t *vars, const char *p
     struct gguf *g = NULL;
     struct tokenizer *t = NULL;
     struct gguf_str source;
-    enum status s = gguf_open(&g, path, err);
+    char file[STORE_PATH_BYTES];
+    enum status s = models_path(file, path, err);
+    if (s == STATUS_OK)
+        s = gguf_open(&g, file, err);
     if (s == STATUS_OK)
         s = gguf_str(g, "tokenizer.chat_template", &source, err);
     if (s == STATUS_NOT_FOUND && g)
@@ -117,8 +121,9 @@ static enum status render_print(const struct template *t, json_t *vars, time_t n
     struct tokens ids;
     enum status s = STATUS_OK;
     tokens_init(&ids);
-    if (tokens)
-        s = gguf_open(&g, tokens, err);
+    char file[STORE_PATH_BYTES];
+    if (tokens && !(s = models_path(file, tokens, err)))
+        s = gguf_open(&g, file, err);
     if (s == STATUS_OK && tokens)
         s = render_tokenizer(&tokenizer, vars, g, err);
     if (s == STATUS_OK)
@@ -145,7 +150,7 @@ int cmd_render(int argc, char **argv)
         {"--messages", CLI_STRING, &messages, 0, 0,
          "FILE.json  messages, tools, add_generation_prompt, ..."},
         {"--tokens", CLI_STRING, &tokens, 0, 0,
-         "MODEL.gguf  print the token ids of the text in this vocabulary"},
+         "MODEL  print the token ids of the text in this vocabulary"},
         {"--now", CLI_FLOAT, &now, 0, 1e11, "UNIXTIME  what strftime_now sees, in UTC"},
         {0},
     };
@@ -169,8 +174,9 @@ int cmd_render(int argc, char **argv)
     }
     enum status s = read_vars(&vars, messages, &err);
     if (s == STATUS_OK)
-        s = has_suffix(arg[0], ".gguf") ? open_model(&t, vars, arg[0], &err)
-                                        : open_jinja(&t, arg[0], &err);
+        s = has_suffix(arg[0], ".gguf") || !models_is_path(arg[0])
+                ? open_model(&t, vars, arg[0], &err)
+                : open_jinja(&t, arg[0], &err);
     if (s == STATUS_OK)
         s = render_print(t, vars, now < 0 ? time(NULL) : (time_t)now, tokens, &err);
     rc = s == STATUS_OK ? CLI_OK : cli_fail(&command, &err);

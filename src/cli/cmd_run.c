@@ -5,10 +5,12 @@
 #include <time.h>
 
 #include "cli/calibrate.h"
+#include "cli/models.h"
 #include "cli/run.h"
 
 enum { CTX_DEFAULT = 8192, PROMPT_MAX = 64 << 20 };
 
+/* Below zero, 0 (ctx, threads, max_tokens) or NULL: the model's, else the default. */
 struct run_options {
     const char *kv, *system;
     int ctx, threads, seed, top_k, max_tokens;
@@ -46,9 +48,7 @@ static enum status make_prompt(struct run *r, const struct buf *text, struct tok
                                 TOKENIZER_SPECIAL | TOKENIZER_ADD, err);
     struct chat c;
     struct chat_stable stable;
-    enum status s = chat_open(&c, &r->engine, err);
-    if (!s && r->system)
-        s = chat_add(&c, "system", r->system, strlen(r->system), err);
+    enum status s = run_start_chat(r, &c, err);
     if (!s)
         s = chat_add(&c, "user", text->data, text->len, err);
     if (!s)
@@ -85,12 +85,48 @@ out:
     return rc;
 }
 
-static enum status open_run(struct run *r, const struct run_options *o, const char *path,
-                            struct error *err)
+/* What the command line leaves open is the model's PARAMETER, else the default. */
+static enum status take_parameters(struct run *r, struct run_options *o,
+                                   const struct model_choice *m, struct error *err)
+{
+    struct sampler_params *p = &r->sampling;
+    double ctx = 0, threads = 0, max_tokens = 0, seed = -1;
+    const char *kv = "turbo4";
+    enum status s;
+    *p = sampler_defaults;
+    if ((s = models_sampling(m, p, err)) ||
+        (s = models_number(m, "num_ctx", 0, 1 << 24, &ctx, err)) ||
+        (s = models_number(m, "num_thread", 0, 256, &threads, err)) ||
+        (s = models_number(m, "num_predict", -2, 1 << 30, &max_tokens, err)) ||
+        (s = models_number(m, "seed", -0x1p53, 0x1p53, &seed, err)) ||
+        (s = models_text(m, "kv_cache_type", &kv, err)))
+        return s;
+    o->ctx = o->ctx ? o->ctx : (int)ctx;
+    o->threads = o->threads ? o->threads : (int)threads;
+    o->kv = o->kv ? o->kv : kv;
+    if (!o->max_tokens && max_tokens > 0)
+        o->max_tokens = (int)max_tokens;
+    seed = o->seed >= 0 ? o->seed : seed;
+    p->seed = seed >= 0 ? (uint64_t)seed : (uint64_t)time(NULL);
+    p->temp = o->temp >= 0 ? (float)o->temp : p->temp;
+    p->top_k = o->top_k >= 0 ? o->top_k : p->top_k;
+    p->top_p = o->top_p >= 0 ? (float)o->top_p : p->top_p;
+    p->min_p = o->min_p >= 0 ? (float)o->min_p : p->min_p;
+    if (o->repeat_penalty >= 0)
+        p->repeat_penalty = (float)o->repeat_penalty;
+    r->max_tokens = o->max_tokens;
+    r->system = o->system ? o->system : m->m.system.len ? m->m.system.data : NULL;
+    r->messages = m->m.messages;
+    return STATUS_OK;
+}
+
+static enum status open_run(struct run *r, struct run_options *o,
+                            const struct model_choice *m, struct error *err)
 {
     enum status s;
-    if ((s = kv_types_parse(&r->kv, o->kv, err)) ||
-        (s = engine_open(&r->engine, path, ENGINE_TEXT, o->threads, o->cpu, err)))
+    if ((s = take_parameters(r, o, m, err)) || (s = kv_types_parse(&r->kv, o->kv, err)) ||
+        (s = engine_open(&r->engine, m->path, ENGINE_TEXT, o->threads, o->cpu, err)) ||
+        (!o->raw && (s = models_template(m, "run", &r->engine, err))))
         return s;
     if (!o->raw && !r->engine.template) { // before anything is calibrated or reserved
         *err = r->engine.template_error;
@@ -117,10 +153,13 @@ static enum status open_run(struct run *r, const struct run_options *o, const ch
 
 int cmd_run(int argc, char **argv)
 {
-    struct run_options o = {.kv = "turbo4", .cpu = CPU_ISA_COUNT - 1, .seed = -1};
-    const struct sampler_params d = sampler_defaults;
-    o.temp = (double)d.temp, o.top_p = (double)d.top_p, o.min_p = (double)d.min_p;
-    o.top_k = d.top_k, o.repeat_penalty = (double)d.repeat_penalty;
+    struct run_options o = {.cpu = CPU_ISA_COUNT - 1,
+                            .seed = -1,
+                            .temp = -1,
+                            .top_k = -1,
+                            .top_p = -1,
+                            .min_p = -1,
+                            .repeat_penalty = -1};
     const struct cli_option options[] = {
         {"--kv", CLI_STRING, &o.kv, 0, 0,
          "K[/V]  type of the cache: turbo4 (default), turbo8/turbo4, f16 ..."},
@@ -151,8 +190,8 @@ int cmd_run(int argc, char **argv)
     const struct cli_command command = {
         "run",
         "MODEL [PROMPT]",
-        "Answer PROMPT ('-': read it from stdin), or chat if there is none.  MODEL is a "
-        ".gguf file.",
+        "Answer PROMPT ('-': read it from stdin), or chat if there is none.  " MODELS_HELP
+        "\nWhat its Modelfile says is the default of the options below.",
         options,
         1,
         2,
@@ -166,26 +205,17 @@ int cmd_run(int argc, char **argv)
         return CLI_USAGE;
     }
     struct error err;
-    struct run r = {.command = &command,
-                    .max_tokens = o.max_tokens,
-                    .system = o.system,
-                    .raw = o.raw};
-    r.sampling = (struct sampler_params){
-        .temp = (float)o.temp,
-        .top_k = o.top_k,
-        .top_p = (float)o.top_p,
-        .min_p = (float)o.min_p,
-        .typical_p = d.typical_p,
-        .repeat_penalty = (float)o.repeat_penalty,
-        .repeat_last_n = d.repeat_last_n,
-        .seed = o.seed >= 0 ? (uint64_t)o.seed : (uint64_t)time(NULL),
-    };
+    struct model_choice model;
+    const char *stops[MODELS_STOP_MAX];
+    struct run r = {.command = &command, .stop = stops, .raw = o.raw};
     o.n_mark = arg[1] ? 1 : RUN_CHAT_MARKS; // one answer never goes back
-    if (open_run(&r, &o, arg[0], &err))
+    if (models_choose(&model, arg[0], &err) ||
+        models_stops(&model, stops, &r.n_stop, &err) || open_run(&r, &o, &model, &err))
         rc = cli_fail(&command, &err);
     else
         rc = arg[1] ? run_once(&r, arg[1]) : run_chat(&r);
     session_close(r.session);
     engine_close(&r.engine);
+    models_close(&model);
     return rc;
 }

@@ -1,6 +1,7 @@
 /* cmd_serve.c - turbine serve: the APIs of OpenAI, Anthropic and Ollama for one model. */
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "base/mem.h"
 #include "cli/calibrate.h"
 #include "cli/cli.h"
+#include "cli/models.h"
 #include "kv/kv.h"
 #include "server/server.h"
 
@@ -31,6 +33,9 @@ struct serve {
     enum cpu_isa cpu;
     char key[512];
     char kv_name[KV_NAME_BYTES];
+    struct model_choice model;
+    struct sampler_params sampling;
+    const char *stops[MODELS_STOP_MAX];
     struct engine engine;
     struct scheduler *scheduler;
     struct server *server;
@@ -129,7 +134,42 @@ static void catch_end_signals(struct server *s)
     sigaction(SIGINT, &a, NULL);
 }
 
-static enum status open_serve(struct serve *v, const char *path, struct error *err)
+/* What the command line leaves open is the model's PARAMETER, else the default; the rest
+ * of its Modelfile is for requests that do not say it. */
+static enum status take_model(struct serve *v, struct error *err)
+{
+    const struct model_choice *m = &v->model;
+    double ctx = 0, threads = 0;
+    const char *kv = "turbo4";
+    enum status s;
+    v->sampling = (struct sampler_params){.temp = NAN,
+                                          .top_k = -1,
+                                          .top_p = NAN,
+                                          .min_p = NAN,
+                                          .typical_p = NAN,
+                                          .repeat_penalty = NAN,
+                                          .repeat_last_n = -2,
+                                          .presence_penalty = NAN,
+                                          .frequency_penalty = NAN};
+    if ((s = models_sampling(m, &v->sampling, err)) ||
+        (s = models_stops(m, v->stops, &v->o.n_stop, err)) ||
+        (s = models_number(m, "num_ctx", 0, 1 << 24, &ctx, err)) ||
+        (s = models_number(m, "num_thread", 0, 256, &threads, err)) ||
+        (s = models_text(m, "kv_cache_type", &kv, err)))
+        return s;
+    v->ctx = v->ctx ? v->ctx : (int)ctx;
+    v->threads = v->threads ? v->threads : (int)threads;
+    v->kv = v->kv ? v->kv : kv;
+    v->o.model_path = m->path;
+    v->o.model_name = m->stored ? m->name : NULL;
+    v->o.sampling = &v->sampling;
+    v->o.stop = v->stops;
+    v->o.system = m->m.system.len ? m->m.system.data : NULL;
+    v->o.messages = m->m.messages;
+    return STATUS_OK;
+}
+
+static enum status open_serve(struct serve *v, const char *arg, struct error *err)
 {
     struct scheduler_options so = {.n_queue = v->queue ? v->queue
                                               : v->parallel * 2 > QUEUE_LEAST
@@ -138,8 +178,11 @@ static enum status open_serve(struct serve *v, const char *path, struct error *e
                                    .queue_us = (uint64_t)v->queue_s * 1000000};
     struct context_options *co = &so.context;
     enum status s;
-    if ((s = find_key(v, err)) || (s = kv_types_parse(&co->kv, v->kv, err)) ||
-        (s = engine_open(&v->engine, path, ENGINE_TEXT, v->threads, v->cpu, err)) ||
+    if ((s = find_key(v, err)) || (s = models_choose(&v->model, arg, err)) ||
+        (s = take_model(v, err)) || (s = kv_types_parse(&co->kv, v->kv, err)) ||
+        (s = engine_open(&v->engine, v->model.path, ENGINE_TEXT, v->threads, v->cpu,
+                         err)) ||
+        (s = models_template(&v->model, "serve", &v->engine, err)) ||
         (s = cli_calibrate(&v->engine, "serve", &co->kv, 1, err)))
         return s;
     co->calibration = v->engine.calibration;
@@ -147,7 +190,6 @@ static enum status open_serve(struct serve *v, const char *path, struct error *e
     choose_context(v, co);
     if ((s = scheduler_open(&v->scheduler, &v->engine, &so, err)))
         return s;
-    v->o.model_path = path;
     v->o.kv_name = kv_types_name(v->kv_name, &co->kv);
     v->o.limits = http_limits_default;
     v->o.n_queue = so.n_queue;
@@ -181,7 +223,6 @@ static void print_start(const struct serve *v)
 int cmd_serve(int argc, char **argv)
 {
     struct serve v = {.o = {.host = "127.0.0.1", .port = 11434},
-                      .kv = "turbo4",
                       .parallel = PARALLEL,
                       .queue_s = 60,
                       .drain_s = 30,
@@ -227,9 +268,8 @@ int cmd_serve(int argc, char **argv)
     const struct cli_command command = {
         "serve",
         "MODEL",
-        "Serve the APIs of OpenAI, Anthropic and Ollama, and a web page.  MODEL is a "
-        ".gguf "
-        "file.",
+        "Serve the APIs of OpenAI, Anthropic and Ollama, and a web page.  " MODELS_HELP
+        "\nWhat its Modelfile says is the default of the options below, and of requests.",
         options,
         1,
         1,
@@ -252,5 +292,6 @@ int cmd_serve(int argc, char **argv)
     if (v.scheduler)
         scheduler_close(v.scheduler);
     engine_close(&v.engine);
+    models_close(&v.model);
     return rc;
 }

@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "cli/cli.h"
+#include "cli/models.h"
 #include "gguf/gguf.h"
 #include "text/tokenizer.h"
 
@@ -64,8 +65,8 @@ int cmd_tokenize(int argc, char **argv)
     };
     const struct cli_command c = {
         "tokenize",
-        "MODEL.gguf [--special] < TEXT",
-        "token ids of standard input, one line",
+        "MODEL [--special] < TEXT",
+        "token ids of standard input, one line.  " MODELS_HELP,
         options,
         1,
         1,
@@ -75,5 +76,8 @@ int cmd_tokenize(int argc, char **argv)
     if (rc >= 0)
         return rc;
     struct error err = {0};
-    return tokenize(arg[0], special, &err) ? cli_fail(&c, &err) : CLI_OK;
+    char path[STORE_PATH_BYTES];
+    return models_path(path, arg[0], &err) || tokenize(path, special, &err)
+               ? cli_fail(&c, &err)
+               : CLI_OK;
 }

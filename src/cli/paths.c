@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "model/model.h"
+
 /* $XDG_CACHE_HOME counts if it is absolute, as its specification says. */
 static bool cache_folder(char path[CLI_PATH_BYTES])
 {
@@ -37,6 +39,17 @@ bool paths_calibration(char path[CLI_PATH_BYTES], const struct model *m)
     const int n = snprintf(path + at, left, "/turbine/calibration/%016" PRIx64 "-%s.cal",
                            model_digest(m), cpu_isa_name(model_isa(m)));
     if ((size_t)n >= left)
+        return false;
+    make_folders(path);
+    return true;
+}
+
+bool paths_model(char path[CLI_PATH_BYTES], const char *file)
+{
+    if (!cache_folder(path))
+        return false;
+    const size_t at = strlen(path), left = CLI_PATH_BYTES - at;
+    if ((size_t)snprintf(path + at, left, "/turbine/models/%s", file) >= left)
         return false;
     make_folders(path);
     return true;

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "model/model.h"
+struct model;
 
 enum { CLI_PATH_BYTES = 4096 };
 
@@ -13,5 +13,9 @@ enum { CLI_PATH_BYTES = 4096 };
  * digest and instruction set.  Folders on the way are made if they can be.  false if the
  * environment names no folder. */
 bool paths_calibration(char path[CLI_PATH_BYTES], const struct model *m);
+
+/* A file of the folder where script/model puts models: ${XDG_CACHE_HOME:-$HOME/.cache}/
+ * turbine/models/FILE.  Folders and false as above. */
+bool paths_model(char path[CLI_PATH_BYTES], const char *file);
 
 #endif

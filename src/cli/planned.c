@@ -1,17 +1,9 @@
 #include "cli/planned.h"
 
 #include <string.h>
-#include <unistd.h>
 
+#include "cli/models.h"
 #include "cli/shapes.h"
-
-static bool is_path(const char *name)
-{
-    static const char suffix[] = ".gguf";
-    const size_t n = strlen(name), n_suffix = sizeof suffix - 1;
-    return strchr(name, '/') || !access(name, F_OK) ||
-           (n >= n_suffix && !strcmp(name + n - n_suffix, suffix));
-}
 
 static enum status plan_file(struct planned *p, const char *path, struct error *err)
 {
@@ -29,11 +21,11 @@ static enum status unknown_shape(const char *name, struct error *err)
     struct buf list;
     buf_init(&list, 1 << 12);
     shape_names(&list, false);
-    const enum status s =
-        fail(err, STATUS_NOT_FOUND,
-             "'%.60s' is no file and no known shape; those are%s, each with a type of "
-             "weights behind a colon",
-             name, list.failed ? "" : list.data);
+    const enum status s = fail(err, STATUS_NOT_FOUND,
+                               "'%.60s' is no file, no model of the store and no known "
+                               "shape; those are%s, each with a type of "
+                               "weights behind a colon",
+                               name, list.failed ? "" : list.data);
     buf_release(&list);
     return s;
 }
@@ -66,8 +58,15 @@ enum status planned_open(struct planned *p, const char *name, int n_thread,
 {
     *p = (struct planned){0};
     enum status s = pool_open(&p->pool, n_thread ? n_thread : pool_cores(), err);
-    if (!s)
-        s = is_path(name) ? plan_file(p, name, err) : plan_shape(p, name, err);
+    char path[STORE_PATH_BYTES];
+    if (!s) {
+        s = models_path(path, name, err);
+        if (!s)
+            s = plan_file(p, path, err);
+        else if (!models_is_path(name) &&
+                 (s == STATUS_NOT_FOUND || s == STATUS_BAD_INPUT))
+            s = plan_shape(p, name, err);
+    }
     if (s)
         planned_close(p);
     return s;

@@ -11,12 +11,13 @@ struct planned {
 };
 
 /* What commands say of their argument MODEL. */
-#define PLANNED_HELP                                                            \
-    "MODEL is a .gguf file, or a known shape with the type of its weights, as " \
+#define PLANNED_HELP                                                                  \
+    "MODEL is a .gguf file, a model of the store, or a known shape with the type of " \
+    "its weights, as "                                                                \
     "qwen3-8b:Q8_0 (default Q4_K_M); an unknown one lists them."
 
-/* name is a path if a file is there, it has a '/' or it ends in ".gguf"; else a shape
- * ("qwen3-8b") and, behind a colon, a type of weight_types.h.  n_thread 0: one for each
+/* name is that of models.h or else a shape ("qwen3-8b") and, behind a colon, a type of
+ * weight_types.h.  n_thread 0: one for each
  * core. */
 enum status planned_open(struct planned *p, const char *name, int n_thread,
                          struct error *err);

@@ -15,7 +15,10 @@ struct run {
     struct kv_types kv;
     struct sampler_params sampling;
     int max_tokens;
-    const char *system; // NULL: none
+    const char *system;      // NULL: none
+    const char *const *stop; // [n_stop] texts that end an answer
+    int n_stop;
+    const json_t *messages; // that a chat starts with, behind the system's; may be NULL
     bool raw;
 };
 
@@ -35,6 +38,9 @@ enum status run_answer(struct run *r, const struct tokens *prompt,
 void run_print_stats(const struct run *r, const struct session_stats *stats);
 /* The memory of the cache and the process, on stdout. */
 void run_print_kv(const struct run *r);
+
+/* A chat with the system message and the messages that it starts with. */
+enum status run_start_chat(const struct run *r, struct chat *c, struct error *err);
 
 /* Read, answer, repeat, until the end of input; an exit code. */
 int run_chat(struct run *r);

@@ -5,6 +5,9 @@
 
 #include "base/mem.h"
 #include "cli/run.h"
+#include "engine/answer_text.h"
+
+enum { TEXT_BYTES = 2048 }; // of the session's text at a time, at most
 
 static atomic_bool interrupted; // by Ctrl-C
 
@@ -32,6 +35,8 @@ bool run_interrupted(void)
 }
 
 struct output {
+    struct answer_text stops; // of which one ends the answer
+    bool has_stops;
     struct buf *text;
     bool progress; // a progress line is on the terminal
     bool failed;   // stdout does not take text
@@ -44,14 +49,22 @@ static void clear_progress(struct output *o)
     o->progress = false;
 }
 
-static bool on_text(void *ctx, const char *text, size_t n)
+static bool print_text(struct output *o, const char *text, size_t n)
 {
-    struct output *o = ctx;
     clear_progress(o);
     if (o->text)
         buf_append(o->text, text, n);
     o->failed = fwrite(text, 1, n, stdout) < n || fflush(stdout);
     return !o->failed;
+}
+
+static bool on_text(void *ctx, const char *text, size_t n)
+{
+    struct output *o = ctx;
+    if (!o->has_stops)
+        return print_text(o, text, n);
+    text = answer_text_put(&o->stops, text, n, &n);
+    return print_text(o, text, n) && o->stops.stopped < 0;
 }
 
 static void on_progress(void *ctx, int done, int total)
@@ -69,7 +82,7 @@ enum status run_answer(struct run *r, const struct tokens *prompt,
                        const struct chat_stable *stable, struct buf *text,
                        struct session_stats *stats, struct error *err)
 {
-    struct output out = {.text = text};
+    struct output out = {.text = text, .has_stops = r->n_stop > 0};
     const struct session_request request = {
         .prompt = prompt,
         .stable = stable ? stable->at : NULL,
@@ -81,8 +94,21 @@ enum status run_answer(struct run *r, const struct tokens *prompt,
         .progress = on_progress,
         .ctx = &out,
     };
-    const enum status s = session_generate(r->session, &request, stats, err);
+    enum status s = STATUS_OK;
+    if (out.has_stops)
+        s = answer_text_open(&out.stops, r->stop, r->n_stop, TEXT_BYTES, err);
+    if (s)
+        return s;
+    s = session_generate(r->session, &request, stats, err);
     clear_progress(&out);
+    if (!s && out.has_stops && out.stops.stopped >= 0) {
+        stats->end = SESSION_EOG;
+    } else if (!s && out.has_stops) {
+        size_t n;
+        const char *rest = answer_text_flush(&out.stops, &n);
+        print_text(&out, rest, n);
+    }
+    answer_text_close(&out.stops);
     if (!s && out.failed)
         return fail(err, STATUS_IO, "cannot write to standard output");
     return s;

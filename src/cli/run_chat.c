@@ -251,11 +251,20 @@ static enum status answer(struct run *r, struct chat *c, const struct buf *messa
     return s;
 }
 
-static enum status start_chat(struct run *r, struct chat *c, struct error *err)
+enum status run_start_chat(const struct run *r, struct chat *c, struct error *err)
 {
     enum status s = chat_open(c, &r->engine, err);
-    if (!s && r->system)
+    if (!s && r->system && *r->system)
         s = chat_add(c, "system", r->system, strlen(r->system), err);
+    for (size_t i = 0; !s && i < json_array_size(r->messages); i++) {
+        const json_t *m = json_array_get(r->messages, i);
+        const json_t *content = json_object_get(m, "content");
+        const char *role = json_string_value(json_object_get(m, "role"));
+        if (!role || !json_is_string(content))
+            return fail(err, STATUS_BAD_FILE, "message %zu of the model is none", i + 1);
+        s = chat_add(c, role, json_string_value(content), json_string_length(content),
+                     err);
+    }
     return s;
 }
 
@@ -266,7 +275,7 @@ int run_chat(struct run *r)
     struct input in;
     struct buf message;
     struct tokens prompt;
-    if (start_chat(r, &c, &err)) {
+    if (run_start_chat(r, &c, &err)) {
         chat_close(&c);
         return cli_fail(r->command, &err);
     }

@@ -59,6 +59,19 @@ enum status engine_open(struct engine *e, const char *path, enum engine_parts pa
     return s;
 }
 
+enum status engine_set_template(struct engine *e, const char *source, size_t n,
+                                struct error *err)
+{
+    struct template *t;
+    const enum status s = template_compile(&t, source, n, err);
+    if (s)
+        return s;
+    template_close(e->template);
+    e->template = t;
+    chat_caps_probe(&e->chat, t, source, n, e->tokenizer);
+    return STATUS_OK;
+}
+
 void engine_close(struct engine *e)
 {
     calibration_close(e->calibration);

@@ -34,6 +34,10 @@ enum engine_parts {
 enum status engine_open(struct engine *e, const char *path, enum engine_parts parts,
                         int n_thread, enum cpu_isa isa, struct error *err);
 void engine_close(struct engine *e);
+/* Another chat template than the file's own, for an engine with ENGINE_TEXT.  On failure
+ * e stays as it was. */
+enum status engine_set_template(struct engine *e, const char *source, size_t n,
+                                struct error *err);
 
 /* What to tell a person while calibrating; either may be NULL. */
 struct calibrate_notices {

@@ -179,7 +179,8 @@ void call_engine_error(struct call *c, const struct error *err);
 /* pipeline.c */
 void pipeline_step(struct call *c);
 /* What requests of a dialect get that do not say. */
-struct sampler_params pipeline_sampling(const struct dialect *dialect);
+struct sampler_params pipeline_sampling(const struct server *s,
+                                        const struct dialect *dialect);
 void pipeline_close(struct call *c); // generations, grammar
 /* embed.c */
 bool embed_begin(struct call *c); // like embed_step

@@ -138,7 +138,10 @@ enum status model_card_open(struct model_card *m, const struct server *s,
 {
     struct gguf *g;
     const char *path = s->o.model_path;
-    name_of_file(m->name, sizeof m->name, path);
+    if (s->o.model_name)
+        snprintf(m->name, sizeof m->name, "%s", s->o.model_name);
+    else
+        name_of_file(m->name, sizeof m->name, path);
     enum status st = guard_list(&m->aliases, &m->n_alias, s->o.aliases, err);
     if (!st)
         st = gguf_open(&g, path, err);
@@ -171,9 +174,13 @@ void model_card_close(struct model_card *m)
 /* A name as it is, or with Ollama's tag for none. */
 static bool names(const char *asked, const char *name)
 {
-    const size_t n = strlen(name);
+    static const char latest[] = ":latest";
+    const size_t tag = sizeof latest - 1;
+    size_t n = strlen(name);
+    if (n > tag && !strcasecmp(name + n - tag, latest))
+        n -= tag;
     return n && !strncasecmp(asked, name, n) &&
-           (!asked[n] || !strcasecmp(asked + n, ":latest"));
+           (!asked[n] || !strcasecmp(asked + n, latest));
 }
 
 bool model_card_has(const struct server *s, const char *name)

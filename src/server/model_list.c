@@ -172,7 +172,7 @@ void handle_ps(struct call *c)
 
 static void print_parameters(struct buf *b, const struct server *s)
 {
-    const struct sampler_params d = pipeline_sampling(&dialect_ollama);
+    const struct sampler_params d = pipeline_sampling(s, &dialect_ollama);
     char v[32];
     snprintf(v, sizeof v, "%d", s->n_ctx);
     ollama_print_parameter(b, "num_ctx", v);

@@ -37,28 +37,42 @@ static float given(float v, float standard)
     return isnan(v) ? standard : v;
 }
 
-struct sampler_params pipeline_sampling(const struct dialect *dialect)
+/* Over the defaults what the dialect says, over that what the model's file does. */
+struct sampler_params pipeline_sampling(const struct server *server,
+                                        const struct dialect *dialect)
 {
     struct sampler_params d = sampler_defaults;
     const struct api_sampling *s = dialect->sampling;
-    if (!s)
-        return d;
-    d.temp = given(s->temperature, d.temp);
-    d.top_k = s->top_k >= 0 ? s->top_k : d.top_k;
-    d.top_p = given(s->top_p, d.top_p);
-    d.min_p = given(s->min_p, d.min_p);
-    d.typical_p = given(s->typical_p, d.typical_p);
-    d.repeat_penalty = given(s->repeat_penalty, d.repeat_penalty);
-    d.repeat_last_n = s->repeat_last_n >= 0 ? s->repeat_last_n : d.repeat_last_n;
+    const struct sampler_params *m = server->o.sampling;
+    if (s) {
+        d.temp = given(s->temperature, d.temp);
+        d.top_k = s->top_k >= 0 ? s->top_k : d.top_k;
+        d.top_p = given(s->top_p, d.top_p);
+        d.min_p = given(s->min_p, d.min_p);
+        d.typical_p = given(s->typical_p, d.typical_p);
+        d.repeat_penalty = given(s->repeat_penalty, d.repeat_penalty);
+        d.repeat_last_n = s->repeat_last_n >= 0 ? s->repeat_last_n : d.repeat_last_n;
+    }
+    if (m) {
+        d.temp = given(m->temp, d.temp);
+        d.top_k = m->top_k >= 0 ? m->top_k : d.top_k;
+        d.top_p = given(m->top_p, d.top_p);
+        d.min_p = given(m->min_p, d.min_p);
+        d.typical_p = given(m->typical_p, d.typical_p);
+        d.repeat_penalty = given(m->repeat_penalty, d.repeat_penalty);
+        d.repeat_last_n = m->repeat_last_n >= -1 ? m->repeat_last_n : d.repeat_last_n;
+        d.presence_penalty = given(m->presence_penalty, d.presence_penalty);
+        d.frequency_penalty = given(m->frequency_penalty, d.frequency_penalty);
+    }
     return d;
 }
 
-static void set_sampling(struct sampler_params *out, const struct api_request *r,
-                         const struct dialect *dialect, uint64_t seed,
+static void set_sampling(struct sampler_params *out, const struct call *c, uint64_t seed,
                          struct sampler_bias bias[API_BIAS_MAX])
 {
+    const struct api_request *r = &c->req;
     const struct api_sampling *s = &r->sampling;
-    const struct sampler_params d = pipeline_sampling(dialect);
+    const struct sampler_params d = pipeline_sampling(c->server, c->dialect);
     *out = (struct sampler_params){
         .temp = given(s->temperature, d.temp),
         .top_k = s->top_k >= 0 ? s->top_k : d.top_k,
@@ -67,8 +81,8 @@ static void set_sampling(struct sampler_params *out, const struct api_request *r
         .typical_p = given(s->typical_p, d.typical_p),
         .repeat_penalty = given(s->repeat_penalty, d.repeat_penalty),
         .repeat_last_n = s->repeat_last_n >= 0 ? s->repeat_last_n : d.repeat_last_n,
-        .presence_penalty = given(s->presence_penalty, 0),
-        .frequency_penalty = given(s->frequency_penalty, 0),
+        .presence_penalty = given(s->presence_penalty, d.presence_penalty),
+        .frequency_penalty = given(s->frequency_penalty, d.frequency_penalty),
         .seed = seed,
         .bias = bias,
         .n_bias = r->n_bias,
@@ -125,6 +139,8 @@ static bool submit(struct call *c, struct choice *ch, uint64_t seed)
 {
     struct sampler_bias bias[API_BIAS_MAX];
     struct error err;
+    const struct server_options *o = &c->server->o;
+    const char *const *stop = c->req.n_stop ? c->req.stop : o->stop;
     const struct tokens *prompt = &c->prompt[ch->index / c->req.n];
     struct generation_request g = {
         .prompt = prompt->id,
@@ -133,17 +149,16 @@ static bool submit(struct call *c, struct choice *ch, uint64_t seed)
         .max_tokens = c->req.max_tokens,
         .n_ctx = c->req.n_ctx,
         .n_logprobs = c->req.n_logprobs,
-        .n_stop = c->req.n_stop,
+        .n_stop = c->req.n_stop ? c->req.n_stop : o->n_stop,
         .grammar = grammar_entry_grammar(c->grammar),
         .wake = wake,
         .wake_ctx = c->x,
     };
     for (int i = 0; i < c->chat.stable.n; i++)
         g.stable[i] = c->chat.stable.at[i];
-    for (int i = 0; i < c->req.n_stop; i++)
-        g.stop[i] = c->req.stop[i];
-    set_sampling(&g.sampling, &c->req, c->dialect,
-                 seed + (uint64_t)(ch->index % c->req.n), bias);
+    for (int i = 0; i < g.n_stop; i++)
+        g.stop[i] = stop[i];
+    set_sampling(&g.sampling, c, seed + (uint64_t)(ch->index % c->req.n), bias);
     return !scheduler_submit(c->server->scheduler, &g, &ch->g, NULL, &err) ||
            refuse_submit(c, &err, prompt->n);
 }

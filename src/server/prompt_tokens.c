@@ -132,7 +132,7 @@ static size_t content_bytes(const json_t *messages)
 }
 
 /* No prompt of more bytes has few enough tokens: none of the vocabulary is longer. */
-static size_t most_bytes(const struct call *c)
+static size_t prompt_bytes_max(const struct call *c)
 {
     return (size_t)prompt_limit(c) * c->server->piece_bytes;
 }
@@ -251,7 +251,7 @@ static bool make_chat(struct call *c)
         return false;
     }
     const size_t bytes = content_bytes(c->messages);
-    const bool hopeless = c->req.task != API_COUNT && bytes > most_bytes(c);
+    const bool hopeless = c->req.task != API_COUNT && bytes > prompt_bytes_max(c);
     /* Before work that would be for nothing: the number is the least that it can be. */
     if (hopeless && !c->req.truncate)
         return prompt_too_long(c, bytes / c->server->piece_bytes);
@@ -271,18 +271,33 @@ static bool make_chat(struct call *c)
     return true;
 }
 
+/* What the model's Modelfile puts in front of a chat: its SYSTEM where the client has
+ * none, then its MESSAGEs. */
+static void add_model_messages(const struct call *c, json_t *messages)
+{
+    const struct server_options *o = &c->server->o;
+    if (!json_array_size(messages))
+        return;
+    const bool has_system = has_role(messages, 0, "system");
+    for (size_t i = json_array_size(o->messages); i-- > 0;)
+        json_array_insert(messages, has_system, json_array_get(o->messages, i));
+    if (o->system && !has_system)
+        json_array_insert_new(
+            messages, 0, json_pack("{s:s,s:s}", "role", "system", "content", o->system));
+}
+
 /* A prompt that is not raw is what a user said. */
 static bool messages_of_prompt(struct call *c)
 {
     const json_t *prompt = json_array_get(c->req.prompts, 0);
     c->messages = json_array();
-    if (c->req.system)
-        json_array_append_new(c->messages, json_pack("{s:s,s:s}", "role", "system",
-                                                     "content", c->req.system));
+    const char *system = c->req.system ? c->req.system : c->server->o.system;
+    if (system)
+        json_array_append_new(
+            c->messages, json_pack("{s:s,s:s}", "role", "system", "content", system));
     json_array_append_new(c->messages,
                           json_pack("{s:s,s:O}", "role", "user", "content", prompt));
-    if (json_is_string(prompt) &&
-        json_array_size(c->messages) == (c->req.system ? 2u : 1u))
+    if (json_is_string(prompt) && json_array_size(c->messages) == (system ? 2u : 1u))
         return true;
     call_fail(c, API_ERROR_INVALID, "the prompt must be text");
     return false;
@@ -294,6 +309,7 @@ bool prompt_make(struct call *c)
     if (r->task == API_CHAT || r->task == API_COUNT) {
         /* Truncation changes the list, not what the client sent. */
         c->messages = json_copy(r->messages);
+        add_model_messages(c, c->messages);
         c->tools = r->tool_choice == API_TOOLS_NONE ? NULL : r->tools;
         if (!make_chat(c))
             return false;

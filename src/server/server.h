@@ -6,6 +6,8 @@
 #ifndef SERVER_SERVER_H
 #define SERVER_SERVER_H
 
+#include <jansson.h>
+
 #include "engine/scheduler.h"
 #include "http/http.h"
 
@@ -18,6 +20,7 @@ struct server_options {
     int n_queue;      // of the scheduler: with as many waiting it is not ready
     struct http_limits limits;
     const char *model_path; // of the file that the engine has
+    const char *model_name; // NULL: the name of that file
     const char *kv_name;    // type of the cache, as shown
     const char *aliases;    // "a,b": more names of the model, or NULL
     bool any_model;         // any name that a client asks for means this model
@@ -29,6 +32,14 @@ struct server_options {
     uint64_t ping_us;       // of silence before a stream says that it lives; 0: 10 s
     size_t replay_bytes;    // of what the model wrote when it called tools; 0: 64 MiB
     bool log;               // JSON lines on stderr
+    /* What the model's Modelfile says, for requests that do not. */
+    /* What the model's file says, without bias; NAN, top_k -1 and repeat_last_n -2: it
+     * does not.  NULL: nothing. */
+    const struct sampler_params *sampling;
+    const char *const *stop; // [n_stop], at most API_STOP_MAX
+    int n_stop;
+    const char *system;     // NULL: none
+    const json_t *messages; // that chats start with; NULL: none
 };
 
 /* Listens on return.  STATUS_BAD_ARG: another bind than loopback without a key.  The

@@ -1,0 +1,93 @@
+/* cmd_create.c - turbine create: a model of the store from a Modelfile. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/models.h"
+#include "store/create.h"
+
+static enum status read_modelfile(struct buf *out, const char *path, struct error *err)
+{
+    char block[8192];
+    size_t n;
+    const bool standard = !strcmp(path, "-");
+    FILE *f = standard ? stdin : fopen(path, "rb");
+    if (!f)
+        return fail(err, STATUS_IO, "%s: %s", path, strerror(errno));
+    while (!out->failed && (n = fread(block, 1, sizeof block, f)))
+        buf_append(out, block, n);
+    enum status s = STATUS_OK;
+    if (ferror(f))
+        s = fail(err, STATUS_IO, "%s: cannot be read", path);
+    else if (out->failed)
+        s = fail(err, STATUS_LIMIT, "%s: a Modelfile of more than %d MiB", path,
+                 MODELFILE_BYTES >> 20);
+    if (!standard)
+        fclose(f);
+    return s;
+}
+
+static void say_step(void *ctx, const char *text)
+{
+    cli_message(ctx, text);
+}
+
+static enum status create(const struct cli_command *c, const char *arg, const char *path,
+                          struct error *err)
+{
+    char folder[STORE_PATH_BYTES];
+    struct create_options o = {
+        .home = getenv("HOME"), .say = say_step, .ctx = (void *)(uintptr_t)c};
+    struct model_name name;
+    struct modelfile f = {0};
+    struct store *store = NULL;
+    struct buf text;
+    struct error why;
+    buf_init(&text, MODELFILE_BYTES);
+    enum status s = models_name(&name, arg, err);
+    if (!s)
+        s = read_modelfile(&text, path, err);
+    if (!s && (s = modelfile_parse(&f, text.data ? text.data : "", text.len, &why)))
+        s = fail(err, s, "%s: %s", path, why.text);
+    const char *slash = strrchr(path, '/');
+    if (!s && slash && (size_t)(slash - path) < sizeof folder) {
+        memcpy(folder, path, (size_t)(slash - path));
+        folder[slash - path] = 0;
+        o.folder = *folder ? folder : "/";
+    }
+    if (!s)
+        s = models_open(&store, err);
+    if (!s)
+        s = store_create(store, &name, &f, &o, err);
+    store_close(store);
+    modelfile_release(&f);
+    buf_release(&text);
+    return s;
+}
+
+int cmd_create(int argc, char **argv)
+{
+    const char *path = "Modelfile";
+    const struct cli_option options[] = {
+        {"--file", CLI_STRING, &path, 0, 0,
+         "FILE  the Modelfile (default: Modelfile; -: standard input)"},
+        {"-f", CLI_STRING, &path, 0, 0, "FILE  the same"},
+        {0},
+    };
+    const struct cli_command c = {
+        "create",
+        "NAME [-f Modelfile]",
+        "A model of the store from a Modelfile: FROM a .gguf file, which is copied, or a "
+        "model of the store, whose files are used again.",
+        options,
+        1,
+        1,
+    };
+    const char *arg[1];
+    const int rc = cli_parse(&c, argc, argv, arg);
+    if (rc >= 0)
+        return rc;
+    struct error err;
+    return create(&c, arg[0], path, &err) ? cli_fail(&c, &err) : CLI_OK;
+}

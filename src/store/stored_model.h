@@ -1,0 +1,35 @@
+/* stored_model.h - what a model of the store says of itself, ready to use. */
+#ifndef STORE_STORED_MODEL_H
+#define STORE_STORED_MODEL_H
+
+#include <jansson.h>
+
+#include "store/store.h"
+
+enum stored_template {
+    STORED_TEMPLATE_NONE,  // the GGUF's own
+    STORED_TEMPLATE_JINJA, // used in place of the GGUF's own
+    STORED_TEMPLATE_GO,    // Ollama's kind: kept and shown; the GGUF's own is used
+};
+
+struct stored_model {
+    struct store_entry entry;
+    struct manifest manifest;
+    char path[STORE_PATH_BYTES]; // of the GGUF
+    json_t *params;              // an object: {"num_ctx":4096,"stop":["a"]}; never NULL
+    json_t *messages;            // [{"role":..,"content":..}] or NULL
+    json_t *config;              // an object, or NULL
+    struct buf template, system, license; // len 0: none; licenses follow each other
+    enum stored_template template_kind;
+};
+
+/* By name.  STATUS_NOT_FOUND as store_find; STATUS_UNSUPPORTED for a model without a GGUF
+ * (safetensors), or with an adapter.  Release is right after any outcome. */
+enum status stored_model_load(struct stored_model *out, const struct store *s,
+                              const struct model_name *name, struct error *err);
+void stored_model_release(struct stored_model *m);
+
+/* Is it Jinja ("{%", or "{{" of Jinja's), or Go's text/template ("{{ .Prompt }}")? */
+enum stored_template stored_template_kind(const char *s, size_t n);
+
+#endif

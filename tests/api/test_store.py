@@ -1,0 +1,335 @@
+"""The model store and its commands, against a store that is written here by the rules of
+Ollama's layout."""
+import json
+import os
+import time
+
+import pytest
+
+from store_helper import FORGET, MANIFEST_MEDIA, MEDIA, STORIES, TURBINE, Store, layer, sha256, write_blob, write_model
+
+GGUF = STORIES.read_bytes()
+LILY = ', there was a little girl named Lily.'
+LIBRARY = 'registry.ollama.ai/library'
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path)
+
+
+# ---- what create writes ----
+
+def test_layout(store):
+    text = f'''FROM {STORIES}
+TEMPLATE """{{{{ .Prompt }}}}"""
+SYSTEM """You are "brief"
+and kind."""
+PARAMETER temperature 0.5
+PARAMETER num_ctx 256
+PARAMETER stop a
+PARAMETER stop " b"
+MESSAGE user hi
+MESSAGE assistant """two
+lines"""
+LICENSE MIT
+LICENSE second
+RENDERER qwen3
+PARSER qwen3
+REQUIRES v0.14.0
+'''
+    store.create('m', text, check=0)
+    m = store.manifest()
+    assert list(m) == ['schemaVersion', 'mediaType', 'config', 'layers']
+    assert m['schemaVersion'] == 2 and m['mediaType'] == MANIFEST_MEDIA
+    parts = {}
+    for l in [m['config'], *m['layers']]:
+        assert list(l) == ['mediaType', 'digest', 'size'] and l['digest'].startswith('sha256:')
+        path = store.folder / 'blobs' / l['digest'].replace(':', '-')
+        data = path.read_bytes()
+        assert sha256(data) == l['digest'][7:] and len(data) == l['size']
+        assert path.stat().st_mode & 0o777 == 0o644
+        parts.setdefault(l['mediaType'].removeprefix(MEDIA), []).append(data)
+    assert parts['model'] == [GGUF]
+    assert parts['template'] == [b'{{ .Prompt }}']
+    assert parts['system'] == [b'You are "brief"\nand kind.']
+    assert parts['license'] == [b'MIT', b'second']
+    assert json.loads(parts['params'][0]) == {'temperature': 0.5, 'num_ctx': 256, 'stop': ['a', ' b']}
+    assert json.loads(parts['messages'][0]) == [{'role': 'user', 'content': 'hi'},
+                                                {'role': 'assistant', 'content': 'two\nlines'}]
+    config = json.loads((store.folder / 'blobs' / m['config']['digest'].replace(':', '-')).read_text())
+    assert m['config']['mediaType'] == 'application/vnd.docker.container.image.v1+json'
+    assert config['model_format'] == 'gguf' and config['model_family'] == 'llama'
+    assert config['model_families'] == ['llama'] and config['requires'] == '0.14.0'
+    assert config['renderer'] == 'qwen3' and config['parser'] == 'qwen3'
+    assert config['rootfs'] == {'type': 'layers', 'diff_ids': [l['digest'] for l in m['layers']]}
+    assert store.blobs() == sorted({l['digest'].replace(':', '-') for l in [m['config'], *m['layers']]})
+    assert store.ok('verify').endswith(': ok\n')
+
+
+def test_default_folder(tmp_path):
+    store = Store(tmp_path, models=None)
+    store.create('m', f'FROM {STORIES}', check=0)
+    assert (tmp_path / '.local/share/turbine/models/manifests' / LIBRARY / 'm/latest').is_file()
+    xdg = {'XDG_DATA_HOME': str(tmp_path / 'data')}
+    assert store.names() == ['m:latest'] and 'm:latest' not in store.ok('list', **xdg)
+    store.create('x', f'FROM {STORIES}', check=0, **xdg)
+    assert (tmp_path / 'data/turbine/models/manifests' / LIBRARY / 'x/latest').is_file()
+
+
+def test_folder_of_ollama_models(tmp_path):
+    store = Store(tmp_path, models=None)
+    env = {'OLLAMA_MODELS': f' "{tmp_path}/theirs" '}
+    store.create('m', f'FROM {STORIES}', check=0, **env)
+    assert (tmp_path / 'theirs/manifests' / LIBRARY / 'm/latest').is_file()
+    # With a twin of its own it is only read.
+    twin = {**env, 'TURBINE_MODELS': str(tmp_path / 'own')}
+    assert 'm:latest' in store.ok('list', **twin)
+    done = store.run('rm', 'm', check=1, **twin)
+    assert 'only read' in done.stderr
+    store.ok('rm', 'm', **env)
+
+
+# ---- a store that Ollama wrote ----
+
+@pytest.fixture
+def ollama(tmp_path):
+    store = Store(tmp_path)
+    folder = tmp_path / '.ollama/models'
+    params = json.dumps({'num_ctx': 200, 'temperature': 0, 'seed': 3, 'stop': ['Timmy', '.']}).encode()
+    layers = [('model', GGUF), ('template', b'{{ .System }}{{ .Prompt }}'), ('license', b'MIT\n'),
+              ('params', params)]
+    store.text = write_model(folder, f'{LIBRARY}/stories/260k', layers)
+    write_model(folder, 'hf.co/karpathy/tinyllamas/Q4_K_M', [('model', GGUF)])
+    store.theirs = folder
+    store.size = sum(len(d) for _, d in layers)
+    return store
+
+
+def tree(folder):
+    return {p: (p.stat().st_mtime_ns, p.read_bytes() if p.is_file() else None) for p in folder.rglob('*')}
+
+
+def test_read_in_place(ollama):
+    before = tree(ollama.theirs)
+    old = time.time() - 3 * 3600
+    os.utime(ollama.theirs / 'manifests' / LIBRARY / 'stories/260k', (old, old))
+    before = tree(ollama.theirs)
+    rows = ollama.ok('list').splitlines()
+    assert rows[0].split() == ['NAME', 'ID', 'SIZE', 'MODIFIED'] and len(rows) == 3
+    hub, stories = rows[1], rows[2]
+    assert hub.startswith('hf.co/karpathy/tinyllamas:Q4_K_M    ') and hub.endswith(' ago')
+    config = json.loads(ollama.text)['config']['size']
+    assert stories.split('    ')[0] == 'stories:260k'
+    assert f'    {sha256(ollama.text)[:12]}    {(ollama.size + config) / 1e6:.1f} MB    3 hours ago' in stories
+    # Columns are as wide as their widest cell and four blanks.
+    assert rows[0].index('ID') == len('hf.co/karpathy/tinyllamas:Q4_K_M') + 4
+    assert ollama.ok('show', 'stories:260k', '--license') == 'MIT\n'
+    assert ollama.ok('show', 'stories:260k', '--template') == '{{ .System }}{{ .Prompt }}\n'
+    assert 'num_ctx                        200\n' in ollama.ok('show', 'stories:260k', '--parameters')
+    assert 'stop                           "Timmy"\n' in ollama.ok('show', 'stories:260k', '--parameters')
+    shown = ollama.ok('show', 'stories:260k')
+    assert '    architecture        llama\n' in shown and "the GGUF's; TEMPLATE is Go's" in shown
+    assert ollama.ok('verify').startswith('2 models, ')
+    assert tree(ollama.theirs) == before
+    assert not ollama.folder.exists()  # and nothing of our own was made
+
+
+def test_run_by_name(ollama):
+    done = ollama.run('run', 'stories:260k', 'Once upon a time', '--raw', '--kv', 'f16', check=0)
+    assert done.stdout == ', there was a little girl named Lily\n'  # stop "."
+    assert 'for 200 tokens' in done.stderr
+    done = ollama.run('run', 'Stories:260K', 'Once upon a time', '--raw', '--kv', 'f16', '--ctx', '100',
+                      '--max-tokens', '5', check=0)
+    assert 'decode 5 tokens' in done.stderr and 'for 100 tokens' in done.stderr
+
+
+@pytest.mark.parametrize('command', [
+    ('inspect', 'stories:260k'), ('plan', 'stories:260k'), ('inspect', 'stories:260k', '--kv', 'f16'),
+    ('bench', 'hf.co/karpathy/tinyllamas:Q4_K_M', '--repeat', '1', '--prefill', '8', '--decode', '2', '--kv', 'f16'),
+    ('tokenize', 'stories:260k')])
+def test_commands_take_names(ollama, command):
+    assert ollama.ok(*command, stdin='Once')
+
+
+def test_copy_and_change(ollama):
+    before = tree(ollama.theirs)
+    assert ollama.ok('cp', 'stories:260k', 'mine') == "copied 'stories:260k' to 'mine'\n"
+    assert (ollama.folder / 'manifests' / LIBRARY / 'mine/latest').read_bytes() == ollama.text
+    assert ollama.names() == ['hf.co/karpathy/tinyllamas:Q4_K_M', 'mine:latest', 'stories:260k']
+    done = ollama.run('rm', 'stories:260k', check=1)
+    assert f'only read' in done.stderr and str(ollama.theirs) in done.stderr
+    # FROM a name keeps its layers; parameters are laid over them.
+    ollama.create('next', 'FROM mine\nPARAMETER num_ctx 300\nPARAMETER kv_cache_type f16\nSYSTEM x\n', check=0)
+    parameters = ollama.ok('show', 'next', '--parameters')
+    assert 'num_ctx                        300' in parameters and '"Timmy"' in parameters
+    assert 'kv_cache_type                  "f16"' in parameters
+    done = ollama.run('run', 'next', 'Once upon a time', '--raw', check=0)
+    assert 'kv f16' in done.stderr and 'for 300 tokens' in done.stderr
+    assert {l['mediaType'] for l in ollama.manifest('next/latest')['layers']} == {
+        MEDIA + k for k in ('model', 'template', 'license', 'params', 'system')}
+    ollama.ok('rm', 'mine', 'next')
+    assert ollama.blobs() == [] and not any((ollama.folder / 'manifests').rglob('*'))
+    assert tree(ollama.theirs) == before
+
+
+def test_round_trip(ollama):
+    ollama.create('a', '''FROM stories:260k
+SYSTEM """ "quoted"
+ and blank at the end """
+PARAMETER stop "  "
+PARAMETER temperature 0.25
+MESSAGE user """a
+b"""
+''', check=0)
+    text = ollama.ok('show', 'a', '--modelfile')
+    ollama.create('b', text, check=0)
+    assert ollama.manifest('a/latest') == ollama.manifest('b/latest')
+    assert ollama.ok('show', 'b', '--modelfile').replace('b:latest', 'a:latest') == text
+
+
+# ---- what is refused ----
+
+@pytest.mark.parametrize('name', ['../x', 'a/../b', 'a/b/../../c', '/etc/passwd', '.hidden', 'a:..', 'a b',
+                                  'a/b/c/d', 'a\nb', 'x' * 81, '', 'a:b:c', 'ä'])
+def test_names_that_would_escape(store, name):
+    for command in (('create', name, '-f', '-'), ('cp', name, 'x'), ('cp', 'x', name), ('rm', name)):
+        done = store.run(*command, stdin=f'FROM {STORIES}', check=1)
+        assert 'invalid model name' in done.stderr
+    assert not store.folder.exists()
+
+
+@pytest.mark.parametrize('text, expected', [
+    ('SYSTEM x', '-: no FROM line'),
+    ('FROM m\nBLAH x', '-: (line 2): command must be one of "from"'),
+    ('FROM nothere', "model 'nothere:latest' not found"),
+    ('FROM ./nothere.gguf', 'FROM ./././nothere.gguf'),
+    (f'FROM {STORIES}\nADAPTER ./lora.gguf', '(line 2): ADAPTER is not supported'),
+    (f'FROM {STORIES}\nDRAFT small', '(line 2): DRAFT is not supported'),
+    (f'FROM {STORIES}\nFROM {STORIES}', '(line 2): a second FROM'),
+    (f'FROM {STORIES}\nPARAMETER top_p 2', '(line 2): parameter top_p: 2 is not between 0 and 1'),
+    (f'FROM {STORIES}\nPARAMETER nonsense 2', "(line 2): unknown parameter 'nonsense'"),
+    (f'FROM {STORIES}\nREQUIRES soon', '(line 2): requires must be a valid semver'),
+    (f'FROM {__file__}', 'no GGUF file'),
+])
+def test_refused_modelfiles(store, text, expected):
+    done = store.create('m', text, check=1)
+    if expected.startswith('FROM ./././'):
+        expected = 'FROM ././nothere.gguf: No such file'
+    assert expected in done.stderr or 'GGUF' in expected and 'GGUF' in done.stderr, done.stderr
+    assert store.names() == []
+
+
+def test_modelfile_next_to_its_model(store):
+    folder = store.home / 'sub'
+    folder.mkdir()
+    (folder / 'w.gguf').write_bytes(GGUF)
+    (folder / 'Modelfile').write_text('FROM ./w.gguf\n')
+    store.ok('create', 'a', '-f', 'sub/Modelfile')
+    (folder / 'Modelfile').write_text('FROM .\n')  # the only one in the folder
+    store.ok('create', 'b', '--file', 'sub/Modelfile')
+    (store.home / 'w.gguf').write_bytes(GGUF)
+    (folder / 'Modelfile').write_text('FROM ~/w.gguf\n')
+    store.ok('create', 'c', '-f', 'sub/Modelfile')
+    assert store.names() == ['a:latest', 'b:latest', 'c:latest'] and store.manifest('a/latest') == store.manifest('c/latest')
+    # The blob is a file of its own: who changes the original changes nothing.
+    (folder / 'w.gguf').write_bytes(b'x')
+    assert store.ok('verify').endswith(': ok\n')
+
+
+def test_damage_is_found(store):
+    store.create('a', f'FROM {STORIES}\nSYSTEM a', check=0)
+    store.create('b', f'FROM {STORIES}\nSYSTEM b', check=0)
+    [system] = [l for l in store.manifest('a/latest')['layers'] if l['mediaType'] == MEDIA + 'system']
+    blob = store.folder / 'blobs' / system['digest'].replace(':', '-')
+    blob.write_bytes(b'z')  # of the same size
+    done = store.run('verify', check=1)
+    assert f'{blob.name}: damaged: its 1 bytes have sha256:{sha256(b"z")}' in done.stdout
+    assert '1 problems' in done.stdout
+    assert store.run('verify', 'b').returncode == 0 and store.run('verify', 'a').returncode == 1
+    done = store.run('show', 'a', check=1)
+    assert 'its bytes have another digest' in done.stderr
+    blob.unlink()
+    done = store.run('verify', check=1)
+    assert f'{LIBRARY}/a:latest: blob {system["digest"]} is missing' in done.stdout
+    store.create('a', f'FROM {STORIES}\nSYSTEM a', check=0)  # heals it
+    assert store.ok('verify').endswith(': ok\n')
+    manifest = store.folder / 'manifests' / LIBRARY / 'a/latest'
+    manifest.write_text('{"schemaVersion":2}')
+    assert 'layers is no array' in store.run('verify', check=1).stdout
+    assert 'damaged' in store.ok('list')
+    done = store.run('run', 'a', 'x', check=1)
+    assert 'a:latest: manifest: layers is no array' in done.stderr
+    store.ok('rm', 'a')
+    assert store.names() == ['b:latest']
+
+
+def test_hostile_manifest(store):
+    """A manifest of somebody else's: digests that are paths, sizes that lie."""
+    path = store.folder / 'manifests' / LIBRARY / 'm/latest'
+    path.parent.mkdir(parents=True)
+    for digest, size, expected in [
+            ('sha256:../../../../etc/passwd', 3, 'layers[0].digest'),
+            ('sha256:' + 'A' * 64, 3, 'layers[0].digest'),
+            ('sha256:' + 'a' * 64, -1, 'layers[0].size'),
+            ('sha256:' + 'a' * 64, 1 << 60, 'layers[0].size'),
+            ('sha256:' + 'a' * 64, 3, 'is missing')]:
+        path.write_text(json.dumps({'schemaVersion': 2, 'layers': [
+            {'mediaType': MEDIA + 'model', 'digest': digest, 'size': size}]}))
+        done = store.run('run', 'm', 'x', check=1)
+        assert expected in done.stderr, done.stderr
+    write_blob(store.folder, b'abc')
+    path.write_text(json.dumps({'schemaVersion': 2, 'layers': [{**layer('model', b'abc'), 'size': 4}]}))
+    assert 'has another size than the 4 bytes' in store.run('run', 'm', 'x', check=1).stderr
+    path.write_text('[' * 100000)
+    assert store.run('run', 'm', 'x', check=1).returncode == 1
+
+
+# ---- several at once ----
+
+def test_processes_at_once(store):
+    texts = [f'FROM {STORIES}\nSYSTEM {i % 3}\nLICENSE shared\n' for i in range(6)]
+    for i, t in enumerate(texts):
+        store.modelfile(t, f'Modelfile{i}')
+    for _ in range(3):
+        jobs = [store.start('create', f'm{i % 4}', '-f', f'Modelfile{i}') for i in range(6)]
+        jobs += [store.start('rm', f'm{i}') for i in range(4)]
+        jobs += [store.start('cp', 'm0', 'copy'), store.start('list')]
+        for j in jobs:
+            out, _ = j.communicate(timeout=120)
+            assert j.returncode == 0 or 'not found' in out or 'is missing' in out, out
+        assert store.ok('verify').splitlines()[0].endswith(': ok')
+    for name in store.names():
+        store.ok('rm', name)
+    assert store.blobs() == [] and [p.name for p in (store.folder / '.turbine').iterdir()] == ['lock']
+
+
+# ---- serve ----
+
+def test_serve_by_name(ollama):
+    import urllib.request
+    ollama.create('s', f'FROM stories:260k\nPARAMETER num_ctx 128\nPARAMETER kv_cache_type f16\n'
+                       'PARAMETER num_predict 8\nPARAMETER stop girl\n', check=0)
+    server = ollama.start('serve', 's', '--port', '0', '--quiet', '--parallel', '1')
+    try:
+        for line in server.stdout:
+            if line.startswith('listening on '):
+                break
+        url = line.split()[-1]
+
+        def call(path, body=None):
+            data = json.dumps(body).encode() if body else None
+            with urllib.request.urlopen(urllib.request.Request(url + path, data), timeout=60) as r:
+                return json.loads(r.read())
+        assert [m['name'] for m in call('/api/tags')['models']] == ['s:latest']
+        assert call('/api/ps')['models'][0]['context_length'] == 128
+        shown = call('/api/show', {'model': 's'})
+        assert 'temperature' in shown['parameters']
+        answer = call('/api/generate', {'model': 's', 'prompt': 'Once upon a time', 'raw': True, 'stream': False})
+        assert answer['response'] == ', there was a little ' and answer['done_reason'] == 'stop'
+        answer = call('/api/generate', {'model': 's:latest', 'prompt': 'Once upon a time', 'raw': True,
+                                        'stream': False, 'options': {'stop': ['Lily']}})
+        assert answer['response'] == ', there was a little girl named '
+    finally:
+        server.terminate()
+        server.communicate(timeout=60)
