@@ -473,6 +473,24 @@ static bool print_messages(struct buf *out, json_t *messages)
     return ok;
 }
 
+static bool print_licenses(struct buf *out, json_t *licenses)
+{
+    size_t i;
+    json_t *text;
+    bool ok = true;
+    json_array_foreach(licenses, i, text) ok =
+        ok && modelfile_print(out, MODELFILE_LICENSE, NULL, json_string_value(text));
+    return ok;
+}
+
+/* A layer of text as one TEMPLATE or SYSTEM; a 0 in it is not text. */
+static bool print_text_layer(struct buf *out, enum modelfile_keyword k,
+                             const struct buf *text)
+{
+    return !text->len ||
+           (strlen(text->data) == text->len && modelfile_print(out, k, NULL, text->data));
+}
+
 enum status create_print_modelfile(struct buf *out, const struct stored_model *m,
                                    const char *from, struct error *err)
 {
@@ -489,15 +507,12 @@ enum status create_print_modelfile(struct buf *out, const struct stored_model *m
     const char *requires = json_string_value(json_object_get(c, "requires"));
     const bool ok =
         modelfile_print(out, MODELFILE_FROM, NULL, from) &&
-        (!m->template.len ||
-         modelfile_print(out, MODELFILE_TEMPLATE, NULL, m->template.data)) &&
+        print_text_layer(out, MODELFILE_TEMPLATE, &m->template) &&
         (!renderer || modelfile_print(out, MODELFILE_RENDERER, NULL, renderer)) &&
         (!parser || modelfile_print(out, MODELFILE_PARSER, NULL, parser)) &&
-        (!m->system.len ||
-         modelfile_print(out, MODELFILE_SYSTEM, NULL, m->system.data)) &&
+        print_text_layer(out, MODELFILE_SYSTEM, &m->system) &&
         print_params(out, m->params) && print_messages(out, m->messages) &&
-        (!m->license.len ||
-         modelfile_print(out, MODELFILE_LICENSE, NULL, m->license.data)) &&
+        print_licenses(out, m->licenses) &&
         (!requires || modelfile_print(out, MODELFILE_REQUIRES, NULL, requires));
     return ok ? STATUS_OK
               : fail(err, STATUS_UNSUPPORTED,

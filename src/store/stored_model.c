@@ -73,6 +73,24 @@ static enum status layer_object(json_t **out, const struct store *s,
     return st;
 }
 
+static enum status add_license(struct stored_model *out, const struct store *s,
+                               const struct layer *l, struct error *err)
+{
+    if (out->license.len)
+        buf_puts(&out->license, "\n");
+    const size_t at = out->license.len;
+    const enum status st = store_read_layer(s, l, LAYER_TEXT_BYTES, &out->license, err);
+    if (st)
+        return st;
+    if (!out->licenses)
+        out->licenses = json_array();
+    const size_t n = out->license.len - at;
+    if (json_array_append_new(out->licenses,
+                              json_stringn(n ? out->license.data + at : "", n)))
+        return fail(err, STATUS_BAD_FILE, "a license is no text");
+    return STATUS_OK;
+}
+
 static enum status take_layer(struct stored_model *out, const struct store *s,
                               const struct layer *l, struct error *err)
 {
@@ -88,9 +106,7 @@ static enum status take_layer(struct stored_model *out, const struct store *s,
         buf_clear(&out->system);
         return store_read_layer(s, l, LAYER_TEXT_BYTES, &out->system, err);
     case LAYER_LICENSE:
-        if (out->license.len)
-            buf_puts(&out->license, "\n");
-        return store_read_layer(s, l, LAYER_TEXT_BYTES, &out->license, err);
+        return add_license(out, s, l, err);
     case LAYER_PARAMS:
         return layer_object(&out->params, s, l, false, "parameters", err);
     case LAYER_MESSAGES:
@@ -146,6 +162,7 @@ void stored_model_release(struct stored_model *m)
     json_decref(m->params);
     json_decref(m->messages);
     json_decref(m->config);
+    json_decref(m->licenses);
     buf_release(&m->template);
     buf_release(&m->system);
     buf_release(&m->license);

@@ -19,7 +19,8 @@ struct stored_model {
     json_t *params;              // an object: {"num_ctx":4096,"stop":["a"]}; never NULL
     json_t *messages;            // [{"role":..,"content":..}] or NULL
     json_t *config;              // an object, or NULL
-    struct buf template, system, license; // len 0: none; licenses follow each other
+    json_t *licenses;            // [n] texts, of layers each; NULL: none
+    struct buf template, system, license; // len 0: none; all licenses
     enum stored_template template_kind;
 };
 

@@ -177,6 +177,9 @@ def test_round_trip(ollama):
     ollama.create('a', '''FROM stories:260k
 SYSTEM """ "quoted"
  and blank at the end """
+LICENSE """one
+"""
+LICENSE two
 PARAMETER stop "  "
 PARAMETER temperature 0.25
 MESSAGE user """a
