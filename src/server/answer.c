@@ -321,10 +321,9 @@ static void ping(struct call *c)
     const uint64_t now = clock_us();
     if (now < c->next_ping_us)
         return;
-    if (c->req.stream) {
-        begin_stream(c);
+    /* Not before it runs: who waits in the queue can still be told so by a status. */
+    if (c->began)
         print_event(c, &e);
-    }
     c->next_ping_us = now + c->server->o.ping_us;
     http_wake_at(c->x, c->next_ping_us);
 }

@@ -110,7 +110,7 @@ static void add_model_props(const struct server *s, json_t *props)
 void handle_props(struct call *c)
 {
     const struct server *s = c->server;
-    const struct sampler_params d = *s->o.sampling;
+    const struct sampler_params d = pipeline_sampling(s, &dialect_openai);
     struct scheduler_stats st;
     scheduler_stats(s->scheduler, &st);
     json_t *props =

@@ -153,12 +153,13 @@ def test_pings():
                 json.loads(line)
 
 
-def test_pings_in_a_queue():
+def test_no_pings_in_a_queue():
+    """Who waits can still be told so by a status: nothing is sent before the answer runs."""
     with Server({'rules': RULES, 'slots': 1}, '--ping-ms', 300) as s:
         with s.send('/v1/chat/completions', chat('second')):
             s.wait_busy(1)
             r = s.post('/v1/messages', body_for('/v1/messages', 'second', stream=True))
-    assert r.status == 200 and 3 <= r.text.count('event: ping') <= 9
+    assert r.status == 200 and 1 <= r.text.count('event: ping') <= 5
 
 
 # ---- queues ----
