@@ -11,6 +11,7 @@
 enum {
     STEP_US = 60000,
     RESERVE_TOKENS = 1024,
+    AHEAD_MAX = 4, // prompts to read when nobody is served
     BATCH = 512,
     STATES_BYTES = 512 << 20, // of checkpoints
     STATES_MIN = 4,
@@ -75,6 +76,11 @@ static void *engine_thread(void *ctx)
         scheduler_finish(s, s->running.first, GENERATION_CANCELLED, -1, NULL);
     while (s->waiting.first)
         scheduler_finish(s, s->waiting.first, GENERATION_CANCELLED, -1, NULL);
+    while (s->ahead.first) {
+        struct generation *g = s->ahead.first;
+        generation_list_remove(&s->ahead, g);
+        generation_release(g);
+    }
     pthread_mutex_unlock(&s->lock);
     return NULL;
 }
@@ -281,6 +287,15 @@ static enum status check_request(const struct scheduler *s,
     return STATUS_OK;
 }
 
+/* Of those that run, what somebody asked for. */
+static int n_asked(const struct scheduler *s)
+{
+    int n = 0;
+    for (const struct generation *g = s->running.first; g; g = g->next)
+        n += !g->ahead;
+    return n;
+}
+
 /* Tokens of prompt and answer that a request may have. */
 static int token_limit(const struct scheduler *s, const struct generation_request *r)
 {
@@ -320,7 +335,7 @@ enum status scheduler_submit(struct scheduler *s, const struct generation_reques
         return rc;
     }
     pthread_mutex_lock(&s->lock);
-    if (s->closing || s->n_new >= s->o.n_queue + (s->o.context.n_seq - s->running.n)) {
+    if (s->closing || s->n_new >= s->o.n_queue + (s->o.context.n_seq - n_asked(s))) {
         s->stats.refused_full++;
         rc = fail(err, STATUS_FULL, "%d requests wait already", s->n_new);
     } else {
@@ -336,6 +351,32 @@ enum status scheduler_submit(struct scheduler *s, const struct generation_reques
     if (rc)
         generation_release(g);
     return rc;
+}
+
+void scheduler_read_ahead(struct scheduler *s, const int32_t *prompt, size_t n_prompt)
+{
+    const struct generation_request r = {.prompt = prompt,
+                                         .n_prompt = n_prompt,
+                                         .sampling = sampler_defaults,
+                                         .n_logprobs = -1};
+    struct generation *g, *old = NULL;
+    const struct hparams *hp = model_hparams(s->e->model);
+    if (check_request(s, &r, token_limit(s, &r), NULL) ||
+        generation_open(&g, &r, (int)n_prompt, s->piece_bytes, hp->n_vocab, hp->n_embd,
+                        NULL))
+        return;
+    g->scheduler = s;
+    g->ahead = true;
+    pthread_mutex_lock(&s->lock);
+    if (s->ahead.n == AHEAD_MAX) {
+        old = s->ahead.first;
+        generation_list_remove(&s->ahead, old);
+    }
+    g->number = ++s->n_number;
+    generation_list_insert(&s->ahead, g);
+    pthread_cond_signal(&s->work);
+    pthread_mutex_unlock(&s->lock);
+    generation_release(old);
 }
 
 void generation_cancel(struct generation *g)
@@ -374,7 +415,7 @@ void scheduler_stats(struct scheduler *s, struct scheduler_stats *out)
 {
     pthread_mutex_lock(&s->lock);
     *out = s->stats;
-    out->n_running = s->running.n;
+    out->n_running = n_asked(s);
     out->n_waiting = s->n_new;
     out->n_parked = s->waiting.n - s->n_new;
     out->n_slot = s->o.context.n_seq;
@@ -397,7 +438,7 @@ int scheduler_slots(struct scheduler *s, struct scheduler_slot *slots, int cap)
 {
     int n = 0;
     pthread_mutex_lock(&s->lock);
-    const struct generation *g = s->running.first;
+    const struct generation *g = n_asked(s) ? s->running.first : NULL;
     for (; n < s->o.context.n_seq && n < cap; n++) {
         slots[n] = (struct scheduler_slot){.id = n, .n_ctx = context_n_ctx(s->context)};
         if (!g)

@@ -79,6 +79,11 @@ struct generation_request {
 enum status scheduler_submit(struct scheduler *s, const struct generation_request *r,
                              struct generation **out, int *n_fit, struct error *err);
 
+/* Read a prompt that may come, while nobody else is served: what was read of it is there
+ * when it does.  Given up for every request, and for newer ones of its kind; forgotten
+ * silently where there is no memory or it does not fit. */
+void scheduler_read_ahead(struct scheduler *s, const int32_t *prompt, size_t n_prompt);
+
 enum generation_event_kind {
     GENERATION_PROGRESS, // n_done tokens of the prompt are read
     GENERATION_TOKEN,
@@ -146,6 +151,7 @@ struct scheduler_stats {
     size_t page_bytes, state_bytes;         // bytes of a page; as in scheduler_memory
     int n_tokens;                           // held by running sequences
     uint64_t prompt_tokens, cached_tokens;  // of prompts: computed, and not
+    uint64_t ahead_tokens;                  // of prompts that did not come yet
     uint64_t decoded_tokens, steps, parked;
     uint64_t runs;    // sequences of all steps, each in each of its steps
     int n_tokens_max; // most of a prompt and its answer so far

@@ -34,6 +34,10 @@ void scheduler_finish(struct scheduler *s, struct generation *g, enum generation
             scheduler_keep(s, g, true);
         release_sequence(g);
         generation_list_remove(&s->running, g);
+        if (g->ahead) {
+            generation_release(g);
+            return;
+        }
         const double took = (double)(now - g->start_us);
         s->service_us = s->service_us > 0 ? 0.8 * s->service_us + 0.2 * took : took;
     } else {
@@ -196,12 +200,47 @@ static bool try_start(struct scheduler *s, struct generation *g)
     return true;
 }
 
+/* ---- reading ahead ---- */
+
+enum { AHEAD_LEAST = 64 }; // tokens that are worth it
+
+/* Prompts that may come give way to those that have. */
+static void stop_ahead(struct scheduler *s)
+{
+    struct generation *next;
+    for (struct generation *g = s->running.first; g; g = next) {
+        next = g->next;
+        if (g->ahead)
+            scheduler_finish(s, g, GENERATION_CANCELLED, -1, NULL);
+    }
+}
+
+static void start_ahead(struct scheduler *s)
+{
+    while (s->ahead.n && !s->running.n) {
+        struct generation *g = s->ahead.last; // the newest is the likeliest
+        generation_list_remove(&s->ahead, g);
+        const struct kv_hit hit =
+            kv_prefix_find(s->prefix, g->history, g->n_history, g->n_history - 1);
+        if (g->n_history - hit.pos < AHEAD_LEAST || start(s, g, &hit, g->n_history)) {
+            generation_release(g);
+            continue;
+        }
+        generation_list_insert(&s->running, g);
+        g->state = GENERATION_RUNNING;
+    }
+}
+
 void scheduler_admit(struct scheduler *s)
 {
+    if (s->waiting.n)
+        stop_ahead(s);
     struct generation *next;
     for (struct generation *g = s->waiting.first; g; g = next) {
         next = g->next;
         if (s->running.n == s->o.context.n_seq || !try_start(s, g))
             break;
     }
+    if (!s->waiting.n)
+        start_ahead(s);
 }

@@ -21,6 +21,7 @@ struct generation {
 
     /* ---- of the engine's thread, under the scheduler's lock ---- */
     enum generation_state state;
+    bool ahead;           // nobody asked for it: it is the scheduler's own
     bool admitted;        // it ran before: it may be parked, but not refused
     struct sequence *seq; // NULL unless it runs
     int32_t *history;     // [n_history] prompt and answer; room for n_limit

@@ -33,6 +33,7 @@ struct scheduler {
     bool closing;
     struct generation_list waiting; // by number: parked ones are older than new ones
     struct generation_list running; // by number
+    struct generation_list ahead;   // prompts that may come, by number
     int n_new;                      // of waiting: never admitted
     uint64_t n_number;
     struct scheduler_stats stats;

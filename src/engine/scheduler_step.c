@@ -338,7 +338,9 @@ static void take_run(struct scheduler *s, struct generation *g)
         r->n > 1 && before + r->n == next_checkpoint(g) && before + r->n < g->n_history;
     g->n_done += r->n;
     g->n_known = g->n_done > g->n_known ? g->n_done : g->n_known;
-    if (before < g->n_prompt)
+    if (g->ahead)
+        s->stats.ahead_tokens += (uint64_t)r->n;
+    else if (before < g->n_prompt)
         s->stats.prompt_tokens += (uint64_t)least_int(r->n, g->n_prompt - before);
     if (at_checkpoint || g->n_done / KV_PAGE_TOKENS > before / KV_PAGE_TOKENS)
         scheduler_keep(s, g, at_checkpoint);

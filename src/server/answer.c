@@ -71,6 +71,7 @@ static void on_output(void *ctx, const struct output_event *e)
     case OUTPUT_REASONING:
         out.kind = ANSWER_REASONING;
         ch->reasoning = true;
+        buf_append(&ch->thought, e->text, e->n);
         break;
     case OUTPUT_TEXT:
         out.kind = ANSWER_TEXT;
@@ -313,6 +314,7 @@ static void finish_answer(struct call *c)
     } else {
         call_reply(c, 200, c->writer->content_type, &c->out);
     }
+    read_ahead(c);
 }
 
 static void ping(struct call *c)
@@ -437,6 +439,7 @@ bool answer_open(struct call *c)
         buf_init(&ch->raw, SERVER_ANSWER_MAX);
         buf_init(&ch->mark, SERVER_ANSWER_MAX);
         buf_init(&ch->content, SERVER_ANSWER_MAX);
+        buf_init(&ch->thought, SERVER_ANSWER_MAX);
         buf_init(&ch->args, SERVER_ANSWER_MAX);
         if (c->messages && !open_parser(c, ch)) // a chat
             return false;
@@ -469,6 +472,7 @@ void answer_close(struct call *c)
         buf_release(&ch->raw);
         buf_release(&ch->mark);
         buf_release(&ch->content);
+        buf_release(&ch->thought);
         buf_release(&ch->args);
     }
 }

@@ -110,7 +110,7 @@ struct choice {
     int index;
     bool done, reasoning, called;
     int n_reasoning;
-    struct buf raw, mark, content, args; // of the answer, for replay
+    struct buf raw, mark, content, thought, args; // of the answer, as clients send it back
     json_t *calls;
     char tool_id[SERVER_ID_BYTES];
     char *tool_name;
@@ -211,6 +211,9 @@ bool answer_open(struct call *c);
 bool answer_step(struct call *c);    // take what events there are
 void answer_nothing(struct call *c); // the end alone
 void answer_close(struct call *c);
+
+/* read_ahead.c: what the next prompt begins with; behind the reply. */
+void read_ahead(const struct call *c);
 
 /* model_card.c */
 enum status model_card_open(struct model_card *m, const struct server *s,

@@ -99,6 +99,18 @@ def test_turns_are_read_once_and_warm_equals_cold(kv):
         cold.close()
 
 
+def test_the_next_turn_finds_the_answer_as_it_comes_back(server):
+    """Sampled tokens need not be those that their text becomes: what the next prompt begins with is read ahead."""
+    for seed in range(6):
+        messages = [{'role': 'user', 'content': f'Write about the citizens of town {seed}.'}]
+        first = server.chat(messages, temperature=1.5, seed=seed, max_tokens=120)
+        messages += [{'role': 'assistant', 'content': text_of(first)}, {'role': 'user', 'content': 'Go on.'}]
+        time.sleep(1.5)
+        second = server.chat(messages, max_tokens=1)
+        usage = second['usage']
+        assert usage['prompt_tokens'] - usage['prompt_tokens_details']['cached_tokens'] < 64, seed
+
+
 def test_answers_do_not_depend_on_others(server):
     def ask(i):
         return text_of(server.chat([{'role': 'user', 'content': f'Tell me about the number {i}.'}],

@@ -587,11 +587,10 @@ bool generation_next(struct generation *g, struct generation_event *out)
     pthread_mutex_lock(&s->lock);
     if (g->n_told < g->n_progress) {
         g->n_told++;
-        g->out = (struct generation_event){.kind = GENERATION_PROGRESS,
-                                           .n_done = (int)g->prompt.n * g->n_told /
-                                                     PROGRESS_STEPS,
-                                           .stats = {.n_prompt = (int)g->prompt.n,
-                                                     .n_cached = g->n_cached}};
+        g->out = (struct generation_event){
+            .kind = GENERATION_PROGRESS,
+            .n_done = (int)g->prompt.n * g->n_told / PROGRESS_STEPS,
+            .stats = {.n_prompt = (int)g->prompt.n, .n_cached = g->n_cached}};
     } else if (!g->embed && g->n_taken < g->n_ready) {
         if (g->n_ready - g->n_taken++ == EVENTS_AHEAD)
             pthread_cond_signal(&s->changed);
@@ -632,6 +631,11 @@ void generation_close(struct generation *g)
     pthread_cond_signal(&s->changed); // its place is free
     pthread_mutex_unlock(&s->lock);
     release(g);
+}
+
+void scheduler_read_ahead(struct scheduler *s, const int32_t *prompt, size_t n_prompt)
+{
+    (void)s, (void)prompt, (void)n_prompt;
 }
 
 void scheduler_stats(struct scheduler *s, struct scheduler_stats *out)

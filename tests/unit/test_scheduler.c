@@ -240,6 +240,9 @@ static void *client(void *ctx)
         pthread_mutex_unlock(&c->lock);
         if (i < 0)
             return NULL;
+        /* What may come changes nothing for what does. */
+        const struct asked *likely = &requests[(i + 5) % c->n];
+        scheduler_read_ahead(c->s, likely->prompt, likely->n);
         const char *wrong = follow(c, &requests[i]);
         if (wrong) {
             fprintf(stderr, "request %d: %s\n", i, wrong);
@@ -271,7 +274,10 @@ static void try_crowd(const char *model, const char *kv, int n, int n_page)
         assert_null(wrong);
     }
     struct scheduler_stats stats;
-    scheduler_stats(c.s, &stats);
+    const uint64_t end = clock_us() + 10000000;
+    do // it may read ahead
+        scheduler_stats(c.s, &stats);
+    while (stats.n_page_used && clock_us() < end);
     assert_int_equal(stats.n_running + stats.n_waiting + stats.n_parked, 0);
     assert_int_equal(stats.n_page_used, 0);
     assert_int_equal(c.n_full + c.n_expired, 0);
@@ -638,6 +644,38 @@ static void test_turns_are_read_once(void **state)
     }
 }
 
+/* A prompt that was read ahead is there; one that others interrupt is there in part. */
+static void test_reading_ahead(void **state)
+{
+    (void)state;
+    static struct outcome o;
+    sem_t events;
+    int32_t ids[CTX];
+    struct scheduler_stats stats;
+    struct scheduler *s = open_scheduler("qwen3next", 2, 4, 0);
+    for (int i = 0; i < 250; i++)
+        ids[i] = TINY_FIRST + i * i % 53;
+    scheduler_read_ahead(s, ids, 200);
+    do // nobody waits for it, so nobody is told
+        scheduler_stats(s, &stats);
+    while (stats.ahead_tokens < 200);
+    assert_int_equal(stats.n_running, 0);
+    struct generation_request r = request_of(ids, 250, &events);
+    run_request(&o, s, &r, &events);
+    assert_int_equal(o.end.stats.n_cached, 200);
+    scheduler_stats(s, &stats);
+    assert_int_equal(stats.prompt_tokens, 50);
+    for (int i = 0; i < 20; i++) { // more than are kept, and while requests run
+        ids[0] = TINY_FIRST + i;
+        scheduler_read_ahead(s, ids, 250);
+        r = request_of(prompt, PROMPT, &events);
+        run_request(&o, s, &r, &events);
+        assert_int_equal(o.end.end, GENERATION_LENGTH);
+    }
+    scheduler_read_ahead(s, ids, CTX + 1); // what does not fit is left alone
+    close_scheduler(s);
+}
+
 /* Steps allocate nothing: three answers with penalties, top-p, typical-p and logprobs,
  * from the moment that all of them decode to the end of the first one. */
 static void test_steps_do_not_allocate(void **state)
@@ -702,6 +740,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_deadline),
         cmocka_unit_test(test_turns_are_read_once),
+        cmocka_unit_test(test_reading_ahead),
         cmocka_unit_test(test_steps_do_not_allocate),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
