@@ -251,6 +251,7 @@ def test_refused_modelfiles(store, text, expected):
         expected = 'FROM ././nothere.gguf: No such file'
     assert expected in done.stderr or 'GGUF' in expected and 'GGUF' in done.stderr, done.stderr
     assert store.names() == []
+    assert not store.folder.exists() or store.blobs() == []  # and no large file was copied for nothing
 
 
 def test_modelfile_next_to_its_model(store):
