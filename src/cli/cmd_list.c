@@ -73,8 +73,15 @@ static int list_command(const char *name, int argc, char **argv)
 {
     static const struct cli_option options[] = {{0}};
     const struct cli_command c = {
-        name,    "[PREFIX]", "Models of the store, of which names start with PREFIX.",
-        options, 0,          1,
+        name,
+        "[PREFIX]",
+        "Models whose names start with PREFIX: of TURBINE_MODELS, else OLLAMA_MODELS, "
+        "else "
+        "~/.local/share/turbine/models, and of Ollama's own folders, which are only "
+        "read.",
+        options,
+        0,
+        1,
     };
     const char *arg[1];
     const int rc = cli_parse(&c, argc, argv, arg);

@@ -225,6 +225,27 @@ static enum status add_json(struct creation *c, enum blob_kind kind, const json_
     return s;
 }
 
+/* "v0.14.0" or "0.14.0-rc1": three numbers without leading zeros, perhaps more. */
+static bool is_version(const char *s)
+{
+    s += *s == 'v';
+    for (int i = 0; i < 3; i++) {
+        const size_t n = strspn(s, "0123456789");
+        if (n == 0 || n > 9 || (n > 1 && *s == '0'))
+            return false;
+        s += n;
+        if (i < 2 && *s == '.')
+            s++;
+        else if (i < 2)
+            return !*s; // "0.14" stands for "0.14.0"
+    }
+    if (*s != '-' && *s != '+')
+        return !*s;
+    return s[1] && !s[strspn(s, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRST"
+                                "UVWXYZ.-+")];
+}
+
+/* What is wrong with the Modelfile itself, before a large file is copied. */
 static enum status check_commands(const struct creation *c, struct error *err)
 {
     for (int i = 0; i < c->f->n; i++) {
@@ -240,7 +261,15 @@ static enum status check_commands(const struct creation *c, struct error *err)
                         "decoding",
                         k->line);
     }
-    return STATUS_OK;
+    const struct modelfile_command *requires = modelfile_last(c->f, MODELFILE_REQUIRES);
+    if (requires && !is_version(requires->value))
+        return fail(err, STATUS_BAD_INPUT,
+                    "(line %d): requires must be a valid semver (e.g. 0.14.0)",
+                    requires->line);
+    json_t *params;
+    const enum status s = modelfile_params(&params, c->f, NULL, err);
+    json_decref(params);
+    return s;
 }
 
 /* TEMPLATE and SYSTEM: the last one, in place of the base's; "" takes it away. */
@@ -305,26 +334,6 @@ static enum status take_params(struct creation *c, struct error *err)
     return s;
 }
 
-/* "v0.14.0" or "0.14.0-rc1": three numbers without leading zeros, perhaps more. */
-static bool is_version(const char *s)
-{
-    s += *s == 'v';
-    for (int i = 0; i < 3; i++) {
-        const size_t n = strspn(s, "0123456789");
-        if (n == 0 || n > 9 || (n > 1 && *s == '0'))
-            return false;
-        s += n;
-        if (i < 2 && *s == '.')
-            s++;
-        else if (i < 2)
-            return !*s; // "0.14" stands for "0.14.0"
-    }
-    if (*s != '-' && *s != '+')
-        return !*s;
-    return s[1] && !s[strspn(s, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRST"
-                                "UVWXYZ.-+")];
-}
-
 static enum status take_properties(struct creation *c, struct error *err)
 {
     static const struct {
@@ -338,10 +347,6 @@ static enum status take_properties(struct creation *c, struct error *err)
         if (!p)
             continue;
         const char *value = p->value;
-        if (kept[i].k == MODELFILE_REQUIRES && !is_version(value))
-            return fail(err, STATUS_BAD_INPUT,
-                        "(line %d): requires must be a valid semver (e.g. 0.14.0)",
-                        p->line);
         if (kept[i].k == MODELFILE_REQUIRES)
             value += *value == 'v';
         if (json_object_set_new(c->config, kept[i].name, json_string(value)))

@@ -19,6 +19,19 @@ const char *const store_roots[2] = {"manifests-v2", "manifests"};
 
 /* ---- folders ---- */
 
+/* May its manifests be read?  A service's folder is often closed to others: then it is as
+ * if it were not there. */
+static bool is_readable(const char *folder)
+{
+    char path[STORE_PATH_BYTES];
+    for (int i = 0; i < 2; i++) {
+        const int n = snprintf(path, sizeof path, "%s/%s", folder, store_roots[i]);
+        if (n >= (int)sizeof path || (access(path, R_OK | X_OK) && errno == EACCES))
+            return false;
+    }
+    return true;
+}
+
 enum status store_open(struct store **out, const struct store_folders *f,
                        struct error *err)
 {
@@ -30,6 +43,7 @@ enum status store_open(struct store **out, const struct store_folders *f,
     for (int i = 0; i < f->n_other && s->n_folder < STORE_FOLDERS_MAX; i++) {
         struct stat own, st;
         if (stat(f->others[i], &st) || !S_ISDIR(st.st_mode) ||
+            !is_readable(f->others[i]) ||
             (!stat(s->folder[0], &own) && own.st_dev == st.st_dev &&
              own.st_ino == st.st_ino))
             continue;

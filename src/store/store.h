@@ -25,7 +25,7 @@ struct store;
 
 struct store_folders {
     const char *own;           // made on the first write; NULL: nothing can be written
-    const char *const *others; // [n_other] read only; those that do not exist are skipped
+    const char *const *others; // [n_other] read only; skipped if not there or closed
     int n_other;
 };
 

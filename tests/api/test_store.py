@@ -2,14 +2,16 @@
 Ollama's layout."""
 import json
 import os
+import pathlib
 import time
+import urllib.request
 
 import pytest
 
-from store_helper import FORGET, MANIFEST_MEDIA, MEDIA, STORIES, TURBINE, Store, layer, sha256, write_blob, write_model
+from store_helper import MANIFEST_MEDIA, MEDIA, STORIES, Store, layer, sha256, write_blob, write_model
 
 GGUF = STORIES.read_bytes()
-LILY = ', there was a little girl named Lily.'
+SMOLLM2 = pathlib.Path(os.environ['TURBINE_TEST_MODEL'])
 LIBRARY = 'registry.ollama.ai/library'
 
 
@@ -191,6 +193,34 @@ b"""
     assert ollama.ok('show', 'b', '--modelfile').replace('b:latest', 'a:latest') == text
 
 
+def put_manifest(store, name, size, age_s=0):
+    path = store.folder / 'manifests' / LIBRARY / name / 'latest'
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({'schemaVersion': 2, 'layers': [
+        {'mediaType': MEDIA + 'model', 'digest': 'sha256:' + 'a' * 64, 'size': size}]}))
+    os.utime(path, (time.time() - age_s,) * 2)
+
+
+def test_words(store):
+    """Sizes and ages as Ollama's format package says them."""
+    hour, day = 3600, 86400
+    ages = {'a': (90, 'About a minute ago'), 'b': (10 * 60 + 30, '10 minutes ago'),
+            'c': (1.2 * hour, 'About an hour ago'), 'd': (26 * hour, '26 hours ago'),
+            'e': (47.6 * hour, '2 days ago'), 'f': (13 * day, '13 days ago'), 'g': (20 * day, '2 weeks ago'),
+            'h': (70 * day, '2 months ago'), 'i': (800 * day, '2 years ago'), 'j': (-3 * hour, '3 hours from now')}
+    for name, (age, _) in ages.items():
+        put_manifest(store, name, 5, age)
+    sizes = {'s': (999, '999 B'), 't': (1000, '1000 B'), 'u': (1001, '1.0 KB'), 'v': (398000000, '398.0 MB'),
+             'w': (4683087332, '4.7 GB')}
+    for name, (size, _) in sizes.items():
+        put_manifest(store, name, size, 5 * day)
+    rows = [[cell.strip() for cell in line.split('    ') if cell.strip()] for line in store.ok('list').splitlines()[1:]]
+    assert {r[0][0]: r[3] for r in rows if r[0][0] in ages} == {n: w for n, (_, w) in ages.items()}
+    assert {r[0][0]: r[2] for r in rows if r[0][0] in sizes} == {n: w for n, (_, w) in sizes.items()}
+    assert rows[0][0] == 'j:latest' and rows[-1][0] == 'i:latest'  # newest first
+    assert [line.split()[0] for line in store.ok('ls', 'W').splitlines()[1:]] == ['w:latest']
+
+
 # ---- what is refused ----
 
 @pytest.mark.parametrize('name', ['../x', 'a/../b', 'a/b/../../c', '/etc/passwd', '.hidden', 'a:..', 'a b',
@@ -221,6 +251,7 @@ def test_refused_modelfiles(store, text, expected):
         expected = 'FROM ././nothere.gguf: No such file'
     assert expected in done.stderr or 'GGUF' in expected and 'GGUF' in done.stderr, done.stderr
     assert store.names() == []
+    assert not store.folder.exists() or store.blobs() == []  # and no large file was copied for nothing
 
 
 def test_modelfile_next_to_its_model(store):
@@ -309,30 +340,74 @@ def test_processes_at_once(store):
 
 # ---- serve ----
 
-def test_serve_by_name(ollama):
-    import urllib.request
-    ollama.create('s', f'FROM stories:260k\nPARAMETER num_ctx 128\nPARAMETER kv_cache_type f16\n'
-                       'PARAMETER num_predict 8\nPARAMETER stop girl\n', check=0)
-    server = ollama.start('serve', 's', '--port', '0', '--quiet', '--parallel', '1')
-    try:
-        for line in server.stdout:
-            if line.startswith('listening on '):
-                break
-        url = line.split()[-1]
+class Served:
+    """`turbine serve NAME` of a store."""
 
-        def call(path, body=None):
-            data = json.dumps(body).encode() if body else None
-            with urllib.request.urlopen(urllib.request.Request(url + path, data), timeout=60) as r:
-                return json.loads(r.read())
-        assert [m['name'] for m in call('/api/tags')['models']] == ['s:latest']
-        assert call('/api/ps')['models'][0]['context_length'] == 128
-        shown = call('/api/show', {'model': 's'})
-        assert 'temperature' in shown['parameters']
-        answer = call('/api/generate', {'model': 's', 'prompt': 'Once upon a time', 'raw': True, 'stream': False})
+    def __init__(self, store, name):
+        self.process = store.start('serve', name, '--port', '0', '--quiet', '--parallel', '1')
+        for line in self.process.stdout:
+            if line.startswith('listening on '):
+                self.url = line.split()[-1]
+                break
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.communicate(timeout=60)
+
+    def call(self, path, body=None):
+        data = json.dumps(body).encode() if body else None
+        with urllib.request.urlopen(urllib.request.Request(self.url + path, data), timeout=60) as r:
+            return json.loads(r.read())
+
+    def count(self, *messages, **more):
+        return self.call('/v1/messages/count_tokens', {
+            'model': '', 'messages': [{'role': 'user' if i % 2 == 0 else 'assistant', 'content': m}
+                                      for i, m in enumerate(messages)], **more})['input_tokens']
+
+
+def test_serve_by_name(ollama):
+    ollama.create('s', 'FROM stories:260k\nPARAMETER num_ctx 128\nPARAMETER kv_cache_type f16\n'
+                       'PARAMETER stop girl\n', check=0)
+    with Served(ollama, 's') as s:
+        assert [m['name'] for m in s.call('/api/tags')['models']] == ['s:latest']
+        assert s.call('/api/ps')['models'][0]['context_length'] == 128
+        assert 'temperature                    0\n' in s.call('/api/show', {'model': 's'})['parameters']
+        body = {'model': 's', 'prompt': 'Once upon a time', 'raw': True, 'stream': False}
+        answer = s.call('/api/generate', body)
         assert answer['response'] == ', there was a little ' and answer['done_reason'] == 'stop'
-        answer = call('/api/generate', {'model': 's:latest', 'prompt': 'Once upon a time', 'raw': True,
-                                        'stream': False, 'options': {'stop': ['Lily']}})
+        answer = s.call('/api/generate', {**body, 'model': 's:latest', 'options': {'stop': ['Lily']}})
         assert answer['response'] == ', there was a little girl named '
-    finally:
-        server.terminate()
-        server.communicate(timeout=60)
+
+
+@pytest.mark.skipif(not SMOLLM2.exists(), reason=f'{SMOLLM2} is not there: script/model fetches it')
+def test_serve_first_messages(store):
+    """SYSTEM and MESSAGEs are tokens of a chat as if the client had sent them."""
+    base = f'FROM {SMOLLM2}\nPARAMETER kv_cache_type f16\nPARAMETER num_ctx 512\n'
+    store.create('a', base + 'SYSTEM You are brief.\n', check=0)
+    store.create('b', 'FROM a\nMESSAGE user hello\nMESSAGE assistant yes?\n', check=0)
+    with Served(store, 'a') as s:
+        one, three = s.count('What is it?'), s.count('hello', 'yes?', 'What is it?')
+        assert one == s.count('What is it?', system='You are brief.')
+        assert one != s.count('What is it?', system='You are a helpful pirate who talks a lot.')
+    with Served(store, 'b') as s:
+        assert s.count('What is it?') == three > one
+        assert s.count('What is it?', system='You are brief.') == three
+
+
+@pytest.mark.skipif(not SMOLLM2.exists(), reason=f'{SMOLLM2} is not there: script/model fetches it')
+def test_template_of_a_model(store):
+    """A Jinja TEMPLATE is used in place of the GGUF's; Go's is not, which is said."""
+    base = f'FROM {SMOLLM2}\nPARAMETER kv_cache_type f16\nPARAMETER num_ctx 512\nPARAMETER num_predict 1\n'
+    jinja = 'A{% for m in messages %} {{ m.content }}{% endfor %}'
+    store.create('j', base + f'TEMPLATE """{jinja}"""\n', check=0)
+    store.create('g', base + 'TEMPLATE {{ .Prompt }}\n', check=0)
+    store.create('w', base + 'TEMPLATE {% for %}\n', check=0)
+    tokens = len(store.ok('tokenize', 'j', '--special', stdin='A hi there').split())
+    done = store.run('run', 'j', 'hi there', check=0)
+    assert f'prefill {tokens} tokens' in done.stderr and 'note' not in done.stderr
+    done = store.run('run', 'g', 'hi there', check=0)
+    assert 'the TEMPLATE of g:latest is Go' in done.stderr and f'prefill {tokens} tokens' not in done.stderr
+    assert 'TEMPLATE of w:latest: ' in store.run('run', 'w', 'hi', check=1).stderr

@@ -43,9 +43,11 @@ def test_random_kills(tmp_path):
     store = Store(tmp_path)
     for i in range(3):
         store.modelfile(f'FROM {STORIES}\nSYSTEM number {i}\nLICENSE shared\n', f'Modelfile{i}')
-    start = time.monotonic()
-    store.ok('create', 'first', '-f', 'Modelfile0')
-    span = time.monotonic() - start
+    span = 60
+    for _ in range(5):  # the quickest, so that most are killed while they work
+        start = time.monotonic()
+        store.ok('create', 'first', '-f', 'Modelfile0')
+        span = min(span, time.monotonic() - start)
     rng = random.Random(5)
     killed = 0
     for _ in range(KILLS * 20):
