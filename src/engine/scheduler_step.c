@@ -317,7 +317,7 @@ static void take_pick(struct scheduler *s, struct generation *g)
         scheduler_finish(s, g, GENERATION_STOP, stop, NULL);
     else if (g->max_tokens >= 0 && n_answer >= g->max_tokens)
         scheduler_finish(s, g, GENERATION_LENGTH, -1, NULL);
-    else if (g->n_history > g->n_limit)
+    else if (g->n_history >= g->n_limit)
         scheduler_finish(s, g, GENERATION_CONTEXT, -1, NULL);
 }
 

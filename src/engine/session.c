@@ -162,7 +162,7 @@ static enum status decode(struct session *s, const struct session_request *r,
             stats->end = SESSION_STOPPED;
             return STATUS_OK;
         }
-        if (stats->n_decoded == r->max_tokens || (int)s->history.n == n_ctx) {
+        if (stats->n_decoded == r->max_tokens || (int)s->history.n + 1 >= n_ctx) {
             stats->end =
                 stats->n_decoded == r->max_tokens ? SESSION_LENGTH : SESSION_CONTEXT;
             return STATUS_OK;
