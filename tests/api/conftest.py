@@ -14,7 +14,7 @@ os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # for numpy: what tests mult
 
 # Under sanitizers each command, input, error and architecture is tested once, not what runs
 # no sanitized code: Python alone, and objects that are compiled anew without them.
-WITHOUT_SANITIZED_CODE = ('test_reference.py', 'test_versus.py', 'test_library.py::test_single_command',
+WITHOUT_SANITIZED_CODE = ('test_reference.py', 'test_versus.py', 'test_web.py', 'test_library.py::test_single_command',
                           'test_templates.py::test_stored_texts_are_those_of_jinja2')
 
 
