@@ -730,7 +730,7 @@ static void test_many_states(void **state)
     struct error err;
     json_t *values = json_array();
     for (int i = 0; i < N; i++) {
-        char value[16];
+        char value[32];
         pieces[i].text = text[i];
         pieces[i].n = (size_t)snprintf(text[i], sizeof text[i], "%04d", i);
         snprintf(value, sizeof value, "%04d-%04d", i, i * 7 % N);
