@@ -82,7 +82,7 @@ static int setup(void **state)
 {
     (void)state;
     struct error err;
-    return pool_open(&pool, 1, &err);
+    return (int)pool_open(&pool, 1, &err);
 }
 
 static int teardown(void **state)

@@ -377,7 +377,8 @@ static void test_page(void **state)
 static void test_supported(void **state)
 {
     (void)state;
-    for (int t = 0; t < TQ_TYPE_COUNT; t++) {
+    for (int i = 0; i < TQ_TYPE_COUNT; i++) {
+        const enum tq_type t = (enum tq_type)i;
         const bool exact = t == TQ_F32 || t == TQ_F16;
         const bool prod = t == TQ_PROD4 || t == TQ_PROD3 || t == TQ_PROD2;
         assert_int_equal(tq_latent_supported(t, 576, 512), !prod);

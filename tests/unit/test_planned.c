@@ -22,7 +22,7 @@ static int setup(void **state)
 {
     (void)state;
     struct error err;
-    return pool_open(&pool, 2, &err);
+    return (int)pool_open(&pool, 2, &err);
 }
 
 static int teardown(void **state)

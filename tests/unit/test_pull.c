@@ -244,7 +244,7 @@ static int choose(char *names, size_t cap, const char *json, const char *tag)
                  files[i].name);
     mem_free(files);
     json_decref(v);
-    return s;
+    return (int)s;
 }
 
 static void test_choices(void **state)
