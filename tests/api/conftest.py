@@ -16,12 +16,16 @@ os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # for numpy: what tests mult
 # no sanitized code: Python alone, and objects that are compiled anew without them.
 WITHOUT_SANITIZED_CODE = ('test_reference.py', 'test_versus.py', 'test_web.py', 'test_library.py::test_single_command',
                           'test_templates.py::test_stored_texts_are_those_of_jinja2')
+# Answers of the default model take minutes there: the scheduler is tested by tests/unit/test_scheduler.c, the server
+# by those of the scripted one.
+LONG_ANSWERS = ('test_serve.py', 'test_serve_apis.py', 'test_web_serve.py')
 
 
 def pytest_collection_modifyitems(config, items):
     if '/san-' not in os.environ.get('TURBINE', ''):
         return
-    out = [i for i in items if i.nodeid.split('[')[0].removeprefix('tests/api/').startswith(WITHOUT_SANITIZED_CODE)]
+    out = [i for i in items if i.nodeid.split('[')[0].removeprefix('tests/api/').startswith(
+        WITHOUT_SANITIZED_CODE + LONG_ANSWERS)]
     config.hook.pytest_deselected(items=out)
     items[:] = [i for i in items if i not in out]
 
