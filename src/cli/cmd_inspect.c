@@ -11,7 +11,7 @@
 #include "cli/models.h"
 #include "cli/planned.h"
 #include "gguf/gguf.h"
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 enum {
     SHOW_CHARS = 60, // of a string in text

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 void svg_begin(struct buf *b, int width, int height)
 {

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 /* Can more bytes make a character of s[0..n)?  Which bytes may follow depends on the
  * first two, and the smallest or the largest one always may. */

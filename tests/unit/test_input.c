@@ -13,7 +13,7 @@
 
 #include "text/prompt.h"
 #include "text/tokenizer_impl.h"
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 #include <cmocka.h> // its macro fail() hides base/status.h's fail
 
