@@ -94,6 +94,12 @@ $(FORGET): tests/store/forget.c
 	@mkdir -p $(@D)
 	$(CC) -std=c11 $(WARN) -O1 -fPIC -shared -o $@ $<
 
+# Memory that is short now and then, for LD_PRELOAD; without sanitizers.
+NO_MEMORY := $(OUT)/tests/fault/no_memory.so
+$(NO_MEMORY): tests/fault/no_memory.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 $(WARN) -O1 -fPIC -shared -o $@ $<
+
 # What pytest asks: programs without a main of the command line.
 ASKED := $(OUT)/tests/api/dialect_transcript $(OUT)/tools/api_fields
 
@@ -110,7 +116,7 @@ $(OUT)/tests/check/%: $(OUT)/tests/check/%.o $(LIB_OBJ)
 # Where clang is missing, and with other sanitizers than their own, fuzzers are left out.
 CHECK_FUZZ := $(if $(SAN),,$(if $(shell command -v $(FUZZ_CC)),$(FUZZ)))
 
-check: $(OUT)/turbine $(UNIT) $(CHECK) $(ASKED) $(SCRIPTED) $(FORGET) $(CHECK_FUZZ) house symbols
+check: $(OUT)/turbine $(UNIT) $(CHECK) $(ASKED) $(SCRIPTED) $(FORGET) $(NO_MEMORY) $(CHECK_FUZZ) house symbols
 	@TURBINE=$(OUT)/turbine PYTHON=$(PYTHON) tools/run_tests.sh $(UNIT) $(CHECK)
 	@$(if $(CHECK_FUZZ),tools/run_fuzz.sh $(FUZZ_SECONDS) $(CHECK_FUZZ),true)
 

@@ -26,20 +26,33 @@ bool mem_add(size_t *out, size_t a, size_t b)
     return true;
 }
 
+static _Thread_local unsigned failures;
+
+unsigned mem_failures(void)
+{
+    return failures;
+}
+
+static void *counted(void *p)
+{
+    failures += !p;
+    return p;
+}
+
 void *mem_array(size_t n, size_t size)
 {
     size_t bytes;
     if (!mem_mul(&bytes, n, size))
-        return NULL;
-    return calloc(1, bytes ? bytes : 1);
+        return counted(NULL);
+    return counted(calloc(1, bytes ? bytes : 1));
 }
 
 void *mem_resize(void *p, size_t n, size_t size)
 {
     size_t bytes;
     if (!mem_mul(&bytes, n, size))
-        return NULL;
-    return realloc(p, bytes ? bytes : 1);
+        return counted(NULL);
+    return counted(realloc(p, bytes ? bytes : 1));
 }
 
 void mem_free(void *p)

@@ -21,6 +21,11 @@ void mem_free(void *p);
 
 char *mem_strdup(const char *s);
 
+/* How many of this thread's allocations here have failed.  Who makes one thing of many
+ * parts compares it before and after: a part that is missing is then never taken for one
+ * that was empty. */
+unsigned mem_failures(void);
+
 /* Zeroed pages, 2 MiB aligned and advised for huge pages; for weights, KV and scratch.
  * NULL if the address space or the overcommit limit does not allow it. */
 void *mem_pages(size_t bytes);

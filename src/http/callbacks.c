@@ -164,8 +164,10 @@ static enum MHD_Result body_piece(struct http_exchange *x, const char *p, size_t
     if (x->refused) {
         x->discarded += *n;
     } else if (!buf_append(&x->body, p, *n)) {
-        x->refused = true; // sent without a length: admit saw the others
-        x->server->o.too_large(x->server->o.ctx, x);
+        /* Sent without a length: admit saw the others. */
+        const bool too_large = *n > x->body.max - x->body.len;
+        x->refused = true;
+        x->server->o.no_room(x->server->o.ctx, x, too_large);
     }
     if (x->discarded > HTTP_DISCARD_BYTES)
         return MHD_NO;

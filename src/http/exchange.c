@@ -267,6 +267,14 @@ void http_stream_end(struct http_exchange *x)
     http_exchange_ready(x);
 }
 
+void http_stream_break(struct http_exchange *x)
+{
+    pthread_mutex_lock(&x->lock);
+    x->broken = x->answered = x->ended = true;
+    pthread_mutex_unlock(&x->lock);
+    http_exchange_ready(x);
+}
+
 /* libmicrohttpd asks for bytes: it has sent all that it got before. */
 static ssize_t read_reply(void *ctx, uint64_t pos, char *dst, size_t max)
 {

@@ -39,10 +39,10 @@ struct http_options {
     struct http_limits limits;
     /* By the I/O thread when the headers are there, before the body: true to read it and
      * go on to `step`, or http_reply and false.  Must not wait.  It refuses what
-     * http_content_length says is too large; too_large replies to a body that turns out
-     * to be. */
+     * http_content_length says is too large; no_room replies to a body that turns out
+     * to be, or that there is no memory for. */
     bool (*admit)(void *ctx, struct http_exchange *x);
-    void (*too_large)(void *ctx, struct http_exchange *x);
+    void (*no_room)(void *ctx, struct http_exchange *x, bool too_large);
     /* By a worker; see above.  After http_reply or http_stream_end it is not called any
      * more, and x must not be used any more when it returns. */
     void (*step)(void *ctx, struct http_exchange *x);
@@ -120,5 +120,7 @@ bool http_stream_has_room(struct http_exchange *x);
 /* Past the bound (which is far above "no room") the stream breaks off. */
 void http_stream_write(struct http_exchange *x, const void *p, size_t n);
 void http_stream_end(struct http_exchange *x);
+/* The end of a stream that is not whole: the connection breaks off. */
+void http_stream_break(struct http_exchange *x);
 
 #endif

@@ -26,9 +26,16 @@ static void begin_stream(struct call *c)
     c->writer->ops->begin(c->writer, &c->out);
 }
 
+/* Text, arguments or events may be missing from here on. */
+static bool lacks_memory(struct call *c)
+{
+    c->out.failed = c->out.failed || call_lacks_memory(c);
+    return c->out.failed;
+}
+
 static void flush_stream(struct call *c)
 {
-    if (!c->began || !c->out.len)
+    if (!c->began || !c->out.len || lacks_memory(c))
         return;
     http_stream_write(c->x, c->out.data, c->out.len);
     buf_clear(&c->out);
@@ -277,7 +284,10 @@ static void fail_answer(struct call *c, const struct api_error *e)
     flush_stream(c);
     metrics_rejected(&c->server->metrics, e->kind);
     call_account(c, gone ? api_error_http(e->kind) : 200);
-    http_stream_end(c->x);
+    if (c->out.failed)
+        http_stream_break(c->x);
+    else
+        http_stream_end(c->x);
 }
 
 static bool has_room(struct call *c)
@@ -303,6 +313,16 @@ static bool take_events(struct call *c)
             }
     }
     return true;
+}
+
+/* What could not be printed is no answer: its client is told, between events. */
+static void fail_printing(struct call *c)
+{
+    struct api_error e;
+    (void)!api_no_memory(&e);
+    buf_clear(&c->out);
+    call_mark_memory(c);
+    fail_answer(c, &e);
 }
 
 static void finish_answer(struct call *c)
@@ -338,7 +358,10 @@ void answer_nothing(struct call *c)
     if (c->req.stream)
         begin_stream(c);
     print_event(c, &out);
-    finish_answer(c);
+    if (lacks_memory(c))
+        fail_printing(c);
+    else
+        finish_answer(c);
 }
 
 /* Ask all generations to end, and wait for that in steps: closing one that runs would
@@ -371,6 +394,10 @@ bool answer_step(struct call *c)
     }
     if (!take_events(c))
         return false;
+    if (lacks_memory(c)) {
+        fail_printing(c);
+        return false;
+    }
     if (c->n_done == c->n_choice) {
         finish_answer(c);
         return false;
@@ -380,12 +407,6 @@ bool answer_step(struct call *c)
             return true;
         (void)!api_fail(&e, STATUS_FULL, API_ERROR_DRAINING, NULL,
                         "the server is about to end");
-        fail_answer(c, &e);
-        return false;
-    }
-    if (c->out.failed) {
-        (void)!api_no_memory(&e);
-        buf_clear(&c->out);
         fail_answer(c, &e);
         return false;
     }

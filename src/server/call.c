@@ -24,7 +24,18 @@ struct call *call_open(struct server *s, struct http_exchange *x)
     for (int i = 0; i < API_N_MAX; i++)
         tokens_init(&c->prompt[i]);
     http_set_data(x, c);
+    call_mark_memory(c);
     return c;
+}
+
+void call_mark_memory(struct call *c)
+{
+    c->mem_mark = mem_failures();
+}
+
+bool call_lacks_memory(const struct call *c)
+{
+    return c->mem_mark != mem_failures();
 }
 
 void call_release(struct call *c)
@@ -88,7 +99,7 @@ void call_add_headers(struct call *c)
 
 void call_reply(struct call *c, int status, const char *content_type, struct buf *body)
 {
-    if (body && body->failed) {
+    if ((body && body->failed) || call_lacks_memory(c)) {
         static const char text[] = "out of memory\n";
         call_add_headers(c);
         call_account(c, 500);

@@ -152,6 +152,7 @@ struct call {
     struct grammar_entry *grammar;
     struct embedding_job embed;
     uint64_t next_ping_us, first_us, last_us;
+    unsigned mem_mark; // mem_failures when this thread began to work on it
 
     int status;
     struct answer_usage usage; // summed, for the log
@@ -161,6 +162,10 @@ struct call {
 /* call.c: replies, each the last word of a call (but for streams). */
 struct call *call_open(struct server *s, struct http_exchange *x);
 void call_close(struct call *c);
+/* Before a thread works on it, and whether memory was short since: then what was made is
+ * not complete, and replies become an error. */
+void call_mark_memory(struct call *c);
+bool call_lacks_memory(const struct call *c);
 void call_release(struct call *c); // memory alone: generations are closed
 void call_error(struct call *c, const struct api_error *e);
 void call_fail(struct call *c, enum api_error_kind kind, const char *fmt, ...)

@@ -227,6 +227,10 @@ void pipeline_step(struct call *c)
     if (!c->started) {
         c->started = true;
         goes_on = begin(c);
+        if (goes_on && call_lacks_memory(c)) {
+            call_fail(c, API_ERROR_INTERNAL, "out of memory");
+            goes_on = false;
+        }
     }
     if (goes_on)
         goes_on = c->req.task == API_EMBED ? embed_step(c) : answer_step(c);

@@ -61,12 +61,16 @@ static void draining(struct call *c)
     call_error(c, &e);
 }
 
-static void on_too_large(void *ctx, struct http_exchange *x)
+static void on_no_room(void *ctx, struct http_exchange *x, bool too_large)
 {
     struct server *s = ctx;
+    call_mark_memory(http_data(x));
     http_add_header(x, "Connection", "close");
-    call_fail(http_data(x), API_ERROR_TOO_LARGE, "the body is larger than %zu bytes",
-              s->o.limits.body_bytes);
+    if (too_large)
+        call_fail(http_data(x), API_ERROR_TOO_LARGE, "the body is larger than %zu bytes",
+                  s->o.limits.body_bytes);
+    else
+        call_fail(http_data(x), API_ERROR_INTERNAL, "out of memory");
 }
 
 static bool on_admit(void *ctx, struct http_exchange *x)
@@ -92,7 +96,7 @@ static bool on_admit(void *ctx, struct http_exchange *x)
     } else if (atomic_load(&s->draining) && !r->drains) {
         draining(c);
     } else if (http_content_length(x) > s->o.limits.body_bytes) {
-        on_too_large(s, x);
+        on_no_room(s, x, true);
     } else {
         return true;
     }
@@ -103,6 +107,7 @@ static void on_step(void *ctx, struct http_exchange *x)
 {
     struct call *c = http_data(x);
     (void)ctx;
+    call_mark_memory(c);
     if (c->route->op)
         pipeline_step(c);
     else
@@ -151,6 +156,11 @@ void server_run(struct server *s)
 
 /* ---- opening ---- */
 
+static void *json_memory(size_t n)
+{
+    return mem_resize(NULL, n, 1);
+}
+
 static enum status open_http(struct server *s, struct error *err)
 {
     const struct http_options o = {
@@ -159,7 +169,7 @@ static enum status open_http(struct server *s, struct error *err)
         .n_worker = s->o.n_worker,
         .limits = s->o.limits,
         .admit = on_admit,
-        .too_large = on_too_large,
+        .no_room = on_no_room,
         .step = on_step,
         .release = on_release,
         .tick = on_tick,
@@ -263,6 +273,7 @@ enum status server_open(struct server **out, struct engine *e, struct scheduler 
     if (!s)
         return fail(err, STATUS_NO_MEMORY, "no memory for a server");
     json_object_seed(0);
+    json_set_alloc_funcs(json_memory, mem_free);
     s->o = *o;
     set_defaults(&s->o);
     s->engine = e;

@@ -15,7 +15,8 @@ os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # for numpy: what tests mult
 # Under sanitizers each command, input, error and architecture is tested once, not what runs
 # no sanitized code: Python alone, and objects that are compiled anew without them.
 WITHOUT_SANITIZED_CODE = ('test_reference.py', 'test_versus.py', 'test_web.py', 'test_library.py::test_single_command',
-                          'test_templates.py::test_stored_texts_are_those_of_jinja2')
+                          'test_templates.py::test_stored_texts_are_those_of_jinja2',
+                          'test_server_memory.py')
 # Answers of the default model take minutes there: the scheduler is tested by tests/unit/test_scheduler.c, the server
 # by those of the scripted one.
 LONG_ANSWERS = ('test_serve.py', 'test_serve_apis.py', 'test_web_serve.py')
