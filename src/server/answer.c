@@ -270,24 +270,34 @@ static bool take_event(struct choice *ch, const struct generation_event *g,
     return true;
 }
 
-/* The last words of a call that goes wrong. */
-static void fail_answer(struct call *c, const struct api_error *e)
+/* The last words of a stream that goes wrong. */
+static void say_error(struct call *c, const struct api_error *e)
 {
-    const bool gone = e->kind == API_ERROR_CANCELLED;
-    c->finish = gone ? "cancelled" : "error";
-    if (!c->began) {
-        call_error(c, e);
-        return;
-    }
     const struct answer_event out = {.kind = ANSWER_ERROR, .error = e};
+    c->finish = e->kind == API_ERROR_CANCELLED ? "cancelled" : "error";
     print_event(c, &out);
     flush_stream(c);
     metrics_rejected(&c->server->metrics, e->kind);
-    call_account(c, gone ? api_error_http(e->kind) : 200);
+}
+
+static void break_or_end(struct call *c, int status)
+{
+    call_account(c, status);
     if (c->out.failed)
         http_stream_break(c->x);
     else
         http_stream_end(c->x);
+}
+
+static void fail_answer(struct call *c, const struct api_error *e)
+{
+    if (c->began) {
+        say_error(c, e);
+        break_or_end(c, e->kind == API_ERROR_CANCELLED ? api_error_http(e->kind) : 200);
+    } else {
+        c->finish = e->kind == API_ERROR_CANCELLED ? "cancelled" : "error";
+        call_error(c, e);
+    }
 }
 
 static bool has_room(struct call *c)
@@ -329,8 +339,7 @@ static void finish_answer(struct call *c)
 {
     if (c->began) {
         flush_stream(c);
-        call_account(c, 200);
-        http_stream_end(c->x);
+        break_or_end(c, 200);
     } else {
         call_reply(c, 200, c->writer->content_type, &c->out);
     }
@@ -382,6 +391,24 @@ static bool cancel_choices(struct call *c)
     return all;
 }
 
+/* What a client is told does not wait for the model's step, which may take longer than
+ * the server still has. */
+static bool end_with_server(struct call *c)
+{
+    struct api_error e;
+    (void)!api_fail(&e, STATUS_FULL, API_ERROR_DRAINING, NULL,
+                    "the server is about to end");
+    if (c->began && !c->cancelled)
+        say_error(c, &e);
+    if (!cancel_choices(c))
+        return true;
+    if (c->began)
+        break_or_end(c, 200);
+    else
+        fail_answer(c, &e);
+    return false;
+}
+
 bool answer_step(struct call *c)
 {
     struct api_error e;
@@ -392,7 +419,7 @@ bool answer_step(struct call *c)
         fail_answer(c, &e);
         return false;
     }
-    if (!take_events(c))
+    if (!c->cancelled && !take_events(c))
         return false;
     if (lacks_memory(c)) {
         fail_printing(c);
@@ -402,14 +429,8 @@ bool answer_step(struct call *c)
         finish_answer(c);
         return false;
     }
-    if (atomic_load(&c->server->ended)) {
-        if (!cancel_choices(c))
-            return true;
-        (void)!api_fail(&e, STATUS_FULL, API_ERROR_DRAINING, NULL,
-                        "the server is about to end");
-        fail_answer(c, &e);
-        return false;
-    }
+    if (atomic_load(&c->server->ended))
+        return end_with_server(c);
     ping(c);
     flush_stream(c);
     return true;
