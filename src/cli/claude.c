@@ -6,49 +6,51 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/mem.h"
+
 #define HOUR_MS "3600000"
 
-const struct claude_variable claude_variables[] = {
-    {"ANTHROPIC_BASE_URL", CLAUDE_URL, NULL, true},
-    {"ANTHROPIC_AUTH_TOKEN", CLAUDE_TOKEN, "local", false},
-    {"ANTHROPIC_API_KEY", CLAUDE_TEXT, "", false}, // would win over the token
-    {"ANTHROPIC_MODEL", CLAUDE_MODEL, NULL, false},
-    {"ANTHROPIC_DEFAULT_OPUS_MODEL", CLAUDE_MODEL, NULL, false},
-    {"ANTHROPIC_DEFAULT_SONNET_MODEL", CLAUDE_MODEL, NULL, false},
-    {"ANTHROPIC_DEFAULT_FABLE_MODEL", CLAUDE_MODEL, NULL, false},
-    {"ANTHROPIC_DEFAULT_HAIKU_MODEL", CLAUDE_SMALL, NULL, false},
-    {"ANTHROPIC_SMALL_FAST_MODEL", CLAUDE_SMALL, NULL, false}, // its older name
-    {"CLAUDE_CODE_SUBAGENT_MODEL", CLAUDE_MODEL, NULL, false},
-    {"ANTHROPIC_CUSTOM_MODEL_OPTION", CLAUDE_MODEL, NULL, false},
+const struct launch_variable claude_variables[] = {
+    {"ANTHROPIC_BASE_URL", LAUNCH_URL, NULL, true},
+    {"ANTHROPIC_AUTH_TOKEN", LAUNCH_TOKEN, "local", false},
+    {"ANTHROPIC_API_KEY", LAUNCH_TEXT, "", false}, // would win over the token
+    {"ANTHROPIC_MODEL", LAUNCH_MODEL, NULL, false},
+    {"ANTHROPIC_DEFAULT_OPUS_MODEL", LAUNCH_MODEL, NULL, false},
+    {"ANTHROPIC_DEFAULT_SONNET_MODEL", LAUNCH_MODEL, NULL, false},
+    {"ANTHROPIC_DEFAULT_FABLE_MODEL", LAUNCH_MODEL, NULL, false},
+    {"ANTHROPIC_DEFAULT_HAIKU_MODEL", LAUNCH_SMALL, NULL, false},
+    {"ANTHROPIC_SMALL_FAST_MODEL", LAUNCH_SMALL, NULL, false}, // its older name
+    {"CLAUDE_CODE_SUBAGENT_MODEL", LAUNCH_MODEL, NULL, false},
+    {"ANTHROPIC_CUSTOM_MODEL_OPTION", LAUNCH_MODEL, NULL, false},
     /* Else an unknown name is taken to have a million tokens. */
-    {"CLAUDE_CODE_MAX_CONTEXT_TOKENS", CLAUDE_CONTEXT, NULL, false},
+    {"CLAUDE_CODE_MAX_CONTEXT_TOKENS", LAUNCH_CONTEXT, NULL, false},
     /* Lines that differ by session and turn make a server read its prompt again. */
-    {"CLAUDE_CODE_ATTRIBUTION_HEADER", CLAUDE_TEXT, "0", false},
-    {"CLAUDE_CODE_TOTAL_TOKENS_REMINDER", CLAUDE_TEXT, "off", false},
-    {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", CLAUDE_TEXT, "1", false},
-    {"DISABLE_ERROR_REPORTING", CLAUDE_TEXT, "1", false},
-    {"DISABLE_FEEDBACK_COMMAND", CLAUDE_TEXT, "1", false},
-    {"CLAUDE_CODE_DISABLE_FEEDBACK_SURVEY", CLAUDE_TEXT, "1", false},
+    {"CLAUDE_CODE_ATTRIBUTION_HEADER", LAUNCH_TEXT, "0", false},
+    {"CLAUDE_CODE_TOTAL_TOKENS_REMINDER", LAUNCH_TEXT, "off", false},
+    {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", LAUNCH_TEXT, "1", false},
+    {"DISABLE_ERROR_REPORTING", LAUNCH_TEXT, "1", false},
+    {"DISABLE_FEEDBACK_COMMAND", LAUNCH_TEXT, "1", false},
+    {"CLAUDE_CODE_DISABLE_FEEDBACK_SURVEY", LAUNCH_TEXT, "1", false},
     /* A long prompt may take long to read. */
-    {"API_TIMEOUT_MS", CLAUDE_TEXT, HOUR_MS, false},
-    {"CLAUDE_STREAM_IDLE_TIMEOUT_MS", CLAUDE_TEXT, HOUR_MS, false},
-    {"CLAUDE_STREAM_FIRST_BYTE_TIMEOUT_MS", CLAUDE_TEXT, HOUR_MS, false},
-    {"CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK", CLAUDE_TEXT, "1", false},
-    {"ANTHROPIC_UNIX_SOCKET", CLAUDE_UNSET, NULL, true},
-    {"CLAUDE_CODE_USE_BEDROCK", CLAUDE_UNSET, NULL, true},
-    {"CLAUDE_CODE_USE_VERTEX", CLAUDE_UNSET, NULL, true},
-    {"CLAUDE_CODE_USE_FOUNDRY", CLAUDE_UNSET, NULL, true},
-    {"CLAUDE_CODE_USE_MANTLE", CLAUDE_UNSET, NULL, true},
-    {"CLAUDE_CODE_USE_GATEWAY", CLAUDE_UNSET, NULL, true},
-    {"CLAUDE_CODE_USE_ANTHROPIC_AWS", CLAUDE_UNSET, NULL, true},
-    {"CLAUDE_CODE_USE_ANTHROPIC_GOOGLE_CLOUD", CLAUDE_UNSET, NULL, true},
-    {"ANTHROPIC_API_ENDPOINT", CLAUDE_DEAD, NULL, false},
-    {NULL, CLAUDE_DEAD, NULL, false},
+    {"API_TIMEOUT_MS", LAUNCH_TEXT, HOUR_MS, false},
+    {"CLAUDE_STREAM_IDLE_TIMEOUT_MS", LAUNCH_TEXT, HOUR_MS, false},
+    {"CLAUDE_STREAM_FIRST_BYTE_TIMEOUT_MS", LAUNCH_TEXT, HOUR_MS, false},
+    {"CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK", LAUNCH_TEXT, "1", false},
+    {"ANTHROPIC_UNIX_SOCKET", LAUNCH_UNSET, NULL, true},
+    {"CLAUDE_CODE_USE_BEDROCK", LAUNCH_UNSET, NULL, true},
+    {"CLAUDE_CODE_USE_VERTEX", LAUNCH_UNSET, NULL, true},
+    {"CLAUDE_CODE_USE_FOUNDRY", LAUNCH_UNSET, NULL, true},
+    {"CLAUDE_CODE_USE_MANTLE", LAUNCH_UNSET, NULL, true},
+    {"CLAUDE_CODE_USE_GATEWAY", LAUNCH_UNSET, NULL, true},
+    {"CLAUDE_CODE_USE_ANTHROPIC_AWS", LAUNCH_UNSET, NULL, true},
+    {"CLAUDE_CODE_USE_ANTHROPIC_GOOGLE_CLOUD", LAUNCH_UNSET, NULL, true},
+    {"ANTHROPIC_API_ENDPOINT", LAUNCH_DEAD, NULL, false},
+    {NULL, LAUNCH_DEAD, NULL, false},
 };
 
-const struct claude_variable *claude_find(const char *name)
+const struct launch_variable *claude_find(const char *name)
 {
-    for (const struct claude_variable *v = claude_variables; v->name; v++)
+    for (const struct launch_variable *v = claude_variables; v->name; v++)
         if (!strcmp(v->name, name))
             return v;
     return NULL;
@@ -97,18 +99,18 @@ int claude_files(char out[CLAUDE_FILES_MAX][CLAUDE_FILE_BYTES])
 }
 
 /* Whether the value of a file is the one that a launch sets, so that nothing differs. */
-static bool same_value(const struct claude_variable *v, const json_t *value,
+static bool same_value(const struct launch_variable *v, const json_t *value,
                        const char *url)
 {
     const char *text = json_string_value(value);
     if (!text)
         return false;
     switch (v->value) {
-    case CLAUDE_URL:
+    case LAUNCH_URL:
         return url && claude_same_url(text, url);
-    case CLAUDE_TEXT:
+    case LAUNCH_TEXT:
         return !strcmp(text, v->text);
-    case CLAUDE_UNSET: // "0" and "false" turn them off
+    case LAUNCH_UNSET: // "0" and "false" turn them off
         return !*text || !strcmp(text, "0") || !strcmp(text, "false");
     default:
         return false;
@@ -130,7 +132,7 @@ int claude_settings_of(struct claude_setting out[CLAUDE_SETTINGS_MAX], int n,
                        const json_t *root, const char *file, const char *url)
 {
     const json_t *env = json_object_get(root, "env");
-    for (const struct claude_variable *v = claude_variables; v->name; v++) {
+    for (const struct launch_variable *v = claude_variables; v->name; v++) {
         const json_t *value = json_object_get(env, v->name);
         if (value && !same_value(v, value, url))
             n = add_setting(out, n, file, v->name, v->elsewhere);
@@ -154,4 +156,25 @@ int claude_settings(struct claude_setting out[CLAUDE_SETTINGS_MAX], const char *
         json_decref(root);
     }
     return n;
+}
+
+enum status claude_check(const struct launch *l, struct error *err)
+{
+    struct claude_setting *found = mem_array(CLAUDE_SETTINGS_MAX, sizeof *found);
+    enum status s = STATUS_OK;
+    if (!found)
+        return fail(err, STATUS_NO_MEMORY, "no memory for settings");
+    const int n = claude_settings(found, l->url);
+    for (int i = 0; !s && i < n; i++) {
+        if (found[i].elsewhere)
+            s = fail(err, STATUS_BAD_INPUT,
+                     "%s sets %s, which wins over the environment: Claude Code would not "
+                     "ask %s; remove it from \"env\" there",
+                     found[i].file, found[i].name, l->url);
+        else
+            launch_note(l, "%s sets %s, which wins over what is set here", found[i].file,
+                        found[i].name);
+    }
+    mem_free(found);
+    return s;
 }

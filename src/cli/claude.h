@@ -9,27 +9,11 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-enum claude_value {
-    CLAUDE_TEXT,    // text
-    CLAUDE_URL,     // of the server, without /v1
-    CLAUDE_TOKEN,   // TURBINE_API_KEY, or text if the server wants none
-    CLAUDE_MODEL,   // the model
-    CLAUDE_SMALL,   // the one for titles and the like
-    CLAUDE_CONTEXT, // tokens of context
-    CLAUDE_UNSET,   // must not be set
-    CLAUDE_DEAD,    // does nothing, whatever guides say
-};
-
-struct claude_variable {
-    const char *name;
-    enum claude_value value;
-    const char *text;
-    bool elsewhere; // decides which server is asked
-};
+#include "cli/launch.h"
 
 /* Terminated by a NULL name. */
-extern const struct claude_variable claude_variables[];
-const struct claude_variable *claude_find(const char *name); // NULL: none of them
+extern const struct launch_variable claude_variables[];
+const struct launch_variable *claude_find(const char *name); // NULL: none of them
 
 /* Whether two URLs of a server mean the same: /v1 and '/' at their ends do not count. */
 bool claude_same_url(const char *a, const char *b);
@@ -54,5 +38,8 @@ int claude_settings_of(struct claude_setting out[CLAUDE_SETTINGS_MAX], int n,
 /* Of all those files.  One that cannot be read as JSON is passed over, as Claude Code
  * does. */
 int claude_settings(struct claude_setting out[CLAUDE_SETTINGS_MAX], const char *url);
+
+/* Say what those files change for l; STATUS_BAD_INPUT if requests would go elsewhere. */
+enum status claude_check(const struct launch *l, struct error *err);
 
 #endif

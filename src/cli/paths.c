@@ -44,13 +44,23 @@ bool paths_calibration(char path[CLI_PATH_BYTES], const struct model *m)
     return true;
 }
 
-bool paths_model(char path[CLI_PATH_BYTES], const char *file)
+static bool file_in(char path[CLI_PATH_BYTES], const char *folder, const char *file)
 {
     if (!cache_folder(path))
         return false;
     const size_t at = strlen(path), left = CLI_PATH_BYTES - at;
-    if ((size_t)snprintf(path + at, left, "/turbine/models/%s", file) >= left)
+    if ((size_t)snprintf(path + at, left, "/turbine/%s/%s", folder, file) >= left)
         return false;
     make_folders(path);
     return true;
+}
+
+bool paths_model(char path[CLI_PATH_BYTES], const char *file)
+{
+    return file_in(path, "models", file);
+}
+
+bool paths_log(char path[CLI_PATH_BYTES], const char *file)
+{
+    return file_in(path, "log", file);
 }
