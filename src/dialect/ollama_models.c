@@ -123,10 +123,12 @@ void ollama_print_show(struct buf *out, const struct ollama_model *m)
     buf_puts(out, "}");
 }
 
-void ollama_print_version(struct buf *out, const char *version)
+void ollama_print_version(struct buf *out, const char *version, const char *turbine)
 {
     buf_puts(out, "{\"version\":");
     json_print_string(out, version);
+    buf_puts(out, ",\"turbine\":");
+    json_print_string(out, turbine);
     buf_puts(out, "}");
 }
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/version.h"
 #include "dialect/ollama_models.h"
 #include "dialect/openai.h"
 #include "kv/kv.h"
@@ -233,7 +234,7 @@ void handle_version(struct call *c)
 {
     struct buf b;
     buf_init(&b, 256);
-    ollama_print_version(&b, OLLAMA_API);
+    ollama_print_version(&b, OLLAMA_API, TURBINE_VERSION);
     call_reply(c, 200, "application/json", &b);
     buf_release(&b);
 }
