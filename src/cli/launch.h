@@ -30,9 +30,9 @@ struct launch_variable {
 };
 
 struct launch_program {
-    const char *name, *title; // "claude", also its file; "Claude Code"
-    const char *install;      // a command
-    int n_ctx;                // tokens of context that it needs
+    const char *name, *title;                // "claude", also its file; "Claude Code"
+    const char *install;                     // a command
+    int n_ctx;                               // tokens of context that it needs
     const struct launch_variable *variables; // NULL name behind the last
     /* Say which settings of its own are against it; not STATUS_OK: it cannot work. */
     enum status (*check)(const struct launch *l, struct error *err);
@@ -62,6 +62,9 @@ void launch_note(const struct launch *l, const char *format, ...)
 /* Find the server at l->url, or start one there with the model that is chosen.  When the
  * start fails, the end of the server's log is on stderr. */
 enum status launch_find_server(struct launch *l, struct error *err);
+/* The port in a URL. */
+int launch_port(const char *url);
+bool launch_is_local(const char *url);
 /* End the server that was started, as it is of no use. */
 void launch_end_server(struct launch *l);
 
@@ -69,11 +72,11 @@ void launch_end_server(struct launch *l);
 
 /* For a server that is to be started: the argument, else the only model of the store. */
 enum status launch_choose_stored(struct launch *l, struct error *err);
-/* l->model, l->small and l->n_ctx from the server, which loads the model; and whether they
- * are enough. */
+/* l->model, l->small and l->n_ctx from the server, which loads the model; STATUS_LIMIT
+ * with what helps if that is too little. */
 enum status launch_choose_served(struct launch *l, struct error *err);
-/* Whether a model can have the context; called before it is loaded. */
-enum status launch_check_plan(struct launch *l, struct error *err);
+/* Whether l->model will have enough context, before a server loads it. */
+enum status launch_check_plan(const struct launch *l, struct error *err);
 
 /* ---- launch_env.c ---- */
 

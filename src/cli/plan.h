@@ -53,7 +53,8 @@ struct plan_fit {
     int n_param; // that its Modelfile asks for; 0: it does not
     int largest; // that fits, with its type of cache; may be more than n_train
 };
-/* model: as models_choose; kv: NULL for its PARAMETER, else turbo4; memory in bytes. */
+/* model: as models_choose; kv: for one that does not say it; NULL: turbo4.  memory in
+ * bytes. */
 enum status plan_fit(struct plan_fit *out, const char *model, const char *kv,
                      size_t memory, struct error *err);
 

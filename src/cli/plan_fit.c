@@ -43,7 +43,7 @@ static enum status take_parameters(struct plan_fit *out, struct kv_types *types,
                                    const char *model, const char *kv, struct error *err)
 {
     struct model_choice m;
-    const char *type = "turbo4";
+    const char *type = kv ? kv : "turbo4";
     double n_ctx = 0;
     enum status s = models_choose(&m, model, err);
     if (!s)
@@ -51,7 +51,7 @@ static enum status take_parameters(struct plan_fit *out, struct kv_types *types,
     if (!s)
         s = models_text(&m, "kv_cache_type", &type, err);
     if (!s)
-        s = kv_types_parse(types, kv ? kv : type, err);
+        s = kv_types_parse(types, type, err);
     out->n_param = (int)n_ctx;
     models_close(&m);
     return s;

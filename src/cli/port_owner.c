@@ -9,15 +9,17 @@
 
 enum { LISTENING = 0x0A, TABLE_LINES_MAX = 1 << 16, PROCESSES_MAX = 1 << 16 };
 
-/* "0: 0100007F:2CAA 00000000:0000 0A 00000000:00000000 00:00000000 00000000 1000 0 INODE",
- * where an address of IPv6 is longer. */
+/* "0: 0100007F:2CAA 00000000:0000 0A 00000000:00000000 00:00000000 00000000 1000 0
+ * INODE", where an address of IPv6 is longer. */
 static bool read_socket(const char *line, int port, struct port_owner *out,
                         unsigned long *inode)
 {
     unsigned at, state, uid;
     unsigned long node;
-    if (sscanf(line, " %*u: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*x:%*x %*x:%*x %*x %u %*d %lu",
-               &at, &state, &uid, &node) != 4 ||
+    if (sscanf(
+            line,
+            " %*u: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*x:%*x %*x:%*x %*x %u %*d %lu",
+            &at, &state, &uid, &node) != 4 ||
         at != (unsigned)port || state != LISTENING)
         return false;
     out->listening = true;
