@@ -23,9 +23,9 @@ enum { N_PROGRAM = sizeof programs / sizeof *programs };
 
 static int print_programs(void)
 {
-    char path[PROGRAM_PATH_BYTES];
+    char path[EXECUTABLE_PATH_BYTES];
     for (int i = 0; i < N_PROGRAM; i++) {
-        const bool there = program_find(path, programs[i].name, getenv("PATH"));
+        const bool there = executable_find(path, programs[i].name, getenv("PATH"));
         printf("%-10s %s: %s\n", programs[i].name, programs[i].title,
                there ? path : programs[i].install);
     }
@@ -41,7 +41,7 @@ static enum status find_program(struct launch *l, const char *name, char *path,
     if (!l->program)
         return fail(err, STATUS_BAD_ARG,
                     "'%.60s' cannot be launched; 'turbine launch' lists what can", name);
-    if (!l->print && !program_find(path, name, getenv("PATH")))
+    if (!l->print && !executable_find(path, name, getenv("PATH")))
         return fail(err, STATUS_NOT_FOUND,
                     "no %s in the folders of PATH; install %s with: %s", name,
                     l->program->title, l->program->install);
@@ -67,7 +67,7 @@ static enum status become(const struct launch *l, char *path, int argc, char **r
 static enum status launch(struct launch *l, const char *name, bool json, int argc,
                           char **rest, struct error *err)
 {
-    char path[PROGRAM_PATH_BYTES];
+    char path[EXECUTABLE_PATH_BYTES];
     enum status s = environment_check(err);
     if (s || (s = find_program(l, name, path, err)) || (s = l->program->check(l, err)) ||
         (s = launch_find_server(l, err)))

@@ -4,7 +4,7 @@
 #define CLI_LAUNCH_H
 
 #include "cli/cli.h"
-#include "cli/program.h"
+#include "cli/executable.h"
 #include "cli/server_link.h"
 #include "store/store.h"
 
@@ -50,7 +50,7 @@ struct launch {
     const char *small;
     int n_ctx; // tokens that the server gives it
     bool started;
-    struct program_detached server; // if it was started
+    struct detached server; // if it was started
 };
 
 /* One line on stderr. */

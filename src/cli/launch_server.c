@@ -128,7 +128,7 @@ static enum status wait_ready(struct launch *l, const char *log, struct error *e
     const bool terminal = isatty(STDERR_FILENO);
     enum status s = STATUS_OK;
     while (!s && !is_ready(l->url)) {
-        if (!program_alive(&l->server, STEP_MS))
+        if (!detached_alive(&l->server, STEP_MS))
             s = fail(err, STATUS_IO, "the server has ended; its log is %s", log);
         else if (clock_us() > end)
             s = fail(err, STATUS_LIMIT,
@@ -148,15 +148,15 @@ static enum status wait_ready(struct launch *l, const char *log, struct error *e
 
 static enum status start_server(struct launch *l, struct address *at, struct error *err)
 {
-    char self[PROGRAM_PATH_BYTES], name[32], log[CLI_PATH_BYTES];
+    char self[EXECUTABLE_PATH_BYTES], name[32], log[CLI_PATH_BYTES];
     char *const argv[] = {self,     "serve",  l->model, "--host",
                           at->host, "--port", at->port, NULL};
     snprintf(name, sizeof name, "serve-%s.log", at->port);
-    if (!program_self(self) || !paths_log(log, name))
+    if (!executable_self(self) || !paths_log(log, name))
         return fail(err, STATUS_UNSUPPORTED,
                     "no server answers at %s; start it with 'turbine serve %s'", l->url,
                     l->model);
-    enum status s = program_detach(&l->server, argv, log, err);
+    enum status s = detached_start(&l->server, argv, log, err);
     if (s)
         return s;
     l->started = true;
@@ -172,8 +172,8 @@ static enum status start_server(struct launch *l, struct address *at, struct err
 void launch_end_server(struct launch *l)
 {
     if (l->started)
-        program_end(&l->server, END_MS);
-    program_release(&l->server);
+        detached_end(&l->server, END_MS);
+    detached_release(&l->server);
     l->started = false;
 }
 

@@ -1,4 +1,4 @@
-#include "cli/program.h"
+#include "cli/executable.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,14 +14,15 @@
 
 /* ---- finding ---- */
 
-bool program_find(char path[PROGRAM_PATH_BYTES], const char *name, const char *search)
+bool executable_find(char path[EXECUTABLE_PATH_BYTES], const char *name,
+                     const char *search)
 {
     for (const char *at = search; at && *at;) {
         const size_t n = strcspn(at, ":");
         struct stat st;
         if (*at == '/' &&
-            snprintf(path, PROGRAM_PATH_BYTES, "%.*s/%s", (int)n, at, name) <
-                PROGRAM_PATH_BYTES &&
+            snprintf(path, EXECUTABLE_PATH_BYTES, "%.*s/%s", (int)n, at, name) <
+                EXECUTABLE_PATH_BYTES &&
             !stat(path, &st) && S_ISREG(st.st_mode) && !access(path, X_OK))
             return true;
         at += n + (at[n] == ':');
@@ -29,11 +30,11 @@ bool program_find(char path[PROGRAM_PATH_BYTES], const char *name, const char *s
     return false;
 }
 
-bool program_self(char path[PROGRAM_PATH_BYTES])
+bool executable_self(char path[EXECUTABLE_PATH_BYTES])
 {
     static const char self[] = "/proc/self/exe";
     struct stat a, b;
-    const ssize_t n = readlink(self, path, PROGRAM_PATH_BYTES - 1);
+    const ssize_t n = readlink(self, path, EXECUTABLE_PATH_BYTES - 1);
     if (n <= 0)
         return false;
     path[n] = 0;
@@ -95,7 +96,8 @@ static void end_version(pid_t pid)
         ;
 }
 
-bool program_version(char out[PROGRAM_VERSION_BYTES], const char *path, int timeout_ms)
+bool executable_version(char out[EXECUTABLE_VERSION_BYTES], const char *path,
+                        int timeout_ms)
 {
     char text[4096 + 1];
     int fds[2];
@@ -117,7 +119,7 @@ bool program_version(char out[PROGRAM_VERSION_BYTES], const char *path, int time
         const size_t length = strcspn(line, "\n");
         if (strcspn(line, "0123456789") < length) {
             size_t k = 0;
-            for (; k < length && k < PROGRAM_VERSION_BYTES - 1; k++)
+            for (; k < length && k < EXECUTABLE_VERSION_BYTES - 1; k++)
                 out[k] = line[k] < ' ' || line[k] > '~' ? '?' : line[k];
             while (k > 0 && (out[k - 1] == ' ' || out[k - 1] == '?'))
                 k--;
@@ -169,7 +171,7 @@ static pid_t fork_detached(char *const argv[], int log_fd, int news_fd)
 
 static int open_log(const char *log)
 {
-    char old[PROGRAM_PATH_BYTES];
+    char old[EXECUTABLE_PATH_BYTES];
     if (snprintf(old, sizeof old, "%s.old", log) < (int)sizeof old)
         rename(log, old); // the one before stays
     const int fd = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -178,12 +180,12 @@ static int open_log(const char *log)
     return fd;
 }
 
-enum status program_detach(struct program_detached *out, char *const argv[],
-                           const char *log, struct error *err)
+enum status detached_start(struct detached *out, char *const argv[], const char *log,
+                           struct error *err)
 {
     struct detached_news news = {0};
     int fds[2], ended = 1;
-    *out = (struct program_detached){0, -1};
+    *out = (struct detached){0, -1};
     const int log_fd = open_log(log);
     if (log_fd < 0)
         return fail(err, STATUS_IO, "%s: %s", log, strerror(errno));
@@ -201,7 +203,7 @@ enum status program_detach(struct program_detached *out, char *const argv[],
     while (pid > 0 && waitpid(pid, &ended, 0) < 0 && errno == EINTR)
         ;
     if (pid < 0 || ended || read(fds[0], &news, sizeof news) != (ssize_t)sizeof news) {
-        program_release(out);
+        detached_release(out);
         return fail(err, STATUS_IO, "cannot start a process: %s",
                     strerror(pid < 0 ? why : EAGAIN));
     }
@@ -209,7 +211,7 @@ enum status program_detach(struct program_detached *out, char *const argv[],
     return STATUS_OK;
 }
 
-bool program_alive(const struct program_detached *p, int timeout_ms)
+bool detached_alive(const struct detached *p, int timeout_ms)
 {
     struct detached_news news;
     struct pollfd fd = {p->alive_fd, POLLIN, 0};
@@ -219,13 +221,13 @@ bool program_alive(const struct program_detached *p, int timeout_ms)
     return read(p->alive_fd, &news, sizeof news) < 0 && errno == EINTR;
 }
 
-bool program_end(const struct program_detached *p, int timeout_ms)
+bool detached_end(const struct detached *p, int timeout_ms)
 {
     kill(p->pid, SIGTERM);
-    return !program_alive(p, timeout_ms);
+    return !detached_alive(p, timeout_ms);
 }
 
-void program_release(struct program_detached *p)
+void detached_release(struct detached *p)
 {
     if (p->alive_fd >= 0)
         close(p->alive_fd);

@@ -1,8 +1,8 @@
-/* program.h - other programs: found on a path of folders, asked for their version, or
+/* executable.h - other programs: found on a path of folders, asked for their version, or
  * started to stay.  No shell is involved, and none is ever taken from the current
  * folder. */
-#ifndef CLI_PROGRAM_H
-#define CLI_PROGRAM_H
+#ifndef CLI_EXECUTABLE_H
+#define CLI_EXECUTABLE_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,35 +10,37 @@
 
 #include "base/status.h"
 
-enum { PROGRAM_PATH_BYTES = 4096, PROGRAM_VERSION_BYTES = 80 };
+enum { EXECUTABLE_PATH_BYTES = 4096, EXECUTABLE_VERSION_BYTES = 80 };
 
 /* The first executable file of this name in the folders of search ("/usr/bin:/bin", as
  * PATH; NULL: none).  Empty and relative folders, which mean the current one, are passed
  * over. */
-bool program_find(char path[PROGRAM_PATH_BYTES], const char *name, const char *search);
+bool executable_find(char path[EXECUTABLE_PATH_BYTES], const char *name,
+                     const char *search);
 
 /* The first line with a digit of what `path --version` prints, without control
  * characters; at most 4 KiB of it are read, in at most timeout_ms, then the program and
  * its children are ended.  false: no such line in time. */
-bool program_version(char out[PROGRAM_VERSION_BYTES], const char *path, int timeout_ms);
+bool executable_version(char out[EXECUTABLE_VERSION_BYTES], const char *path,
+                        int timeout_ms);
 
 /* The file that this process runs; false where the system does not say. */
-bool program_self(char path[PROGRAM_PATH_BYTES]);
+bool executable_self(char path[EXECUTABLE_PATH_BYTES]);
 
 /* A program that outlives this one, in a session of its own. */
-struct program_detached {
+struct detached {
     pid_t pid;
     int alive_fd; // ends when it does
 };
 
 /* Run argv[0], a path, with nothing on its input and log (made anew, mode 0600) as its
  * output.  STATUS_IO if it cannot be run. */
-enum status program_detach(struct program_detached *out, char *const argv[],
-                           const char *log, struct error *err);
+enum status detached_start(struct detached *out, char *const argv[], const char *log,
+                           struct error *err);
 /* Whether it still runs; waits up to timeout_ms for its end. */
-bool program_alive(const struct program_detached *p, int timeout_ms);
+bool detached_alive(const struct detached *p, int timeout_ms);
 /* Ask it to end, and wait up to timeout_ms; whether it has. */
-bool program_end(const struct program_detached *p, int timeout_ms);
-void program_release(struct program_detached *p);
+bool detached_end(const struct detached *p, int timeout_ms);
+void detached_release(struct detached *p);
 
 #endif
