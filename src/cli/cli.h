@@ -13,12 +13,13 @@
 enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 
 enum cli_kind {
-    CLI_FLAG,   // bool *
-    CLI_INT,    // int *, [min, max]
-    CLI_FLOAT,  // double *, [min, max]
-    CLI_STRING, // const char **
-    CLI_CPU,    // enum cpu_isa *
-    CLI_BYTES,  // size_t *, "16G", [1 MiB, 1 PiB]
+    CLI_FLAG,        // bool *
+    CLI_INT,         // int *, [min, max]
+    CLI_FLOAT,       // double *, [min, max]
+    CLI_STRING,      // const char **
+    CLI_CPU,         // enum cpu_isa *
+    CLI_BYTES,       // size_t *, "16G", [1 MiB, 1 PiB]
+    CLI_ENVIRONMENT, // no option: the help has the table of environment.def
 };
 
 struct cli_option {

@@ -5,47 +5,29 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* ---- the folders ---- */
+#include "cli/environment.h"
 
-/* A variable without the blanks and quotes around it, as Ollama reads them; false if it
- * is not set or empty. */
-static bool variable(char out[STORE_PATH_BYTES], const char *name)
-{
-    const char *v = getenv(name);
-    static const char around[] = " \t\r\n\"'";
-    if (!v)
-        return false;
-    v += strspn(v, around);
-    size_t n = strlen(v);
-    while (n > 0 && strchr(around, v[n - 1]))
-        n--;
-    if (n == 0 || n >= STORE_PATH_BYTES)
-        return false;
-    memcpy(out, v, n);
-    out[n] = 0;
-    return true;
-}
+/* ---- the folders ---- */
 
 static bool in_folder(char out[STORE_PATH_BYTES], const char *name, const char *rest)
 {
-    const char *v = getenv(name);
-    return v && *v == '/' &&
-           snprintf(out, STORE_PATH_BYTES, "%s/%s", v, rest) < STORE_PATH_BYTES;
+    const char *v = environment_folder(name);
+    return v && snprintf(out, STORE_PATH_BYTES, "%s/%s", v, rest) < STORE_PATH_BYTES;
 }
 
 enum status models_open(struct store **out, struct error *err)
 {
-    char own[STORE_PATH_BYTES], ollama[STORE_PATH_BYTES], home[STORE_PATH_BYTES];
+    char own[STORE_PATH_BYTES], home[STORE_PATH_BYTES];
     const char *others[3];
     int n = 0;
-    const bool is_set = variable(own, "TURBINE_MODELS");
-    const bool has_ollama = variable(ollama, "OLLAMA_MODELS");
-    if (!is_set && has_ollama)
-        memcpy(own, ollama, sizeof own);
-    else if (!is_set && !in_folder(own, "XDG_DATA_HOME", "turbine/models") &&
-             !in_folder(own, "HOME", ".local/share/turbine/models"))
+    const char *set = environment_text("MODELS"), *ollama = environment_twin("MODELS");
+    if (set && snprintf(own, sizeof own, "%s", set) >= (int)sizeof own)
+        return fail(err, STATUS_LIMIT, "%s: too long a path",
+                    environment_source("MODELS"));
+    if (!set && !in_folder(own, "XDG_DATA_HOME", "turbine/models") &&
+        !in_folder(own, "HOME", ".local/share/turbine/models"))
         *own = 0;
-    if (has_ollama && is_set)
+    if (ollama && strcmp(ollama, set) != 0)
         others[n++] = ollama;
     if (in_folder(home, "HOME", ".ollama/models"))
         others[n++] = home;

@@ -7,12 +7,19 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/environment.h"
 
 static void print_help(const struct cli_command *c)
 {
     printf("turbine %s%s%s\n%s\n", c->name, *c->args ? " " : "", c->args, c->summary);
+    bool environment = false;
     for (const struct cli_option *o = c->options; o->name; o++)
-        printf("  %-18s %s\n", o->name, o->help);
+        if (o->kind == CLI_ENVIRONMENT)
+            environment = true;
+        else
+            printf("  %-18s %s\n", o->name, o->help);
+    if (environment)
+        environment_print_help(stdout);
 }
 
 static int wrong_usage(const struct cli_command *c, const char *what, const char *which)
@@ -99,6 +106,8 @@ static int set_option(const struct cli_command *c, const struct cli_option *o,
                 c->name, o->name, o->kind == CLI_INT ? "a whole number" : "a number",
                 o->min, o->max, text);
         return CLI_USAGE;
+    case CLI_ENVIRONMENT:
+        break;
     }
     return CLI_USAGE;
 }
