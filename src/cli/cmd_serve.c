@@ -30,7 +30,7 @@ struct serve {
     struct server_options o;
     struct environment_host address;
     const char *kv, *key_file;
-    int ctx, threads, parallel, queue, queue_s, drain_s;
+    int ctx, tail, threads, parallel, queue, queue_s, drain_s;
     bool quiet;
     enum cpu_isa cpu;
     char key[512];
@@ -182,12 +182,8 @@ static void catch_end_signals(struct server *s)
 static enum status take_model(struct serve *v, struct error *err)
 {
     const struct model_choice *m = &v->model;
-    int asked_ctx = 0;
-    environment_count("CONTEXT_LENGTH", &asked_ctx);
-    double ctx = asked_ctx, threads = 0;
-    const char *kv = environment_text("KV_CACHE_TYPE");
+    double threads = 0;
     enum status s;
-    kv = kv ? kv : "turbo4";
     v->sampling = (struct sampler_params){.temp = NAN,
                                           .top_k = -1,
                                           .top_p = NAN,
@@ -199,13 +195,10 @@ static enum status take_model(struct serve *v, struct error *err)
                                           .frequency_penalty = NAN};
     if ((s = models_sampling(m, &v->sampling, err)) ||
         (s = models_stops(m, v->stops, &v->o.n_stop, err)) ||
-        (s = models_number(m, "num_ctx", 0, 1 << 24, &ctx, err)) ||
-        (s = models_number(m, "num_thread", 0, 256, &threads, err)) ||
-        (s = models_text(m, "kv_cache_type", &kv, err)))
+        (s = models_ctx(m, v->ctx, &v->ctx, err)) ||
+        (s = models_number(m, "num_thread", 0, 256, &threads, err)))
         return s;
-    v->ctx = v->ctx ? v->ctx : (int)ctx;
     v->threads = v->threads ? v->threads : (int)threads;
-    v->kv = v->kv ? v->kv : kv;
     v->o.model_path = m->path;
     v->o.model_name = m->stored ? m->name : NULL;
     v->o.sampling = &v->sampling;
@@ -224,7 +217,8 @@ static enum status open_serve(struct serve *v, const char *arg, struct error *er
                                    .queue_us = (uint64_t)v->queue_s * 1000000};
     struct context_options *co = &so.context;
     if ((s = find_key(v, err)) || (s = models_choose(&v->model, arg, err)) ||
-        (s = take_model(v, err)) || (s = kv_types_parse(&co->kv, v->kv, err)) ||
+        (s = take_model(v, err)) ||
+        (s = models_kv(&v->model, v->kv, v->tail, &co->kv, err)) ||
         (s = engine_open(&v->engine, v->model.path, ENGINE_TEXT, v->threads, v->cpu,
                          err)) ||
         (s = models_template(&v->model, "serve", &v->engine, err)) ||
@@ -267,8 +261,11 @@ static void print_start(const struct serve *v)
 
 int cmd_serve(int argc, char **argv)
 {
-    struct serve v = {
-        .o = {.port = -1}, .queue_s = 60, .drain_s = 30, .cpu = CPU_ISA_COUNT - 1};
+    struct serve v = {.o = {.port = -1},
+                      .tail = -1,
+                      .queue_s = 60,
+                      .drain_s = 30,
+                      .cpu = CPU_ISA_COUNT - 1};
     const struct cli_option options[] = {
         {"--host", CLI_STRING, &v.o.host, 0, 0,
          "HOST  to listen on (default 127.0.0.1); others need a key"},
@@ -279,6 +276,8 @@ int cmd_serve(int argc, char **argv)
          "allows)"},
         {"--kv", CLI_STRING, &v.kv, 0, 0,
          "K[/V]  type of the cache: turbo4 (default), turbo8/turbo4, f16 ..."},
+        {"--tail", CLI_INT, &v.tail, 0, KV_TAIL_MAX,
+         "N  tokens behind the newest that the cache keeps exact (default 128)"},
         {"--parallel", CLI_INT, &v.parallel, 1, CONTEXT_SEQUENCES_MAX,
          "N  answers at a time (default 4)"},
         {"--queue", CLI_INT, &v.queue, 1, 1 << 20,

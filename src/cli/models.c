@@ -129,6 +129,50 @@ enum status models_text(const struct model_choice *c, const char *name, const ch
     return STATUS_OK;
 }
 
+/* The text that says the types, and who says it. */
+static enum status parse_cache_types(struct kv_types *out, const char *text,
+                                     const char *who, const char *name, struct error *err)
+{
+    struct error why;
+    const enum status s = kv_types_parse(out, text, &why);
+    return s ? fail(err, s, "%s%s%s", who, name, why.text) : s;
+}
+
+enum status models_kv(const struct model_choice *c, const char *kv, int tail,
+                      struct kv_types *out, struct error *err)
+{
+    const char *set = environment_text("KV_CACHE_TYPE"), *own = NULL;
+    double own_tail = -1;
+    enum status s;
+    if ((s = models_text(c, "kv_cache_type", &own, err)) ||
+        (s = models_number(c, "kv_tail", 0, KV_TAIL_MAX, &own_tail, err)))
+        return s;
+    s = kv    ? parse_cache_types(out, kv, "", "", err)
+        : own ? parse_cache_types(out, own, c->name, ": PARAMETER kv_cache_type: ", err)
+        : set
+            ? parse_cache_types(out, set, environment_source("KV_CACHE_TYPE"), ": ", err)
+            : parse_cache_types(out, MODELS_KV, "", "", err);
+    if (s)
+        return s;
+    /* A tail that stands behind the types of the option is an option, too. */
+    if (own_tail >= 0 && !(kv && strstr(kv, ":tail=")))
+        kv_types_tail(out, (int)own_tail);
+    if (tail >= 0)
+        kv_types_tail(out, tail);
+    return STATUS_OK;
+}
+
+enum status models_ctx(const struct model_choice *c, int ctx, int *out, struct error *err)
+{
+    int set = 0;
+    environment_count("CONTEXT_LENGTH", &set);
+    double own = 0;
+    const enum status s = models_number(c, "num_ctx", 0, 1 << 24, &own, err);
+    if (!s)
+        *out = ctx ? ctx : own > 0 ? (int)own : set;
+    return s;
+}
+
 enum status models_stops(const struct model_choice *c, const char *out[MODELS_STOP_MAX],
                          int *n, struct error *err)
 {
