@@ -26,7 +26,7 @@ static const struct environment_entry {
 
 enum { N_ENTRY = sizeof entries / sizeof *entries };
 
-static char *values[N_ENTRY]; // as they were asked for last, trimmed
+static char *values[2][N_ENTRY]; // as they were asked for last, trimmed; of twins alone
 
 static const char around[] = " \t\r\n\"'";
 
@@ -48,11 +48,12 @@ static int variable_index(const char *name)
     return -1;
 }
 
-/* The variable that holds the value of an entry, *text and *n; NULL: none is set. */
-static const char *find_set(int i, const char **text, size_t *n)
+/* The variable that holds the value of an entry, *text and *n; NULL: none is set.  first
+ * is 1 for the twin alone. */
+static const char *find_set(int i, int first, const char **text, size_t *n)
 {
     const char *const names[] = {entries[i].v.name, entries[i].v.twin};
-    for (int k = 0; k < 2; k++) {
+    for (int k = first; k < 2; k++) {
         *text = names[k] ? getenv(names[k]) : NULL;
         if (*text && (*n = trim(text)) > 0)
             return names[k];
@@ -60,18 +61,24 @@ static const char *find_set(int i, const char **text, size_t *n)
     return NULL;
 }
 
-static const char *variable_text(int i)
+static const char *kept_text(int i, int first)
 {
     const char *text;
     size_t n;
-    if (i < 0 || !find_set(i, &text, &n))
+    if (i < 0 || !find_set(i, first, &text, &n))
         return NULL;
-    if (values[i] && strlen(values[i]) == n && !memcmp(values[i], text, n))
-        return values[i];
-    mem_free(values[i]);
-    if (!(values[i] = mem_array(n + 1, 1)))
+    char **kept = &values[first][i];
+    if (*kept && strlen(*kept) == n && !memcmp(*kept, text, n))
+        return *kept;
+    mem_free(*kept);
+    if (!(*kept = mem_array(n + 1, 1)))
         return text; // with what is behind it: wrong rather than forgotten
-    return memcpy(values[i], text, n);
+    return memcpy(*kept, text, n);
+}
+
+static const char *variable_text(int i)
+{
+    return kept_text(i, 0);
 }
 
 const char *environment_text(const char *name)
@@ -79,12 +86,17 @@ const char *environment_text(const char *name)
     return variable_text(variable_index(name));
 }
 
+const char *environment_twin(const char *name)
+{
+    return kept_text(variable_index(name), 1);
+}
+
 const char *environment_source(const char *name)
 {
     const char *text;
     size_t n;
     const int i = variable_index(name);
-    return i < 0 ? NULL : find_set(i, &text, &n);
+    return i < 0 ? NULL : find_set(i, 0, &text, &n);
 }
 
 const char *environment_folder(const char *name)
@@ -131,7 +143,7 @@ static enum status wrong(int i, const char *what, struct error *err)
 {
     const char *text;
     size_t n;
-    const char *name = find_set(i, &text, &n);
+    const char *name = find_set(i, 0, &text, &n);
     return fail(err, STATUS_BAD_INPUT, "%s is '%.*s'; it takes %s", name,
                 n < 80 ? (int)n : 80, text, what);
 }

@@ -18,6 +18,9 @@
  * one of the table.  Valid until the variable changes. */
 const char *environment_text(const char *name);
 
+/* The value of the twin, whatever TURBINE_<name> is. */
+const char *environment_twin(const char *name);
+
 /* Which variable that value is from: "OLLAMA_HOST"; NULL if there is none. */
 const char *environment_source(const char *name);
 
