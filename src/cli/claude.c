@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "cli/environment.h"
 
 #define HOUR_MS "3600000"
 
@@ -77,11 +78,12 @@ bool claude_same_url(const char *a, const char *b)
 
 int claude_files(char out[CLAUDE_FILES_MAX][CLAUDE_FILE_BYTES])
 {
-    const char *folder = getenv("CLAUDE_CONFIG_DIR"), *home = getenv("HOME");
+    const char *folder = environment_foreign("CLAUDE_CONFIG_DIR"),
+               *home = environment_folder("HOME");
     char here[CLAUDE_FILE_BYTES];
     int n = 0;
     snprintf(out[n++], CLAUDE_FILE_BYTES, "/etc/claude-code/managed-settings.json");
-    if (folder && *folder &&
+    if (folder && *folder == '/' &&
         snprintf(out[n], CLAUDE_FILE_BYTES, "%s/settings.json", folder) <
             CLAUDE_FILE_BYTES)
         n++;

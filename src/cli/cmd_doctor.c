@@ -39,7 +39,7 @@ static json_t *text_json(const char *text)
     return json_string(plain);
 }
 
-static enum status print_json(const struct doctor_findings *all, struct error *err)
+static enum status print_findings(const struct doctor_findings *all, struct error *err)
 {
     json_t *list = json_array();
     for (int i = 0; i < all->n; i++) {
@@ -95,7 +95,7 @@ int cmd_doctor(int argc, char **argv)
         probe(d, host);
         doctor_judge(all, d);
         if (json)
-            s = print_json(all, &err);
+            s = print_findings(all, &err);
         else
             print_lines(all);
     }

@@ -25,7 +25,8 @@ static int print_programs(void)
 {
     char path[EXECUTABLE_PATH_BYTES];
     for (int i = 0; i < N_PROGRAM; i++) {
-        const bool there = executable_find(path, programs[i].name, getenv("PATH"));
+        const bool there =
+            executable_find(path, programs[i].name, environment_foreign("PATH"));
         printf("%-10s %s: %s\n", programs[i].name, programs[i].title,
                there ? path : programs[i].install);
     }
@@ -41,7 +42,7 @@ static enum status find_program(struct launch *l, const char *name, char *path,
     if (!l->program)
         return fail(err, STATUS_BAD_ARG,
                     "'%.60s' cannot be launched; 'turbine launch' lists what can", name);
-    if (!l->print && !executable_find(path, name, getenv("PATH")))
+    if (!l->print && !executable_find(path, name, environment_foreign("PATH")))
         return fail(err, STATUS_NOT_FOUND,
                     "no %s in the folders of PATH; install %s with: %s", name,
                     l->program->title, l->program->install);

@@ -15,7 +15,7 @@
 
 /* The text behind `key` in the first line of a file that has it ("" for key: the first
  * line), without blanks in front and the line's end. */
-static bool read_text(char *out, size_t n, const char *path, const char *key)
+static bool read_setting(char *out, size_t n, const char *path, const char *key)
 {
     FILE *f = fopen(path, "r");
     char line[512];
@@ -38,7 +38,7 @@ static bool read_text(char *out, size_t n, const char *path, const char *key)
 static uint64_t read_limit(const char *path)
 {
     char text[64], *end;
-    if (!read_text(text, sizeof text, path, ""))
+    if (!read_setting(text, sizeof text, path, ""))
         return DOCTOR_UNLIMITED;
     const uint64_t v = strtoull(text, &end, 10);
     return end == text ? DOCTOR_UNLIMITED : v;
@@ -47,7 +47,7 @@ static uint64_t read_limit(const char *path)
 static uint64_t read_kib(const char *key)
 {
     char text[64];
-    return read_text(text, sizeof text, "/proc/meminfo", key)
+    return read_setting(text, sizeof text, "/proc/meminfo", key)
                ? strtoull(text, NULL, 10) * 1024
                : 0;
 }
@@ -57,7 +57,7 @@ static uint64_t group_limit(const char *file)
 {
     char group[256] = "", path[400];
     uint64_t least = DOCTOR_UNLIMITED;
-    read_text(group, sizeof group, "/proc/self/cgroup", "0::");
+    read_setting(group, sizeof group, "/proc/self/cgroup", "0::");
     for (;;) {
         snprintf(path, sizeof path, "/sys/fs/cgroup%s/%s", group, file);
         const uint64_t v = read_limit(path);
@@ -87,7 +87,7 @@ static void probe_memory(struct doctor_machine *m)
     m->swap_free = read_kib("SwapFree");
     m->group_limit = group_limit("memory.max");
     m->commit_left = DOCTOR_UNLIMITED;
-    if (read_text(mode, sizeof mode, "/proc/sys/vm/overcommit_memory", "") &&
+    if (read_setting(mode, sizeof mode, "/proc/sys/vm/overcommit_memory", "") &&
         !strcmp(mode, "2")) {
         const uint64_t limit = read_kib("CommitLimit"), used = read_kib("Committed_AS");
         m->commit_left = limit > used ? limit - used : 0;
@@ -100,14 +100,15 @@ void doctor_probe_machine(struct doctor_machine *m)
     const time_t now = time(NULL);
     struct tm tm;
     *m = (struct doctor_machine){0};
-    read_text(m->cpu, sizeof m->cpu, "/proc/cpuinfo", "model name");
+    read_setting(m->cpu, sizeof m->cpu, "/proc/cpuinfo", "model name");
     m->level = cpu_isa_name(cpu_detect());
     m->plain = cpu_detect() == CPU_ISA_C;
     m->n_cpu = (int)sysconf(_SC_NPROCESSORS_ONLN);
     m->n_core = cores_available();
     m->quota = cores_quota("");
     probe_memory(m);
-    if (read_text(text, sizeof text, "/sys/kernel/mm/transparent_hugepage/enabled", "")) {
+    if (read_setting(text, sizeof text, "/sys/kernel/mm/transparent_hugepage/enabled",
+                     "")) {
         const char *at = strchr(text, '['); // "always [madvise] never"
         snprintf(m->huge, sizeof m->huge, "%.*s", at ? (int)strcspn(at + 1, "]") : 0,
                  at ? at + 1 : "");

@@ -35,7 +35,7 @@ void doctor_probe_clients(struct doctor *d)
     for (int i = 0; i < d->n_client; i++) {
         struct doctor_client *c = &d->clients[i];
         *c = known[i];
-        if (!executable_find(c->path, c->name, getenv("PATH")))
+        if (!executable_find(c->path, c->name, environment_foreign("PATH")))
             *c->path = 0;
         else if (!executable_version(c->version, c->path, VERSION_MS))
             *c->version = 0;
@@ -68,7 +68,7 @@ void doctor_probe_settings(struct doctor_settings *s, const char *url)
     struct buf names;
     memset(s, 0, sizeof *s);
     for (const struct launch_variable *v = claude_variables; v->name; v++) {
-        const char *value = getenv(v->name);
+        const char *value = environment_foreign(v->name);
         if (value && *value && s->n_variable < DOCTOR_VARIABLES_MAX)
             s->variables[s->n_variable++] =
                 (struct doctor_variable){v, is_same(v, value, url)};

@@ -105,6 +105,11 @@ const char *environment_folder(const char *name)
     return v && *v == '/' ? v : NULL;
 }
 
+const char *environment_foreign(const char *name)
+{
+    return getenv(name);
+}
+
 /* ---- values ---- */
 
 static bool read_count(const char *text, const struct environment_entry *e, int *out)

@@ -43,6 +43,10 @@ void environment_warn(void);
  * absolute path, as their specifications say. */
 const char *environment_folder(const char *name);
 
+/* A variable of another program (PATH, ANTHROPIC_MODEL) as it is; NULL if it is not
+ * set. */
+const char *environment_foreign(const char *name);
+
 /* The table for people: behind the options of a command that reads it. */
 void environment_print_help(FILE *to);
 

@@ -40,7 +40,7 @@ static void note_replaced(const struct launch *l)
     char names[400] = "", number[16];
     size_t n = 0;
     for (const struct launch_variable *v = l->program->variables; v->name; v++) {
-        const char *was = getenv(v->name), *value = value_of(l, v, number);
+        const char *was = environment_foreign(v->name), *value = value_of(l, v, number);
         if (!was || !*was || (value && !strcmp(was, value)))
             continue;
         if (v->value == LAUNCH_DEAD)

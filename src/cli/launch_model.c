@@ -189,7 +189,7 @@ static enum status check_known(const struct launch *l, const char *model, bool *
 
 /* ---- its context ---- */
 
-static bool same_name(const char *a, const char *b)
+static bool is_named(const char *a, const char *b)
 {
     static const char latest[] = ":latest";
     const size_t n = strlen(a), k = strlen(b);
@@ -206,7 +206,7 @@ static const json_t *find_loaded(const json_t *models, const char *model)
     json_array_foreach(models, i, m)
     {
         const char *name = json_string_value(json_object_get(m, "name"));
-        if (name && same_name(name, model))
+        if (name && is_named(name, model))
             return m;
     }
     return json_array_size(models) == 1 ? json_array_get(models, 0) : NULL;
@@ -245,8 +245,8 @@ static enum status read_context(struct launch *l, size_t *bytes, struct error *e
 }
 
 /* model is quoted for a shell.  fit: NULL if nobody knows what it could have. */
-static enum status refuse(const struct launch *l, const char *model, int n_ctx,
-                          const struct plan_fit *fit, struct error *err)
+static enum status refuse_context(const struct launch *l, const char *model, int n_ctx,
+                                  const struct plan_fit *fit, struct error *err)
 {
     const int want = l->program->n_ctx;
     const char *who = l->program->title;
@@ -297,7 +297,7 @@ static enum status check_context(const struct launch *l, const char *model, int 
         return STATUS_OK;
     buf_init(&word, 8 * STORE_PATH_BYTES);
     launch_quote(&word, model);
-    s = refuse(l, word.data ? word.data : model, n_ctx, known ? &fit : NULL, err);
+    s = refuse_context(l, word.data ? word.data : model, n_ctx, known ? &fit : NULL, err);
     buf_release(&word);
     return s;
 }
@@ -322,7 +322,9 @@ enum status launch_choose_served(struct launch *l, struct error *err)
     size_t bytes = 0;
     bool tools = false;
     enum status s = STATUS_OK;
+    snprintf(file, sizeof file, "%s", l->model);
     if (!l->running) {
+        name_served(l->model, file);
         l->small = l->small_arg ? l->small_arg : l->model;
         l->n_ctx = l->program->n_ctx;
         launch_note(l, "no server runs at %s; these are for one with %d tokens", l->url,

@@ -179,7 +179,7 @@ void launch_end_server(struct launch *l)
 
 /* ---- which ---- */
 
-static enum status look(struct launch *l, struct error *err)
+static enum status find_kind(struct launch *l, struct error *err)
 {
     char why[SERVER_LINK_TEXT_BYTES];
     const enum server_link_kind kind = server_link_kind(l->url, why);
@@ -194,7 +194,7 @@ static enum status look(struct launch *l, struct error *err)
 enum status launch_find_server(struct launch *l, struct error *err)
 {
     struct address at;
-    enum status s = look(l, err);
+    enum status s = find_kind(l, err);
     if (s || l->running)
         return s;
     read_address(&at, l->url);
@@ -213,7 +213,7 @@ enum status launch_find_server(struct launch *l, struct error *err)
                     "at it, or the folder of the cache cannot be written; start it with "
                     "'turbine serve %s'",
                     l->url, l->model);
-    s = look(l, err); // another launch may have been first
+    s = find_kind(l, err); // another launch may have been first
     if (!s && !l->running)
         s = start_server(l, &at, err);
     close(turn);

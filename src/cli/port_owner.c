@@ -64,7 +64,7 @@ static bool has_socket(const char *pid, unsigned long inode)
     return found;
 }
 
-static void read_name(struct port_owner *out, const char *pid)
+static void read_owner(struct port_owner *out, const char *pid)
 {
     char path[300];
     snprintf(path, sizeof path, "/proc/%s/comm", pid);
@@ -91,7 +91,7 @@ void port_owner_find(struct port_owner *out, int port)
         if (!isdigit((unsigned char)e->d_name[0]) || !has_socket(e->d_name, inode))
             continue;
         out->pid = (pid_t)strtol(e->d_name, NULL, 10);
-        read_name(out, e->d_name);
+        read_owner(out, e->d_name);
         break;
     }
     if (d)
