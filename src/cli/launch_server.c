@@ -113,12 +113,14 @@ static void print_log_end(const char *path)
         fputc('\n', stderr);
 }
 
+/* Something else at the address may listen and say nothing: its version is asked for
+ * with a short limit of time. */
 static bool is_ready(const char *url)
 {
     int status = 0;
     struct error unused;
-    return !server_link_call(url, "GET", "/readyz", NULL, NULL, &status, &unused) &&
-           status == 200;
+    return server_link_kind(url, NULL) == SERVER_LINK_TURBINE &&
+           !server_link_call(url, "GET", "/readyz", NULL, NULL, &status, &unused);
 }
 
 /* Until it takes requests, it ends or the time does. */
@@ -127,15 +129,16 @@ static enum status wait_ready(struct launch *l, const char *log, struct error *e
     const uint64_t start = clock_us(), end = start + (uint64_t)l->wait_s * 1000000;
     const bool terminal = isatty(STDERR_FILENO);
     enum status s = STATUS_OK;
-    while (!s && !is_ready(l->url)) {
-        if (!detached_alive(&l->server, STEP_MS))
+    for (bool ready = false; !s && !ready;) {
+        ready = is_ready(l->url);
+        if (!detached_alive(&l->server, ready ? 0 : STEP_MS))
             s = fail(err, STATUS_IO, "the server has ended; its log is %s", log);
-        else if (clock_us() > end)
+        else if (!ready && clock_us() > end)
             s = fail(err, STATUS_LIMIT,
                      "the server is not ready after %d s, and is ended; --wait gives it "
                      "more time; its log is %s",
                      l->wait_s, log);
-        else if (terminal)
+        else if (!ready && terminal)
             fprintf(stderr, "\rloading the model: %.0f s",
                     (double)(clock_us() - start) / 1e6);
     }
