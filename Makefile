@@ -84,6 +84,9 @@ $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(LIB_OBJ)
 
 # Tests of what commands share link more than the library.
 $(OUT)/tests/unit/test_server_link: $(OUT)/src/cli/server_link.o
+# All but main and what asks it for its commands.
+$(OUT)/tests/unit/test_doctor: $(filter-out %/main.o %/cmd_man.o %/cmd_completion.o \
+                                 $(OUT)/src/cli/completion%,$(CLI_OBJ))
 
 # The server with a scheduler that follows a script instead of a model.
 SCRIPTED := $(OUT)/tests/server/scripted_server

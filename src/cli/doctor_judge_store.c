@@ -23,6 +23,7 @@ static const char *quoted(struct buf *b, const char *text)
 static void judge_folder(struct doctor_findings *out, const struct doctor_folder *f,
                          struct buf *b)
 {
+    const char *word = quoted(b, f->path);
     if (!*f->path)
         doctor_fix(doctor_add(out, DOCTOR_PROBLEM, "store",
                               "no folder: neither TURBINE_MODELS nor HOME is set"),
@@ -32,13 +33,12 @@ static void judge_folder(struct doctor_findings *out, const struct doctor_folder
                    "%s", elsewhere);
     else if (f->exists && !f->readable)
         doctor_fix(doctor_add(out, DOCTOR_PROBLEM, "store", "%s cannot be read", f->path),
-                   "sudo chown -R \"$(id -un)\" %s", quoted(b, f->path));
+                   "sudo chown -R \"$(id -un)\" %s", word);
     else if (!f->writable)
         doctor_fix(doctor_add(out, DOCTOR_PROBLEM, "store",
                               f->exists ? "%s cannot be written" : "%s cannot be made",
                               f->path),
-                   "sudo mkdir -p %s && sudo chown -R \"$(id -un)\" %s",
-                   quoted(b, f->path), b->data ? b->data : "");
+                   "sudo mkdir -p %s && sudo chown -R \"$(id -un)\" %s", word, word);
     else
         doctor_add(out, DOCTOR_OK, "store",
                    f->exists ? "%s" : "%s, made by the first pull", f->path);

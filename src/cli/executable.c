@@ -224,6 +224,9 @@ bool detached_alive(const struct detached *p, int timeout_ms)
 bool detached_end(const struct detached *p, int timeout_ms)
 {
     kill(p->pid, SIGTERM);
+    if (!detached_alive(p, timeout_ms))
+        return true;
+    kill(p->pid, SIGKILL);
     return !detached_alive(p, timeout_ms);
 }
 

@@ -39,7 +39,7 @@ enum status detached_start(struct detached *out, char *const argv[], const char 
                            struct error *err);
 /* Whether it still runs; waits up to timeout_ms for its end. */
 bool detached_alive(const struct detached *p, int timeout_ms);
-/* Ask it to end, and wait up to timeout_ms; whether it has. */
+/* Ask it to end, and make it end after timeout_ms; whether it has. */
 bool detached_end(const struct detached *p, int timeout_ms);
 void detached_release(struct detached *p);
 

@@ -14,7 +14,7 @@
 #include "cli/launch.h"
 #include "cli/paths.h"
 
-enum { STEP_MS = 100, END_MS = 20000, LOG_LINES = 10, LOG_TAIL = 2048 };
+enum { STEP_MS = 100, END_MS = 5000, LOG_LINES = 10, LOG_TAIL = 2048 };
 
 void launch_note(const struct launch *l, const char *format, ...)
 {
@@ -152,8 +152,8 @@ static enum status wait_ready(struct launch *l, const char *log, struct error *e
 static enum status start_server(struct launch *l, struct address *at, struct error *err)
 {
     char self[EXECUTABLE_PATH_BYTES], name[32], log[CLI_PATH_BYTES];
-    char *const argv[] = {self,     "serve",  l->model, "--host",
-                          at->host, "--port", at->port, NULL};
+    char *const argv[] = {self,     "serve", "--host", at->host, "--port",
+                          at->port, "--",    l->model, NULL};
     snprintf(name, sizeof name, "serve-%s.log", at->port);
     if (!executable_self(self) || !paths_log(log, name))
         return fail(err, STATUS_UNSUPPORTED,

@@ -394,6 +394,38 @@ def test_a_server_that_cannot_start(user, model):
     assert not user.out.exists()
 
 
+@pytest.mark.parametrize('wait,code', [('1', 1), ('120', 0)])
+def test_a_server_that_is_slow(user, model, wait, code):
+    """It is stopped while it starts, for longer than one of both waits."""
+    for _ in range(5):  # it may be ready before it is stopped
+        process = user.start('claude', model, '--wait', wait)
+        pid = int(re.search(r'process (\d+), log', process.stderr.readline())[1])
+        user.pids.append(pid)
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(2)
+        if process.poll() is None or process.returncode:
+            break
+        process.communicate()
+        os.kill(pid, signal.SIGCONT)
+        user.stop()
+        user.out.unlink()
+    else:
+        pytest.skip('it is always faster')
+    if code == 0:
+        os.kill(pid, signal.SIGCONT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert user.out.exists() == is_running(pid) == (code == 0)
+    assert ('is not ready after 1 s' in err) == (code == 1)
+
+
+def test_ipv6(user, model):
+    if not socket.has_ipv6 or not pathlib.Path('/proc/net/if_inet6').exists():
+        pytest.skip('no IPv6 here')
+    user.run('claude', model, '--host', f'[::1]:{user.port}', check=0)
+    assert len(user.pids) == 1 and user.told()['env']['ANTHROPIC_BASE_URL'] == f'http://[::1]:{user.port}'
+
+
 def test_no_folder_for_the_log(user, model):
     (user.home / 'cache').write_text('')
     _, _, err = user.run('claude', model, check=1)
