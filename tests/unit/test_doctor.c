@@ -260,7 +260,7 @@ static void test_disk(void **state)
     f->bytes_free = GIB;
     expect("store-space", DOCTOR_WARNING, "1.00 GiB", "turbine verify --prune");
     f->bytes_free = MIB;
-    expect("store-space", DOCTOR_PROBLEM, "1 MiB", "turbine verify --prune");
+    expect("store-space", DOCTOR_PROBLEM, "1.0 MiB", "turbine verify --prune");
     f->bytes_free = 100 * GIB;
     f->nodes_free = 10;
     expect("store-files", DOCTOR_WARNING, "room for 10 more", "df -i \"$HOME\"");
