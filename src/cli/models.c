@@ -5,7 +5,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/ollama_api.h"
 #include "cli/environment.h"
+#include "store/create.h"
 
 /* ---- the folders ---- */
 
@@ -236,6 +238,12 @@ enum status models_template(const struct model_choice *c, const char *command,
                             struct engine *e, struct error *err)
 {
     struct error why;
+    const char *requires = json_string_value(json_object_get(c->m.config, "requires"));
+    if (requires && create_version_newer(requires, OLLAMA_API))
+        fprintf(stderr,
+                "turbine %s: note: %s REQUIRES Ollama %.40s; this follows the API of "
+                "" OLLAMA_API "\n",
+                command, c->name, requires);
     if (c->m.template_kind == STORED_TEMPLATE_GO)
         fprintf(stderr,
                 "turbine %s: note: the TEMPLATE of %s is Go's; the chat template of its "
