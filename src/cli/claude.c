@@ -25,6 +25,9 @@ const struct launch_variable claude_variables[] = {
     {"ANTHROPIC_CUSTOM_MODEL_OPTION", LAUNCH_MODEL, NULL, false},
     /* Else an unknown name is taken to have a million tokens. */
     {"CLAUDE_CODE_MAX_CONTEXT_TOKENS", LAUNCH_CONTEXT, NULL, false},
+    /* It compacts its history when a prompt comes nearer to the context than an answer
+     * (20,000 tokens at most) and 13,000 more: with 32,768 tokens before each answer. */
+    {"CLAUDE_CODE_MAX_OUTPUT_TOKENS", LAUNCH_OUTPUT, NULL, false},
     /* Lines that differ by session and turn make a server read its prompt again. */
     {"CLAUDE_CODE_ATTRIBUTION_HEADER", LAUNCH_TEXT, "0", false},
     {"CLAUDE_CODE_TOTAL_TOKENS_REMINDER", LAUNCH_TEXT, "off", false},
@@ -114,6 +117,8 @@ static bool same_value(const struct launch_variable *v, const json_t *value,
         return !strcmp(text, v->text);
     case LAUNCH_UNSET: // "0" and "false" turn them off
         return !*text || !strcmp(text, "0") || !strcmp(text, "false");
+    case LAUNCH_OUTPUT: // a launch has no opinion on long contexts
+        return true;
     default:
         return false;
     }

@@ -118,7 +118,7 @@ int cmd_launch(int argc, char **argv)
     const int rc = cli_parse(&c, own, argv, arg);
     if (rc >= 0)
         return rc;
-    if (!arg[0])
+    if (!arg[0] && !l.print)
         return print_programs();
     struct error err;
     l.command = &c;
@@ -136,7 +136,8 @@ int cmd_launch(int argc, char **argv)
         return CLI_USAGE;
     }
     char **rest = own < argc ? argv + own + 1 : argv + argc;
-    if (launch(&l, arg[0], json, (int)(argv + argc - rest), rest, &err))
+    if (launch(&l, arg[0] ? arg[0] : programs[0].name, json, (int)(argv + argc - rest),
+               rest, &err))
         return cli_fail(&c, &err);
     return CLI_OK;
 }

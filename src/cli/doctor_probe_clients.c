@@ -54,6 +54,7 @@ static bool is_same(const struct launch_variable *v, const char *value, const ch
     case LAUNCH_MODEL:
     case LAUNCH_SMALL:
     case LAUNCH_CONTEXT:
+    case LAUNCH_OUTPUT:
         return true;
     case LAUNCH_UNSET:
     case LAUNCH_DEAD:

@@ -17,6 +17,7 @@ enum launch_value {
     LAUNCH_MODEL,   // the model
     LAUNCH_SMALL,   // the one for titles and the like
     LAUNCH_CONTEXT, // tokens of context
+    LAUNCH_OUTPUT,  // tokens of an answer, where the context is too short for the usual
     LAUNCH_UNSET,   // must not be set
     LAUNCH_DEAD,    // does nothing, whatever guides say
 };
@@ -37,6 +38,9 @@ struct launch_program {
     /* Say which settings of its own are against it; not STATUS_OK: it cannot work. */
     enum status (*check)(const struct launch *l, struct error *err);
 };
+
+/* With less, an answer is limited to an eighth of the context. */
+enum { LAUNCH_CTX_EASY = 65536 };
 
 struct launch {
     const struct cli_command *command;

@@ -27,11 +27,21 @@ static const char *value_of(const struct launch *l, const struct launch_variable
     case LAUNCH_CONTEXT:
         snprintf(number, 16, "%d", l->n_ctx);
         return number;
+    case LAUNCH_OUTPUT:
+        snprintf(number, 16, "%d", l->n_ctx / 8);
+        return number;
     case LAUNCH_UNSET:
     case LAUNCH_DEAD:
         break;
     }
     return NULL;
+}
+
+/* Whether a launch leaves a variable as it is. */
+static bool is_left(const struct launch *l, const struct launch_variable *v)
+{
+    return v->value == LAUNCH_DEAD ||
+           (v->value == LAUNCH_OUTPUT && l->n_ctx >= LAUNCH_CTX_EASY);
 }
 
 /* What the person has set and will miss. */
@@ -45,7 +55,7 @@ static void note_replaced(const struct launch *l)
             continue;
         if (v->value == LAUNCH_DEAD)
             launch_note(l, "%s, which is set, does nothing", v->name);
-        else if (n < sizeof names)
+        else if (!is_left(l, v) && n < sizeof names)
             n += (size_t)snprintf(names + n, sizeof names - n, "%s%s", n ? ", " : "",
                                   v->name);
     }
@@ -60,7 +70,7 @@ enum status launch_set_environment(const struct launch *l, struct error *err)
     note_replaced(l);
     for (const struct launch_variable *v = l->program->variables; v->name; v++) {
         const char *value = value_of(l, v, number);
-        if (v->value == LAUNCH_DEAD)
+        if (is_left(l, v))
             continue;
         if (value ? setenv(v->name, value, 1) : unsetenv(v->name))
             return fail(err, STATUS_NO_MEMORY, "cannot set %s", v->name);
@@ -124,7 +134,7 @@ enum status launch_print_environment(const struct launch *l, bool json, struct e
     buf_init(&out, 1 << 20);
     for (const struct launch_variable *v = l->program->variables; !s && v->name; v++) {
         const char *value = value_of(l, v, number);
-        if (v->value == LAUNCH_DEAD)
+        if (is_left(l, v))
             continue;
         if (!json)
             print_sh(v, value, &out);

@@ -264,7 +264,8 @@ static enum status refuse_context(const struct launch *l, const char *model, int
                     model, fit->largest, who, want, model);
     if (l->running && !l->started) {
         port_owner_find(&owner, launch_port(l->url));
-        snprintf(first, sizeof first, owner.pid ? "kill %ld; " : "", (long)owner.pid);
+        if (owner.pid)
+            snprintf(first, sizeof first, "kill %ld; ", (long)owner.pid);
     }
     return fail(err, STATUS_LIMIT,
                 "%s has %d tokens of context%s%s, and %s needs %d: %s%sturbine serve %s "
@@ -349,6 +350,11 @@ enum status launch_choose_served(struct launch *l, struct error *err)
                     l->model);
     if (l->n_ctx < l->program->n_ctx)
         return check_context(l, file, l->n_ctx, bytes, err);
+    if (l->n_ctx < LAUNCH_CTX_EASY)
+        launch_note(l,
+                    "with %d tokens of context history is compacted often, and answers "
+                    "have at most %d; %d tokens are better",
+                    l->n_ctx, l->n_ctx / 8, LAUNCH_CTX_EASY);
     if (!tools)
         launch_note(l, "the chat template of %s has no tools: %s can talk, not act",
                     l->model, l->program->title);

@@ -188,6 +188,7 @@ def test_print(user, scripted, env):
     told = user.told()['env']
     assert_same(evaluated(user, script, **env), told)
     assert 'CLAUDE_CODE_USE_BEDROCK' not in told
+    assert user.run('--print', check=0, **env)[1] == script
     listed = json.loads(user.run('claude', '--print', '--json', check=0, **env)[1])
     for v in listed:
         assert told.get(v['name']) == v['value']
@@ -317,8 +318,14 @@ def test_a_server_with_too_little_context(user):
         # A name of the server is no command here.
         assert not user.out.exists()
     with Server([{'text': 'x'}], ctx=WANTED, name='enough') as s:
-        user.run('claude', check=0, **at(s))
-        assert user.told()['env']['CLAUDE_CODE_MAX_CONTEXT_TOKENS'] == str(WANTED)
+        _, _, err = user.run('claude', check=0, **at(s, CLAUDE_CODE_MAX_OUTPUT_TOKENS='64000'))
+        env = user.told()['env']
+        assert env['CLAUDE_CODE_MAX_CONTEXT_TOKENS'] == str(WANTED) and 'compacted often' in err
+        # Else the client compacts before each answer.
+        assert env['CLAUDE_CODE_MAX_OUTPUT_TOKENS'] == '4096' and 'CLAUDE_CODE_MAX_OUTPUT_TOKENS of your' in err
+    with Server([{'text': 'x'}], ctx=65536, name='easy') as s:
+        assert user.run('claude', check=0, **at(s, CLAUDE_CODE_MAX_OUTPUT_TOKENS='64000'))[2] == ''
+        assert user.told()['env']['CLAUDE_CODE_MAX_OUTPUT_TOKENS'] == '64000'
 
 
 def create(user, name, text):
