@@ -12,6 +12,7 @@
 #include "http/http.h"
 
 struct server;
+struct store;
 
 struct server_options {
     const char *host; // to bind
@@ -32,6 +33,7 @@ struct server_options {
     uint64_t ping_us;       // of silence before a stream says that it lives; 0: 10 s
     size_t replay_bytes;    // of what the model wrote when it called tools; 0: 64 MiB
     bool log;               // JSON lines on stderr
+    struct store *store;    // whose models it serves; NULL: none
     /* What the model's Modelfile says, for requests that do not. */
     /* What the model's file says, without bias; NAN, top_k -1 and repeat_last_n -2: it
      * does not.  NULL: nothing. */
