@@ -47,7 +47,7 @@ enum status models_sampling(const struct model_choice *c, struct sampler_params 
  * Go's. */
 enum status models_template(const struct model_choice *c, const char *command,
                             struct engine *e, struct error *err);
-enum { MODELS_STOP_MAX = 16 };
+enum { MODELS_STOP_MAX = 16 }; // MODEL_STOPS_MAX of server/model_params.h
 enum status models_stops(const struct model_choice *c, const char *out[MODELS_STOP_MAX],
                          int *n, struct error *err);
 
