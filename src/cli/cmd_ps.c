@@ -2,29 +2,10 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
-#include "http/client.h"
-
-enum { ANSWER_BYTES = 4 << 20, TIMEOUT_MS = 10000 };
-
-/* --host, TURBINE_HOST or OLLAMA_HOST: "host", "host:port" or a URL without a path. */
-static void make_url(char *url, size_t n, const char *host)
-{
-    if (!host)
-        host = getenv("TURBINE_HOST");
-    if (!host)
-        host = getenv("OLLAMA_HOST");
-    if (!host || !*host)
-        host = "127.0.0.1";
-    const char *scheme = strstr(host, "://"), *name = scheme ? scheme + 3 : host;
-    const char *colon = strrchr(name, ':'), *bracket = strrchr(name, ']');
-    const bool has_port = colon && (!bracket || colon > bracket);
-    snprintf(url, n, "%s%s%s/api/ps", scheme ? "" : "http://", host,
-             has_port || scheme ? "" : ":11434");
-}
+#include "cli/server_link.h"
 
 static void print_bytes(char out[16], const json_t *v)
 {
@@ -72,40 +53,33 @@ static void print_model(const json_t *m)
     putchar('\n');
 }
 
-static enum status print_list(const struct buf *body, struct error *err)
+static enum status print_list(const json_t *answer, struct error *err)
 {
-    json_error_t why;
-    json_t *root = json_loadb(body->data ? body->data : "", body->len, 0, &why);
-    const json_t *models = json_object_get(root, "models");
-    if (!json_is_array(models)) {
-        json_decref(root);
+    const json_t *models = json_object_get(answer, "models");
+    if (!json_is_array(models))
         return fail(err, STATUS_BAD_INPUT, "the server's answer is no list of models");
-    }
     printf("%-32s  %-10s  %-14s  %-18s  %-10s  %-10s  %-10s  %s\n", "NAME", "SIZE", "KV",
            "CONTEXT", "CACHE", "RESERVED", "AS F16", "UNTIL");
     for (size_t i = 0; i < json_array_size(models); i++)
         print_model(json_array_get(models, i));
-    json_decref(root);
     return STATUS_OK;
 }
 
-static enum status show(const char *host, bool json, struct error *err)
+static enum status show_running(const char *host, bool json, struct error *err)
 {
-    char url[512];
-    int http_status = 0;
-    struct buf body;
-    make_url(url, sizeof url, host);
-    buf_init(&body, ANSWER_BYTES);
-    const struct http_call call = {"GET", url, getenv("TURBINE_API_KEY"), TIMEOUT_MS};
-    enum status s = http_call(&call, &http_status, &body, err);
-    if (!s && http_status != 200)
-        s = fail(err, STATUS_IO, "%s: HTTP status %d%s", url, http_status,
-                 http_status == 401 ? "; TURBINE_API_KEY is the server's key" : "");
-    if (!s && json)
-        puts(body.data ? body.data : "");
-    else if (!s)
-        s = print_list(&body, err);
-    buf_release(&body);
+    char url[SERVER_LINK_URL_BYTES];
+    json_t *answer = NULL;
+    if (!server_link_url(url, sizeof url, host))
+        return fail(err, STATUS_BAD_ARG, "the address of the server is too long: %s",
+                    url);
+    enum status s = server_link_call(url, "GET", "/api/ps", NULL, &answer, NULL, err);
+    if (!s && json) {
+        json_dumpf(answer, stdout, JSON_COMPACT);
+        putchar('\n');
+    } else if (!s) {
+        s = print_list(answer, err);
+    }
+    json_decref(answer);
     return s;
 }
 
@@ -114,9 +88,7 @@ int cmd_ps(int argc, char **argv)
     const char *host = NULL;
     bool json = false;
     const struct cli_option options[] = {
-        {"--host", CLI_STRING, &host, 0, 0,
-         "HOST[:PORT]  of the server (default TURBINE_HOST, OLLAMA_HOST, "
-         "127.0.0.1:11434)"},
+        {"--host", CLI_STRING, &host, 0, 0, SERVER_LINK_HELP},
         {"--json", CLI_FLAG, &json, 0, 0, "the server's own answer"},
         {NULL, CLI_FLAG, NULL, 0, 0, NULL},
     };
@@ -128,5 +100,5 @@ int cmd_ps(int argc, char **argv)
     if (rc >= 0)
         return rc;
     struct error err = {0};
-    return show(host, json, &err) ? cli_fail(&c, &err) : CLI_OK;
+    return show_running(host, json, &err) ? cli_fail(&c, &err) : CLI_OK;
 }

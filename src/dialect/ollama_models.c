@@ -131,7 +131,8 @@ void ollama_print_version(struct buf *out, const char *version, const char *turb
 {
     buf_puts(out, "{\"version\":");
     json_print_string(out, version);
-    print_model_member(out, "turbine", turbine);
+    buf_puts(out, ",\"turbine\":");
+    json_print_string(out, turbine);
     buf_puts(out, "}");
 }
 

@@ -51,7 +51,7 @@ struct ollama_running {
 void ollama_print_tags(struct buf *out, const struct ollama_model *models, int n);
 void ollama_print_ps(struct buf *out, const struct ollama_running *running, int n);
 void ollama_print_show(struct buf *out, const struct ollama_model *m);
-/* version: of the API; turbine: of this server, by which clients know it. */
+/* version: of Ollama's API; turbine: our own, by which our commands know our server. */
 void ollama_print_version(struct buf *out, const char *version, const char *turbine);
 
 /* A line of ollama_model.parameters, as clients look for them: "num_ctx ... 4096". */
