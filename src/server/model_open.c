@@ -112,7 +112,7 @@ enum status model_opening_fit(struct model_opening *o, size_t room, struct error
              (double)o->choice.weights / 0x1p20, (double)o->choice.cache / 0x1p20);
     if (room != SIZE_MAX) {
         const size_t n = strlen(o->model->text);
-        snprintf(o->model->text + n, sizeof o->model->text - n, " of %.1f MiB to be had",
+        snprintf(o->model->text + n, sizeof o->model->text - n, " of %.1f MiB to be had (a reserve stays free)",
                  (double)room / 0x1p20);
     }
     o->model->n_ctx = c.n_ctx;

@@ -46,7 +46,7 @@ void model_pool_close(struct models *p)
         p->ending = true;
         pthread_cond_signal(&p->changed);
         pthread_mutex_unlock(&p->lock);
-        pthread_join(p->thread, NULL);
+        pthread_join(p->thread, NULL); // a load that is under way ends first
     }
     while (p->slots) {
         struct model_slot *x = p->slots;

@@ -54,8 +54,10 @@ void models_close_slot(struct models *p, struct model_slot *x)
         pthread_mutex_lock(&p->lock);
         add_stats(p, &st);
         p->past.n_unload++;
+        const bool ending = p->ending;
         pthread_mutex_unlock(&p->lock);
-        log_event(p->server, "unload", name);
+        if (!ending)
+            log_event(p->server, "unload", name);
     }
     mem_free(x);
 }
