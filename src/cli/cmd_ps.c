@@ -109,7 +109,7 @@ static struct ps_row row_of(const json_t *m)
 }
 
 /* What a server says goes to a terminal: no control characters. */
-static void print_row(const struct ps_row *r, const int width[PS_COLUMNS])
+static void print_ps_row(const struct ps_row *r, const int width[PS_COLUMNS])
 {
     for (int i = 0; i < PS_COLUMNS; i++) {
         const int n = (int)strlen(r->cell[i]);
@@ -138,10 +138,10 @@ static enum status print_list(const json_t *answer, struct error *err)
             width[k] = bytes > width[k] ? bytes : width[k];
         }
     }
-    print_row(&head, width);
+    print_ps_row(&head, width);
     for (size_t i = 0; i < n; i++) {
         const struct ps_row r = row_of(json_array_get(models, i));
-        print_row(&r, width);
+        print_ps_row(&r, width);
     }
     return STATUS_OK;
 }

@@ -151,7 +151,7 @@ static void read_abilities(struct model_card *m, const char *template)
         template && (strstr(template, "think") || strstr(template, "reasoning"));
 }
 
-static enum status read_file(struct model_card *m, const struct gguf *g,
+static enum status read_card_file(struct model_card *m, const struct gguf *g,
                              const struct stored_model *stored,
                              enum model_card_parts parts, struct error *err)
 {
@@ -188,7 +188,7 @@ static enum status read_file(struct model_card *m, const struct gguf *g,
     return STATUS_OK;
 }
 
-static void take_text(char *out, size_t n, const json_t *config, const char *name)
+static void take_config_text(char *out, size_t n, const json_t *config, const char *name)
 {
     const char *v = json_string_value(json_object_get(config, name));
     if (v && *v)
@@ -206,8 +206,8 @@ static void read_store(struct model_card *m, const struct stored_model *stored)
                              json_integer_value(ctx) < 1 << 24
                          ? (int)json_integer_value(ctx)
                          : 0;
-    take_text(m->size_label, sizeof m->size_label, stored->config, "model_type");
-    take_text(m->quant, sizeof m->quant, stored->config, "file_type");
+    take_config_text(m->size_label, sizeof m->size_label, stored->config, "model_type");
+    take_config_text(m->quant, sizeof m->quant, stored->config, "file_type");
 }
 
 static struct model_card *new_card(void)
@@ -229,7 +229,7 @@ enum status model_card_open(struct model_card **out, const char *path,
     if (s)
         return s;
     struct model_card *m = new_card();
-    s = m ? read_file(m, g, stored, parts, err)
+    s = m ? read_card_file(m, g, stored, parts, err)
           : fail(err, STATUS_NO_MEMORY, "no memory for the model's metadata");
     gguf_close(g);
     if (s) {

@@ -331,7 +331,7 @@ static bool join(struct models *p, struct call *c, const struct model_ref *ref)
     return x;
 }
 
-static enum model_wait look(struct models *p, struct call *c)
+static enum model_wait look_at_slot(struct models *p, struct call *c)
 {
     struct model_slot *x = c->slot;
     struct api_error e;
@@ -378,7 +378,7 @@ enum model_wait models_acquire(struct call *c, const char *name)
         if (!join(p, c, &ref))
             return MODEL_FAILED;
     }
-    const enum model_wait w = look(p, c);
+    const enum model_wait w = look_at_slot(p, c);
     if (w == MODEL_READY)
         c->load_us = clock_us() - c->wait_us;
     if (w != MODEL_WAITS)

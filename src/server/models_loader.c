@@ -147,7 +147,7 @@ static bool any_leaves(const struct models *p)
 enum room { ROOM_IS_THERE, ROOM_AGAIN, ROOM_NONE };
 
 /* One step towards room for a model; with the lock. */
-static enum room make_room(struct models *p, struct model_opening *o, struct error *err)
+static enum room make_model_room(struct models *p, struct model_opening *o, struct error *err)
 {
     const int most = p->server->o.models.max_loaded;
     sweep(p);
@@ -179,7 +179,7 @@ static bool find_room(struct models *p, const struct model_slot *x,
     enum room room = ROOM_AGAIN;
     pthread_mutex_lock(&p->lock);
     while (room == ROOM_AGAIN && x->n_call && !p->ending)
-        room = make_room(p, o, err);
+        room = make_model_room(p, o, err);
     pthread_mutex_unlock(&p->lock);
     *s = room == ROOM_NONE ? err->status : STATUS_OK;
     return room != ROOM_AGAIN;
