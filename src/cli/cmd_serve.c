@@ -10,6 +10,7 @@
 
 #include "cli/calibrate.h"
 #include "cli/cli.h"
+#include "cli/environment.h"
 #include "cli/models.h"
 #include "dialect/ollama_keep_alive.h"
 #include "server/server.h"
@@ -19,6 +20,7 @@ enum { CTX_LEAST = 64, CTX_MOST = 1 << 24, MAX_LOADED = 3 };
 struct serve {
     const struct cli_command *command;
     struct server_options o;
+    struct environment_host address;
     const char *key_file, *ctx, *keep;
     int queue_s, drain_s;
     bool quiet;
@@ -62,10 +64,58 @@ static enum status find_key(struct serve *v, struct error *err)
         if (s)
             return s;
     } else {
-        const char *key = getenv("TURBINE_API_KEY");
+        const char *key = environment_text("API_KEY");
         snprintf(v->key, sizeof v->key, "%s", key ? key : "");
     }
     v->o.api_key = *v->key ? v->key : NULL;
+    return STATUS_OK;
+}
+
+/* ---- the environment ---- */
+
+/* Where options do not say where to listen, HOST does: a URL of http without a path. */
+static enum status take_address(struct serve *v, struct error *err)
+{
+    const enum status s = environment_host(&v->address, err);
+    if (s)
+        return s;
+    if (!v->o.host && (v->address.https || *v->address.path))
+        return fail(err, STATUS_BAD_INPUT,
+                    "%s is '%s': serve speaks http, and its paths begin at '/'; --host "
+                    "and --port say where it listens",
+                    environment_source("HOST"), environment_text("HOST"));
+    if (!v->o.host)
+        v->o.host = v->address.host;
+    if (v->o.port < 0)
+        v->o.port = v->address.port;
+    return STATUS_OK;
+}
+
+/* Default < environment < option; a model's PARAMETERs stand between the last two. */
+static enum status take_environment(struct serve *v, struct error *err)
+{
+    struct model_settings *m = &v->o.models;
+    int most = 0;
+    int64_t keep = 0;
+    enum status s = environment_check(err);
+    if (s || (s = take_address(v, err)))
+        return s;
+    m->defaults.kv = environment_text("KV_CACHE_TYPE");
+    m->defaults.kv_source = environment_source("KV_CACHE_TYPE");
+    environment_count("CONTEXT_LENGTH", &m->defaults.n_ctx);
+    environment_count("NUM_PARALLEL", &m->defaults.n_parallel);
+    if (!m->n_queue)
+        environment_count("MAX_QUEUE", &m->n_queue);
+    environment_count("MAX_LOADED_MODELS", &most);
+    if (m->max_loaded < 0)
+        m->max_loaded = most ? most : MAX_LOADED;
+    if (environment_text("KEEP_ALIVE")) {
+        environment_duration("KEEP_ALIVE", &keep);
+        m->keep_us = keep ? keep : SERVER_KEEP_NONE;
+    }
+    if (!v->o.origins)
+        v->o.origins = environment_text("ORIGINS");
+    environment_warn();
     return STATUS_OK;
 }
 
@@ -153,7 +203,7 @@ static enum status open_serve(struct serve *v, const char *arg, struct error *er
 {
     struct kv_types kv;
     enum status s;
-    if ((s = find_key(v, err)) || (s = read_ctx(v, err)) || (s = read_keep(v, err)) ||
+    if ((s = take_environment(v, err)) || (s = find_key(v, err)) || (s = read_ctx(v, err)) || (s = read_keep(v, err)) ||
         (v->o.models.kv && (s = kv_types_parse(&kv, v->o.models.kv, err))) ||
         (s = models_open(&v->store, err)) || (arg && (s = choose_start(v, arg, err))))
         return s;
@@ -199,9 +249,9 @@ static int run_serve(struct serve *v, const char *arg)
 
 int cmd_serve(int argc, char **argv)
 {
-    struct serve v = {.o = {.host = "127.0.0.1",
-                            .port = 11434,
-                            .models = {.max_loaded = MAX_LOADED,
+    struct serve v = {.o = {.port = -1,
+                            .models = {.max_loaded = -1,
+                                       .tail = -1,
                                        .cpu = CPU_ISA_COUNT - 1}},
                       .queue_s = 60,
                       .drain_s = 30};
@@ -216,6 +266,8 @@ int cmd_serve(int argc, char **argv)
          "memory allows"},
         {"--kv", CLI_STRING, &m->kv, 0, 0,
          "K[/V]  type of the cache: turbo4 (default), turbo8/turbo4, f16 ..."},
+        {"--tail", CLI_INT, &m->tail, 0, KV_TAIL_MAX,
+         "N  tokens behind the newest that the cache keeps exact (default 128)"},
         {"--parallel", CLI_INT, &m->n_parallel, 1, CONTEXT_SEQUENCES_MAX,
          "N  answers of a model at a time (default 4)"},
         {"--queue", CLI_INT, &m->n_queue, 1, 1 << 20,
@@ -250,6 +302,7 @@ int cmd_serve(int argc, char **argv)
         {"--quiet", CLI_FLAG, &v.quiet, 0, 0, "no line of log for each request"},
         {"--cpu", CLI_CPU, &m->cpu, 0, 0,
          "LEVEL  at most c, avx2, avxvnni, avx512, avx512vnni"},
+        {"TURBINE_*", CLI_ENVIRONMENT, NULL, 0, 0, ""},
         {0},
     };
     const struct cli_command command = {

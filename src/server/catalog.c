@@ -199,5 +199,7 @@ int catalog_n_ctx(const struct server *s, const struct model_card *card)
         return s->o.models.n_ctx;
     if (card->n_ctx_param)
         return card->n_ctx_param;
+    if (s->o.models.defaults.n_ctx)
+        return s->o.models.defaults.n_ctx;
     return card->n_ctx_train < CONTEXT_AUTO_MAX ? card->n_ctx_train : CONTEXT_AUTO_MAX;
 }

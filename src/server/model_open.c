@@ -20,23 +20,19 @@ static enum status read_settings(struct model_opening *o, struct error *err)
     const struct model_settings *v = o->settings;
     const struct stored_model *m = &o->model->stored;
     struct context_options *c = &o->scheduler.context;
-    double ctx = 0, threads = 0, parallel = 0, tail = -1;
-    const char *kv = "turbo4";
+    double threads = 0, parallel = 0;
     enum status s;
-    if ((s = model_param_number(m, "num_ctx", 0, 1 << 24, &ctx, err)) ||
+    if ((s = model_param_ctx(m, v->n_ctx, &v->defaults, &c->n_ctx, err)) ||
         (s = model_param_number(m, "num_thread", 0, 256, &threads, err)) ||
         (s = model_param_number(m, "num_parallel", 0, CONTEXT_SEQUENCES_MAX, &parallel,
                                 err)) ||
-        (s = model_param_number(m, "kv_tail", 0, 1 << 20, &tail, err)) ||
-        (s = model_param_text(m, "kv_cache_type", &kv, err)) ||
-        (s = kv_types_parse(&c->kv, v->kv ? v->kv : kv, err)))
+        (s = model_param_kv(m, v->kv, v->tail, &v->defaults, &c->kv, err)))
         return s;
-    if (tail >= 0 && !v->kv) // in whole pages
-        c->kv.tail = ((int)tail + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS * KV_PAGE_TOKENS;
-    c->n_ctx = v->n_ctx ? v->n_ctx : (int)ctx;
     c->n_seq = v->n_parallel  ? v->n_parallel
                : parallel > 0 ? (int)parallel
-                              : PARALLEL;
+               : v->defaults.n_parallel
+                   ? v->defaults.n_parallel
+                   : PARALLEL;
     o->n_thread = v->n_thread ? v->n_thread : (int)threads;
     o->scheduler.n_queue = v->n_queue ? v->n_queue : larger(QUEUE_LEAST, 2 * c->n_seq);
     o->scheduler.queue_us = v->queue_us;
@@ -104,7 +100,7 @@ enum status model_opening_fit(struct model_opening *o, size_t room, struct error
              "all; weights %.1f MiB, cache and scratch %.1f MiB",
              c.n_ctx,
              o->settings->n_ctx ? "as --ctx says"
-             : n_ctx            ? "as the model says"
+             : n_ctx            ? "as the model or the environment says"
              : o->choice.shrunk ? "as memory allows"
                                 : "as the model allows",
              o->choice.shrunk && n_ctx ? ", with fewer pages beside" : "", c.n_seq,

@@ -1,5 +1,7 @@
 #include "server/model_params.h"
 
+#include <string.h>
+
 struct shown_name {
     char text[MODEL_NAME_BYTES];
 };
@@ -40,6 +42,55 @@ enum status model_param_text(const struct stored_model *m, const char *name,
                     shown(m).text, name);
     *out = json_string_value(v);
     return STATUS_OK;
+}
+
+/* The text that says the types, and who says it. */
+static enum status parse_cache_types(struct kv_types *out, const char *text,
+                                     const char *who, const char *name, struct error *err)
+{
+    struct error why;
+    const enum status s = kv_types_parse(out, text, &why);
+    return s ? fail(err, s, "%s%s%s", who, name, why.text) : s;
+}
+
+enum status model_param_kv(const struct stored_model *m, const char *kv, int tail,
+                           const struct model_param_defaults *d, struct kv_types *out,
+                           struct error *err)
+{
+    const char *own = NULL;
+    double own_tail = -1;
+    enum status s;
+    if ((s = model_param_text(m, "kv_cache_type", &own, err)) ||
+        (s = model_param_number(m, "kv_tail", 0, KV_TAIL_MAX, &own_tail, err)))
+        return s;
+    if (kv)
+        s = parse_cache_types(out, kv, "", "", err);
+    else if (own)
+        s = parse_cache_types(out, own, shown(m).text, ": PARAMETER kv_cache_type: ",
+                              err);
+    else if (d->kv)
+        s = parse_cache_types(out, d->kv, d->kv_source, ": ", err);
+    else
+        s = parse_cache_types(out, MODEL_PARAM_KV, "", "", err);
+    if (s)
+        return s;
+    /* A tail that stands behind the types of the option is an option, too. */
+    if (own_tail >= 0 && !(kv && strstr(kv, ":tail=")))
+        kv_types_tail(out, (int)own_tail);
+    if (tail >= 0)
+        kv_types_tail(out, tail);
+    return STATUS_OK;
+}
+
+enum status model_param_ctx(const struct stored_model *m, int ctx,
+                            const struct model_param_defaults *d, int *out,
+                            struct error *err)
+{
+    double own = 0;
+    const enum status s = model_param_number(m, "num_ctx", 0, 1 << 24, &own, err);
+    if (!s)
+        *out = ctx ? ctx : own > 0 ? (int)own : d->n_ctx;
+    return s;
 }
 
 enum status model_param_stops(const struct stored_model *m,

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/mem.h"
+#include "base/ollama_api.h"
 #include "base/version.h"
 #include "dialect/ollama_models.h"
 #include "kv/kv.h"
@@ -11,9 +12,6 @@
 #include "server/internal.h"
 #include "store/create.h"
 #include "store/param_lines.h"
-
-/* The version of Ollama's API that is followed: clients compare it. */
-#define OLLAMA_API "0.33.0"
 
 enum { CAPABILITIES_MAX = 5, SHOW_TEXT_BYTES = 16 << 20 };
 

@@ -11,15 +11,17 @@
 
 #include "engine/scheduler.h"
 #include "http/http.h"
+#include "server/model_params.h"
 
 struct server;
-struct store;
 
 /* How models are loaded, as the command line says it: what is 0 or NULL is the model's
  * PARAMETER, else the default. */
 struct model_settings {
     const char *kv; // type of the cache
+    int tail;       // tokens that it keeps exact behind the newest; below 0: not said
     int n_ctx;      // of a request; default: the model's, as far as memory allows
+    struct model_param_defaults defaults; // for models that do not say
     int n_parallel; // answers at a time; default 4
     int n_thread;
     int n_queue;         // requests that wait for a model; default 64, or 2 x n_parallel
