@@ -27,7 +27,7 @@ static const char *string_of(const json_t *o, const char *name)
 }
 
 /* Seconds since 1970 of a time as RFC 3339 has it; false if it is none. */
-static bool read_time(int64_t *out, const char *text)
+static bool read_expiry(int64_t *out, const char *text)
 {
     int year, month, day, hour, minute, second, n = 0;
     if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d%n", &year, &month, &day, &hour, &minute,
@@ -54,7 +54,7 @@ static void until_words(char out[48], const char *expires)
 {
     const int64_t now = (int64_t)time(NULL);
     int64_t then;
-    if (!read_time(&then, expires))
+    if (!read_expiry(&then, expires))
         snprintf(out, 48, "-");
     else if (then - now > FOREVER_S)
         snprintf(out, 48, "Forever");

@@ -7,7 +7,6 @@
 #include "engine/sampler.h"
 #include "store/stored_model.h"
 
-
 /* What commands say of MODEL. */
 #define MODELS_HELP "MODEL is a .gguf file or a name that 'turbine list' shows."
 
