@@ -391,6 +391,28 @@ def test_the_model_of_the_store(user, model):
     assert 'name a model: ' in err and 'one:latest' in err and 'two:latest' in err
 
 
+def test_models_of_a_server_that_has_none_loaded(user, model):
+    """They are those of its store; the one that is asked for is loaded, and printing loads none."""
+    for name in ('one', 'two'):
+        create(user, name, f'FROM {model}\n')
+    server = subprocess.Popen([TURBINE, 'serve', '--port', str(user.port)], env=user.env, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, text=True)
+    try:
+        assert server.stdout.readline().startswith('listening on')
+        _, _, err = user.run('claude', check=1)
+        assert 'name a model: ' in err and 'one:latest' in err and 'two:latest' in err
+        _, out, err = user.run('claude', 'one', '--print', check=0)
+        assert 'one is not loaded' in err and f'CLAUDE_CODE_MAX_CONTEXT_TOKENS={WANTED}\n' in out
+        user.run('claude', 'one', '--small', 'two', check=0)
+        assert_environment(user.told()['env'], user.url, 'one', 'two', 65536)
+        user.run('claude', check=0)  # the one that is loaded
+        assert_environment(user.told()['env'], user.url, 'one:latest', 'one:latest', 65536)
+        assert not user.pids
+    finally:
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == 0
+
+
 def test_a_server_that_cannot_start(user, model):
     """Somebody listens there and says nothing: what the server wrote is shown."""
     with socket.create_server(('127.0.0.1', user.port), backlog=64):
