@@ -219,7 +219,7 @@ static bool take_line_of_load(void *ctx, const json_t *line)
     return true;
 }
 
-static enum status load(const struct launch *l, struct error *err)
+static enum status load_asked(const struct launch *l, struct error *err)
 {
     static const struct server_link_stream nobody = {take_line_of_load, NULL, NULL};
     json_t *ask = json_pack("{s:s}", "model", l->model);
@@ -342,7 +342,8 @@ enum status launch_choose_served(struct launch *l, struct error *err)
     if (!l->n_ctx && l->print) {
         l->n_ctx = l->program->n_ctx;
         launch_note(l, "%s is not loaded; these are for %d tokens", l->model, l->n_ctx);
-    } else if (!l->n_ctx && ((s = load(l, err)) || (s = read_context(l, &bytes, err)))) {
+    } else if (!l->n_ctx &&
+               ((s = load_asked(l, err)) || (s = read_context(l, &bytes, err)))) {
         return s;
     }
     if (!l->n_ctx)

@@ -68,7 +68,7 @@ bool launch_is_local(const char *url)
 /* ---- one at a time ---- */
 
 /* A lock that all launches of a user for a port share; -1: none in time. */
-static int take_turn(const struct launch *l, const char *port)
+static int lock_start(const struct launch *l, const char *port)
 {
     char name[32], path[CLI_PATH_BYTES];
     const struct timespec step = {0, STEP_MS * 1000000L};
@@ -209,7 +209,7 @@ enum status launch_find_server(struct launch *l, struct error *err)
             l->url);
     if ((s = launch_choose_stored(l, err)) || l->print || (s = launch_check_plan(l, err)))
         return s;
-    const int turn = take_turn(l, at.port);
+    const int turn = lock_start(l, at.port);
     if (turn < 0)
         return fail(err, STATUS_IO,
                     "no server answers at %s, and none can be started: another launch is "
