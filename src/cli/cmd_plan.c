@@ -49,41 +49,6 @@ static const struct cli_command plan_command = {
     1,
 };
 
-enum status plan_context(struct plan_cell *out, const struct plan *p,
-                         const struct kv_types *types, int n_ctx, struct error *err)
-{
-    const struct context_options o = {.kv = *types, .n_ctx = n_ctx, .n_mark = p->n_mark};
-    struct context_memory m;
-    const enum status s = context_plan(&m, p->p.model, &o, err);
-    if (s)
-        return s;
-    const size_t total = model_bytes(p->p.model) + m.pages + m.exact + m.mark + m.scratch;
-    *out = (struct plan_cell){n_ctx, m, total, total <= p->memory};
-    return STATUS_OK;
-}
-
-/* More tokens never take less, so the largest context is found by halving. */
-static enum status find_largest(struct plan_row *r, const struct plan *p,
-                                struct error *err)
-{
-    int low = 0, high = PLAN_CTX_LARGEST + 1; // low fits, high does not
-    r->largest = (struct plan_cell){0};
-    while (high - low > 1) {
-        struct plan_cell c;
-        const int middle = low + (high - low) / 2;
-        const enum status s = plan_context(&c, p, &r->types, middle, err);
-        if (s)
-            return s;
-        if (c.fits) {
-            low = middle;
-            r->largest = c;
-        } else {
-            high = middle;
-        }
-    }
-    return STATUS_OK;
-}
-
 /* A type that does not go with the model is refused in its row. */
 static enum status plan_row(struct plan_row *r, const struct plan *p, struct error *err)
 {
@@ -97,7 +62,7 @@ static enum status plan_row(struct plan_row *r, const struct plan *p, struct err
         s = plan_context(&r->most, p, &r->types, PLAN_CTX_LARGEST, err);
     for (int i = 0; !s && i < p->n_ctx; i++)
         s = plan_context(&r->cells[i], p, &r->types, p->ctx[i], err);
-    return s ? s : find_largest(r, p, err);
+    return s ? s : plan_largest(&r->largest, p, &r->types, err);
 }
 
 static enum status sum_state(struct plan *p, struct error *err)

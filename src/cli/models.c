@@ -5,47 +5,32 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* ---- the folders ---- */
+#include "base/ollama_api.h"
+#include "cli/environment.h"
+#include "server/model_params.h"
+#include "store/create.h"
 
-/* A variable without the blanks and quotes around it, as Ollama reads them; false if it
- * is not set or empty. */
-static bool variable(char out[STORE_PATH_BYTES], const char *name)
-{
-    const char *v = getenv(name);
-    static const char around[] = " \t\r\n\"'";
-    if (!v)
-        return false;
-    v += strspn(v, around);
-    size_t n = strlen(v);
-    while (n > 0 && strchr(around, v[n - 1]))
-        n--;
-    if (n == 0 || n >= STORE_PATH_BYTES)
-        return false;
-    memcpy(out, v, n);
-    out[n] = 0;
-    return true;
-}
+/* ---- the folders ---- */
 
 static bool in_folder(char out[STORE_PATH_BYTES], const char *name, const char *rest)
 {
-    const char *v = getenv(name);
-    return v && *v == '/' &&
-           snprintf(out, STORE_PATH_BYTES, "%s/%s", v, rest) < STORE_PATH_BYTES;
+    const char *v = environment_folder(name);
+    return v && snprintf(out, STORE_PATH_BYTES, "%s/%s", v, rest) < STORE_PATH_BYTES;
 }
 
 enum status models_open(struct store **out, struct error *err)
 {
-    char own[STORE_PATH_BYTES], ollama[STORE_PATH_BYTES], home[STORE_PATH_BYTES];
+    char own[STORE_PATH_BYTES], home[STORE_PATH_BYTES];
     const char *others[3];
     int n = 0;
-    const bool is_set = variable(own, "TURBINE_MODELS");
-    const bool has_ollama = variable(ollama, "OLLAMA_MODELS");
-    if (!is_set && has_ollama)
-        memcpy(own, ollama, sizeof own);
-    else if (!is_set && !in_folder(own, "XDG_DATA_HOME", "turbine/models") &&
-             !in_folder(own, "HOME", ".local/share/turbine/models"))
+    const char *set = environment_text("MODELS"), *ollama = environment_twin("MODELS");
+    if (set && snprintf(own, sizeof own, "%s", set) >= (int)sizeof own)
+        return fail(err, STATUS_LIMIT, "%s: too long a path",
+                    environment_source("MODELS"));
+    if (!set && !in_folder(own, "XDG_DATA_HOME", "turbine/models") &&
+        !in_folder(own, "HOME", ".local/share/turbine/models"))
         *own = 0;
-    if (has_ollama && is_set)
+    if (ollama && strcmp(ollama, set) != 0)
         others[n++] = ollama;
     if (in_folder(home, "HOME", ".ollama/models"))
         others[n++] = home;
@@ -119,105 +104,56 @@ enum status models_path(char path[STORE_PATH_BYTES], const char *arg, struct err
 enum status models_number(const struct model_choice *c, const char *name, double min,
                           double max, double *out, struct error *err)
 {
-    const json_t *v = json_object_get(c->m.params, name);
-    if (!v || json_is_null(v))
-        return STATUS_OK;
-    if (!json_is_number(v))
-        return fail(err, STATUS_BAD_FILE, "model '%s': parameter %s is no number",
-                    c->name, name);
-    const double x = json_number_value(v);
-    if (!(x >= min && x <= max))
-        return fail(err, STATUS_BAD_FILE,
-                    "model '%s': parameter %s is %.10g, not between %.10g and %.10g",
-                    c->name, name, x, min, max);
-    *out = x;
-    return STATUS_OK;
+    return model_param_number(&c->m, name, min, max, out, err);
 }
 
 enum status models_text(const struct model_choice *c, const char *name, const char **out,
                         struct error *err)
 {
-    const json_t *v = json_object_get(c->m.params, name);
-    if (!v || json_is_null(v))
-        return STATUS_OK;
-    if (!json_is_string(v))
-        return fail(err, STATUS_BAD_FILE, "model '%s': parameter %s is no text", c->name,
-                    name);
-    *out = json_string_value(v);
-    return STATUS_OK;
+    return model_param_text(&c->m, name, out, err);
+}
+
+enum status models_kv(const struct model_choice *c, const char *kv, int tail,
+                      struct kv_types *out, struct error *err)
+{
+    const struct model_param_defaults d = {.kv = environment_text("KV_CACHE_TYPE"),
+                                           .kv_source =
+                                               environment_source("KV_CACHE_TYPE")};
+    return model_param_kv(&c->m, kv, tail, &d, out, err);
+}
+
+enum status models_ctx(const struct model_choice *c, int ctx, int *out, struct error *err)
+{
+    struct model_param_defaults d = {0};
+    environment_count("CONTEXT_LENGTH", &d.n_ctx);
+    return model_param_ctx(&c->m, ctx, &d, out, err);
 }
 
 enum status models_stops(const struct model_choice *c, const char *out[MODELS_STOP_MAX],
                          int *n, struct error *err)
 {
-    const json_t *v = json_object_get(c->m.params, "stop");
-    size_t i;
-    json_t *one;
-    *n = 0;
-    if (json_is_string(v)) {
-        out[(*n)++] = json_string_value(v);
-        return STATUS_OK;
-    }
-    if (json_array_size(v) > MODELS_STOP_MAX)
-        return fail(err, STATUS_LIMIT, "model '%s': %zu stops are more than %d", c->name,
-                    json_array_size(v), MODELS_STOP_MAX);
-    json_array_foreach(v, i, one)
-    {
-        if (!json_is_string(one))
-            return fail(err, STATUS_BAD_FILE, "model '%s': a stop is no text", c->name);
-        if (json_string_length(one))
-            out[(*n)++] = json_string_value(one);
-    }
-    return STATUS_OK;
+    return model_param_stops(&c->m, out, n, err);
 }
 
 enum status models_sampling(const struct model_choice *c, struct sampler_params *out,
                             struct error *err)
 {
-    struct sampler_params p = *out;
-    const struct {
-        const char *name;
-        double min, max;
-        float *real;
-        int *whole;
-    } taken[] = {
-        {"temperature", 0, 100, &p.temp, NULL},
-        {"top_k", 0, 1 << 24, NULL, &p.top_k},
-        {"top_p", 0, 1, &p.top_p, NULL},
-        {"min_p", 0, 1, &p.min_p, NULL},
-        {"typical_p", 0, 1, &p.typical_p, NULL},
-        {"repeat_penalty", 0.01, 100, &p.repeat_penalty, NULL},
-        {"repeat_last_n", -1, 1 << 24, NULL, &p.repeat_last_n},
-        {"presence_penalty", -100, 100, &p.presence_penalty, NULL},
-        {"frequency_penalty", -100, 100, &p.frequency_penalty, NULL},
-    };
-    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) {
-        double v = taken[i].real ? (double)*taken[i].real : *taken[i].whole;
-        const enum status s =
-            models_number(c, taken[i].name, taken[i].min, taken[i].max, &v, err);
-        if (s)
-            return s;
-        if (taken[i].real)
-            *taken[i].real = (float)v;
-        else
-            *taken[i].whole = (int)v;
-    }
-    *out = p;
-    return STATUS_OK;
+    return model_param_sampling(&c->m, out, err);
 }
 
 enum status models_template(const struct model_choice *c, const char *command,
                             struct engine *e, struct error *err)
 {
-    struct error why;
+    const char *requires = json_string_value(json_object_get(c->m.config, "requires"));
+    if (requires && create_version_newer(requires, OLLAMA_API))
+        fprintf(stderr,
+                "turbine %s: note: %s REQUIRES Ollama %.40s; this follows the API of "
+                "" OLLAMA_API "\n",
+                command, c->name, requires);
     if (c->m.template_kind == STORED_TEMPLATE_GO)
         fprintf(stderr,
                 "turbine %s: note: the TEMPLATE of %s is Go's; the chat template of its "
                 "GGUF is used\n",
                 command, c->name);
-    if (c->m.template_kind != STORED_TEMPLATE_JINJA)
-        return STATUS_OK;
-    const enum status s =
-        engine_set_template(e, c->m.template.data, c->m.template.len, &why);
-    return s ? fail(err, s, "TEMPLATE of %s: %s", c->name, why.text) : s;
+    return model_param_template(&c->m, e, err);
 }

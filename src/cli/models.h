@@ -40,6 +40,14 @@ enum status models_number(const struct model_choice *c, const char *name, double
                           double max, double *out, struct error *err);
 enum status models_text(const struct model_choice *c, const char *name, const char **out,
                         struct error *err);
+/* Default < environment < the model's PARAMETER < option, for what a model is loaded
+ * with. Options: kv NULL, tail below 0 and ctx 0 are not given. KV types: KV_CACHE_TYPE,
+ * kv_cache_type; kv_tail. */
+enum status models_kv(const struct model_choice *c, const char *kv, int tail,
+                      struct kv_types *out, struct error *err);
+/* Tokens of context: CONTEXT_LENGTH, num_ctx; 0: nobody says. */
+enum status models_ctx(const struct model_choice *c, int ctx, int *out,
+                       struct error *err);
 /* How tokens are picked: the model's parameters over what is in *out; not its seed. */
 enum status models_sampling(const struct model_choice *c, struct sampler_params *out,
                             struct error *err);
@@ -47,7 +55,7 @@ enum status models_sampling(const struct model_choice *c, struct sampler_params 
  * Go's. */
 enum status models_template(const struct model_choice *c, const char *command,
                             struct engine *e, struct error *err);
-enum { MODELS_STOP_MAX = 16 };
+enum { MODELS_STOP_MAX = 16 }; // MODEL_STOPS_MAX of server/model_params.h
 enum status models_stops(const struct model_choice *c, const char *out[MODELS_STOP_MAX],
                          int *n, struct error *err);
 

@@ -6,16 +6,18 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cli/environment.h"
 #include "model/model.h"
 
 /* $XDG_CACHE_HOME counts if it is absolute, as its specification says. */
 static bool cache_folder(char path[CLI_PATH_BYTES])
 {
-    const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    const char *xdg = environment_folder("XDG_CACHE_HOME");
+    const char *home = environment_folder("HOME");
     int n = CLI_PATH_BYTES;
-    if (xdg && *xdg == '/')
+    if (xdg)
         n = snprintf(path, CLI_PATH_BYTES, "%s", xdg);
-    else if (home && *home == '/')
+    else if (home)
         n = snprintf(path, CLI_PATH_BYTES, "%s/.cache", home);
     return n < CLI_PATH_BYTES;
 }
@@ -44,13 +46,23 @@ bool paths_calibration(char path[CLI_PATH_BYTES], const struct model *m)
     return true;
 }
 
-bool paths_model(char path[CLI_PATH_BYTES], const char *file)
+static bool file_in(char path[CLI_PATH_BYTES], const char *folder, const char *file)
 {
     if (!cache_folder(path))
         return false;
     const size_t at = strlen(path), left = CLI_PATH_BYTES - at;
-    if ((size_t)snprintf(path + at, left, "/turbine/models/%s", file) >= left)
+    if ((size_t)snprintf(path + at, left, "/turbine/%s/%s", folder, file) >= left)
         return false;
     make_folders(path);
     return true;
+}
+
+bool paths_model(char path[CLI_PATH_BYTES], const char *file)
+{
+    return file_in(path, "models", file);
+}
+
+bool paths_log(char path[CLI_PATH_BYTES], const char *file)
+{
+    return file_in(path, "log", file);
 }

@@ -18,4 +18,8 @@ bool paths_calibration(char path[CLI_PATH_BYTES], const struct model *m);
  * turbine/models/FILE.  Folders and false as above. */
 bool paths_model(char path[CLI_PATH_BYTES], const char *file);
 
+/* A file of the logs of servers that commands start: ${XDG_CACHE_HOME:-$HOME/.cache}/
+ * turbine/log/FILE.  Folders and false as above. */
+bool paths_log(char path[CLI_PATH_BYTES], const char *file);
+
 #endif

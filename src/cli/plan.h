@@ -1,5 +1,5 @@
 /* plan.h - what a model takes in memory, for several KV types and contexts: computed by
- * cmd_plan.c, shown by plan_print.c and plan_plot.c. */
+ * cmd_plan.c and plan_fit.c, shown by plan_print.c and plan_plot.c. */
 #ifndef CLI_PLAN_H
 #define CLI_PLAN_H
 
@@ -43,6 +43,20 @@ struct plan {
 /* The plan of a context of n_ctx tokens, as `turbine run` would open it for a chat. */
 enum status plan_context(struct plan_cell *out, const struct plan *p,
                          const struct kv_types *types, int n_ctx, struct error *err);
+/* The largest that fits p->memory, at most PLAN_CTX_LARGEST; n_ctx 0: none does. */
+enum status plan_largest(struct plan_cell *out, const struct plan *p,
+                         const struct kv_types *types, struct error *err);
+
+/* What other commands say of a model that may be opened. */
+struct plan_fit {
+    int n_train; // tokens of context that it was trained for
+    int n_param; // that its Modelfile asks for; 0: it does not
+    int largest; // that fits, with its type of cache; may be more than n_train
+};
+/* model: as models_choose; kv: for one that does not say it; NULL: turbo4.  memory in
+ * bytes. */
+enum status plan_fit(struct plan_fit *out, const char *model, const char *kv,
+                     size_t memory, struct error *err);
 
 /* "640 MiB", "4.68 GiB" */
 enum { PLAN_SIZE_BYTES = 32 };

@@ -1,14 +1,17 @@
 """Claude Code itself against the server, whose model is a script: `make check-claude`."""
 import json
+import os
 import re
 import select
 import socket
+import subprocess
 import threading
 import urllib.parse
 
 import pytest
 from claude_code import Claude
 from clients_helper import Server, call, serve
+from store_helper import TURBINE
 
 ECHO = 'Run echo turbine-42 and tell me what it printed.'
 PRINTED = 'It printed turbine-42.'
@@ -60,6 +63,30 @@ def test_round_trip_and_another_session(server, suffix):
         assert text == ANSWER and n_cached >= 0.75 * n_prompt
     finally:
         claude.close()
+
+
+@pytest.mark.parametrize('n_ctx', [32768, 65536])
+def test_launch(n_ctx):
+    """`turbine launch` sets all that is needed, also that a short context is not compacted before
+    each answer."""
+    server = Server(RULES, ctx=n_ctx, name='mymodel')
+    user = Claude(server.url)
+    env = {'PATH': f'{user.program.parent}:{os.environ["PATH"]}', 'HOME': str(user.home), 'TERM': 'xterm-256color',
+           'TURBINE_HOST': server.url}
+    try:
+        for more, turns in (['--allowedTools', 'Bash'], 2), (['--continue'], 1):
+            done = subprocess.run([TURBINE, 'launch', 'claude', '--', '-p', ECHO if turns == 2 else NEXT, *more,
+                                   '--output-format', 'json'], env=env, cwd=user.work, stdin=subprocess.DEVNULL,
+                                  capture_output=True, text=True, timeout=120)
+            assert done.returncode == 0, done.stdout + done.stderr
+            r = json.loads(done.stdout)
+            assert r['result'] == PRINTED and r['num_turns'] == turns and 'compact"' not in done.stderr
+            # By this model alone, in its context.
+            assert set(r['modelUsage']) == {'mymodel'} and r['modelUsage']['mymodel']['contextWindow'] == n_ctx
+            assert r['usage']['cache_read_input_tokens'] > 5000
+    finally:
+        user.close()
+        assert server.stop() == 0
 
 
 def test_overflow_and_compaction(claude):

@@ -1,0 +1,169 @@
+/* doctor_judge_store.c - the folders of the store and its models. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/doctor.h"
+
+#define MIB ((uint64_t)1 << 20)
+
+enum { FEW_FILES = 1000, AGENT_CTX = 32768 };
+
+static const char elsewhere[] = "export TURBINE_MODELS=\"$HOME/turbine-models\"";
+
+/* A word of a shell. */
+static const char *quoted(struct buf *b, const char *text)
+{
+    buf_clear(b);
+    launch_quote(b, text);
+    return b->data ? b->data : "''";
+}
+
+/* ---- our own folder ---- */
+
+static void judge_folder(struct doctor_findings *out, const struct doctor_folder *f,
+                         struct buf *b)
+{
+    const char *word = quoted(b, f->path);
+    if (!*f->path)
+        doctor_fix(doctor_add(out, DOCTOR_PROBLEM, "store",
+                              "no folder: neither TURBINE_MODELS nor HOME is set"),
+                   "export TURBINE_MODELS=/var/tmp/turbine-models");
+    else if (f->exists && !f->is_folder)
+        doctor_fix(doctor_add(out, DOCTOR_PROBLEM, "store", "%s is no folder", f->path),
+                   "%s", elsewhere);
+    else if (f->exists && !f->readable)
+        doctor_fix(doctor_add(out, DOCTOR_PROBLEM, "store", "%s cannot be read", f->path),
+                   "sudo chown -R \"$(id -un)\" %s", word);
+    else if (!f->writable)
+        doctor_fix(doctor_add(out, DOCTOR_PROBLEM, "store",
+                              f->exists ? "%s cannot be written" : "%s cannot be made",
+                              f->path),
+                   "sudo mkdir -p %s && sudo chown -R \"$(id -un)\" %s", word, word);
+    else
+        doctor_add(out, DOCTOR_OK, "store",
+                   f->exists ? "%s" : "%s, made by the first pull", f->path);
+}
+
+static void judge_space(struct doctor_findings *out, const struct doctor_folder *f)
+{
+    char left[PLAN_SIZE_BYTES];
+    const bool few = f->nodes_total && f->nodes_free < FEW_FILES;
+    plan_size(left, f->bytes_free);
+    if (f->disk == DOCTOR_DISK_MEMORY)
+        doctor_fix(doctor_add(out, DOCTOR_WARNING, "store-disk",
+                              "in memory: models take it twice, and are gone with it"),
+                   "%s", elsewhere);
+    else if (f->disk == DOCTOR_DISK_NETWORK)
+        doctor_fix(doctor_add(out, DOCTOR_WARNING, "store-disk",
+                              "on the network: models load slowly, and two machines that "
+                              "write may not see each other's locks"),
+                   "%s", elsewhere);
+    else
+        doctor_add(out, DOCTOR_OK, "store-disk", "local");
+    if (!f->bytes_total || f->bytes_free >= 2048 * MIB)
+        doctor_add(out, DOCTOR_OK, "store-space", "%s",
+                   f->bytes_total ? left : "not known");
+    else
+        doctor_fix(doctor_add(out,
+                              f->bytes_free < 256 * MIB ? DOCTOR_PROBLEM : DOCTOR_WARNING,
+                              "store-space", "%s are free: most models are larger", left),
+                   "turbine verify --prune");
+    if (few)
+        doctor_fix(doctor_add(out, DOCTOR_WARNING, "store-files",
+                              "the disk has room for %d more files", (int)f->nodes_free),
+                   "df -i \"$HOME\"");
+}
+
+/* ---- models ---- */
+
+static void judge_counts(struct doctor_findings *out, const struct doctor_store *s)
+{
+    int n = 0, damaged = 0;
+    for (int i = 0; i < s->n_folder; i++) {
+        n += s->folders[i].n_model;
+        damaged += s->folders[i].n_damaged;
+    }
+    if (*s->error)
+        doctor_fix(doctor_add(out, DOCTOR_PROBLEM, "models", "%s", s->error),
+                   "turbine verify");
+    else if (damaged)
+        doctor_fix(doctor_add(out, DOCTOR_PROBLEM, "models",
+                              "%d; of %d more the manifest cannot be read", n, damaged),
+                   "turbine verify");
+    else if (!n)
+        doctor_fix(doctor_add(out, DOCTOR_NOTE, "models", "none"),
+                   "turbine pull smollm2:135m");
+    else
+        doctor_add(out, DOCTOR_OK, "models", "%d", n);
+}
+
+/* Ollama's folders; several are rare, none is usual. */
+static void judge_others(struct doctor_findings *out, const struct doctor_store *s,
+                         struct buf *b)
+{
+    int n = 0;
+    for (int i = 1; i < s->n_folder; i++) {
+        const struct doctor_folder *f = &s->folders[i];
+        if (!f->exists)
+            continue;
+        n++;
+        if (f->is_folder && f->readable)
+            doctor_add(out, DOCTOR_OK, "ollama-store", "%s: %d models, read in place",
+                       f->path, f->n_model);
+        else
+            doctor_fix(doctor_add(out, DOCTOR_NOTE, "ollama-store",
+                                  "%s cannot be read: its models are not seen", f->path),
+                       "sudo chmod -R a+rX %s", quoted(b, f->path));
+    }
+    if (!n)
+        doctor_add(out, DOCTOR_OK, "ollama-store", "none");
+}
+
+static void judge_model(struct doctor_findings *out, const struct doctor_model *m,
+                        struct buf *b)
+{
+    const struct plan_fit *fit = &m->fit;
+    const int most =
+        fit->n_train > 0 && fit->n_train < fit->largest ? fit->n_train : fit->largest;
+    char name[64];
+    snprintf(name, sizeof name, "fits");
+    if (*m->error)
+        doctor_fix(doctor_add(out, DOCTOR_WARNING, name, "%s: %s", m->name, m->error),
+                   "turbine show %s", quoted(b, m->name));
+    else if (!fit->largest)
+        doctor_fix(doctor_add(out, DOCTOR_WARNING, name,
+                              "%s: not into the memory that is available", m->name),
+                   "turbine plan %s", quoted(b, m->name));
+    else if (most < fit->n_train && most < AGENT_CTX)
+        doctor_fix(doctor_add(out, DOCTOR_NOTE, name,
+                              "%s: %d tokens of context, of the %d that it was trained "
+                              "for; coding agents want %d",
+                              m->name, most, fit->n_train, AGENT_CTX),
+                   "turbine plan %s", quoted(b, m->name));
+    else if (fit->n_param && fit->n_param < most)
+        doctor_add(out, DOCTOR_OK, name,
+                   "%s: %d tokens of context; its Modelfile asks for %d", m->name, most,
+                   fit->n_param);
+    else
+        doctor_add(out, DOCTOR_OK, name, "%s: %d tokens of context%s", m->name, most,
+                   most == fit->n_train ? ", as it was trained for" : "");
+}
+
+void doctor_judge_store(struct doctor_findings *out, const struct doctor_store *s)
+{
+    struct buf b;
+    buf_init(&b, 8 * STORE_PATH_BYTES);
+    if (s->n_folder) {
+        judge_folder(out, &s->folders[0], &b);
+        if (*s->folders[0].path)
+            judge_space(out, &s->folders[0]);
+    }
+    judge_counts(out, s);
+    judge_others(out, s, &b);
+    for (int i = 0; i < s->n_model; i++)
+        judge_model(out, &s->models[i], &b);
+    if (s->n_left_out)
+        doctor_add(out, DOCTOR_OK, "fits", "%d older models were not looked at",
+                   s->n_left_out);
+    buf_release(&b);
+}
