@@ -90,9 +90,14 @@ static enum status server_error(const char *address, int status, const struct bu
 }
 
 static enum status call_server(const struct http_call *c, int *http_status,
-                             struct buf *body, struct error *err)
+                               struct buf *body, struct error *err)
 {
-    const enum status s = http_call(c, http_status, body, err);
+    struct error why;
+    const enum status s = http_call(c, http_status, body, &why);
+    if (s == STATUS_IO && !*http_status)
+        return fail(err, s, "%s; 'turbine serve' starts a server", why.text);
+    if (s && err)
+        *err = why;
     if (s || *http_status == 200)
         return s;
     return server_error(c->url, *http_status, body, err);
