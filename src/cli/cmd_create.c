@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/environment.h"
 #include "cli/models.h"
 #include "store/create.h"
 
@@ -33,12 +34,29 @@ static void say_step(void *ctx, const char *text)
     cli_message(ctx, text);
 }
 
+/* What the store does not know: the types of caches. */
+static enum status check_cache(const struct modelfile *f, struct error *err)
+{
+    struct kv_types types;
+    struct error why;
+    for (int i = 0; i < f->n; i++) {
+        const struct modelfile_command *k = &f->commands[i];
+        if (k->keyword != MODELFILE_PARAMETER || strcmp(k->name, "kv_cache_type") != 0)
+            continue;
+        const enum status s = kv_types_parse(&types, k->value, &why);
+        if (s)
+            return fail(err, s, "(line %d): parameter kv_cache_type: %s", k->line,
+                        why.text);
+    }
+    return STATUS_OK;
+}
+
 static enum status create(const struct cli_command *c, const char *arg, const char *path,
                           struct error *err)
 {
     char folder[STORE_PATH_BYTES];
     struct create_options o = {
-        .home = getenv("HOME"), .say = say_step, .ctx = (void *)(uintptr_t)c};
+        .home = environment_folder("HOME"), .say = say_step, .ctx = (void *)(uintptr_t)c};
     struct model_name name;
     struct modelfile f = {0};
     struct store *store = NULL;
@@ -48,7 +66,8 @@ static enum status create(const struct cli_command *c, const char *arg, const ch
     enum status s = models_name(&name, arg, err);
     if (!s)
         s = read_modelfile(&text, path, err);
-    if (!s && (s = modelfile_parse(&f, text.data ? text.data : "", text.len, &why)))
+    if (!s && ((s = modelfile_parse(&f, text.data ? text.data : "", text.len, &why)) ||
+               (s = check_cache(&f, &why))))
         s = fail(err, s, "%s: %s", path, why.text);
     const char *slash = strrchr(path, '/');
     if (!s && slash && (size_t)(slash - path) < sizeof folder) {

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/environment.h"
 #include "cli/models.h"
 #include "cli/run.h"
 #include "cli/server_link.h"
@@ -13,7 +14,7 @@
 /* Below zero, 0 (ctx, threads, max_tokens) or NULL: the model's, else the default. */
 struct run_options {
     const char *kv, *system, *format, *think, *keep_alive;
-    int ctx, threads, seed, top_k, max_tokens;
+    int ctx, tail, threads, seed, top_k, max_tokens;
     double temp, top_p, min_p, repeat_penalty;
     bool raw, local, verbose, quiet, no_wrap, hide_thinking;
     enum cpu_isa cpu;
@@ -32,11 +33,9 @@ static enum status take_options(struct run_settings *s, const struct run_options
     const struct {
         const char *name;
         int value, least;
-    } whole[] = {{"num_ctx", o->ctx, 1},
-                 {"num_thread", o->threads, 1},
-                 {"seed", o->seed, 0},
-                 {"top_k", o->top_k, 0},
-                 {"num_predict", o->max_tokens, 1}};
+    } whole[] = {{"num_ctx", o->ctx, 1},        {"kv_tail", o->tail, 0},
+                 {"num_thread", o->threads, 1}, {"seed", o->seed, 0},
+                 {"top_k", o->top_k, 0},        {"num_predict", o->max_tokens, 1}};
     const struct {
         const char *name;
         double value;
@@ -76,7 +75,8 @@ static enum status take_options(struct run_settings *s, const struct run_options
 /* What a server has fixed, or could only pretend to do. */
 static bool needs_this_process(const struct run_options *o)
 {
-    return o->local || o->kv || o->ctx || o->threads || o->cpu != CPU_ISA_COUNT - 1;
+    return o->local || o->kv || o->tail >= 0 || o->ctx || o->threads ||
+           o->cpu != CPU_ISA_COUNT - 1;
 }
 
 /* Never silent where a person looks, of what is there and not used. */
@@ -94,8 +94,7 @@ static enum status try_server(struct run_place **out, const struct cli_command *
 {
     char url[SERVER_LINK_URL_BYTES], why[SERVER_LINK_TEXT_BYTES];
     if (!server_link_url(url, sizeof url, NULL))
-        return fail(err, STATUS_BAD_ARG, "the address of the server is too long: %s",
-                    url);
+        return fail(err, STATUS_BAD_ARG, "this is no address of a server: %s", url);
     const enum server_link_kind kind = server_link_kind(url, why);
     if (kind != SERVER_LINK_TURBINE) {
         if (kind == SERVER_LINK_OTHER)
@@ -113,9 +112,9 @@ static enum status open_place(struct run_place **out, const struct cli_command *
                               const char *model, const struct run_settings *set,
                               const struct run_options *o, int n_mark, struct error *err)
 {
-    enum status s = STATUS_OK;
+    enum status s = environment_check(err);
     char where[600];
-    if (!needs_this_process(o) && !models_is_path(model))
+    if (!s && !needs_this_process(o) && !models_is_path(model))
         s = try_server(out, c, model, set, o, err);
     if (!s && !*out)
         s = run_local_open(out, c, model, set, o->cpu, n_mark, err);
@@ -243,6 +242,7 @@ static int run(const struct cli_command *command, const struct run_options *o,
 int cmd_run(int argc, char **argv)
 {
     struct run_options o = {.cpu = CPU_ISA_COUNT - 1,
+                            .tail = -1,
                             .seed = -1,
                             .temp = -1,
                             .top_k = -1,
@@ -255,6 +255,8 @@ int cmd_run(int argc, char **argv)
          "K[/V]  type of the cache: turbo4 (default), turbo8/turbo4, f16 ...; --local"},
         {"--ctx", CLI_INT, &o.ctx, 1, 1 << 24,
          "N  tokens of context (default: the model's, at most 8192); --local"},
+        {"--tail", CLI_INT, &o.tail, 0, KV_TAIL_MAX,
+         "N  tokens behind the newest that the cache keeps exact (default 128); --local"},
         {"--threads", CLI_INT, &o.threads, 1, 256,
          "N  compute threads (default: physical cores); --local"},
         {"--cpu", CLI_CPU, &o.cpu, 0, 0,

@@ -6,8 +6,7 @@ static enum status stop_model(const char *host, const char *model, struct error 
 {
     char url[SERVER_LINK_URL_BYTES];
     if (!server_link_url(url, sizeof url, host))
-        return fail(err, STATUS_BAD_ARG, "the address of the server is too long: %s",
-                    url);
+        return fail(err, STATUS_BAD_ARG, "this is no address of a server: %s", url);
     json_t *body =
         json_pack("{s:s,s:i,s:b}", "model", model, "keep_alive", 0, "stream", 0);
     if (!body)

@@ -1,12 +1,12 @@
 /* run_local.c - answers of this process: the engine and one session. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cli/calibrate.h"
+#include "cli/environment.h"
 #include "cli/models.h"
 #include "cli/run.h"
 #include "cli/run_save.h"
@@ -79,8 +79,9 @@ static enum status make_plan(struct local_plan *plan, struct run_local *l,
                              const struct model_choice *model,
                              const struct run_settings *set, struct error *err)
 {
-    double ctx = 0, threads = 0, max_tokens = 0, seed = -1;
-    const char *kv = "turbo4";
+    double threads = 0, max_tokens = 0, seed = -1, tail = -1;
+    const json_t *kv = json_object_get(set->options, "kv_cache_type");
+    const json_t *ctx = json_object_get(set->options, "num_ctx");
     struct model_choice merged = *model; // borrows all but the parameters
     enum status s;
     *plan = (struct local_plan){0};
@@ -88,18 +89,18 @@ static enum status make_plan(struct local_plan *plan, struct run_local *l,
     merged.m.params = plan->params;
     if (!plan->params || json_object_update(plan->params, set->options))
         return fail(err, STATUS_NO_MEMORY, "no memory for parameters");
+    if (json_object_get(set->options, "kv_tail"))
+        tail = json_number_value(json_object_get(set->options, "kv_tail"));
     ollama_defaults(&plan->sampling);
     if ((s = models_sampling(&merged, &plan->sampling, err)) ||
-        (s = models_number(&merged, "num_ctx", 0, 1 << 24, &ctx, err)) ||
         (s = models_number(&merged, "num_thread", 0, 256, &threads, err)) ||
         (s = models_number(&merged, "num_predict", -2, 1 << 30, &max_tokens, err)) ||
         (s = models_number(&merged, "seed", -0x1p53, 0x1p53, &seed, err)) ||
-        (s = models_text(&merged, "kv_cache_type", &kv, err)) ||
         (s = models_stops(&merged, plan->stop, &plan->n_stop, err)) ||
-        (s = kv_types_parse(&plan->kv, kv, err)))
+        (s = models_ctx(model, (int)json_integer_value(ctx), &plan->n_ctx, err)) ||
+        (s = models_kv(model, json_string_value(kv), (int)tail, &plan->kv, err)))
         return s;
     plan->sampling.seed = seed >= 0 ? (uint64_t)seed : l->seed++;
-    plan->n_ctx = (int)ctx;
     plan->n_thread = (int)threads;
     plan->max_tokens = max_tokens > 0 ? (int)max_tokens : 0;
     return STATUS_OK;
@@ -520,7 +521,7 @@ static enum status local_save(struct run_place *p, const char *arg,
     struct store *store = NULL;
     struct modelfile f = {0};
     const struct create_options o = {.folder = l->model.stored ? "" : NULL,
-                                     .home = getenv("HOME")};
+                                     .home = environment_folder("HOME")};
     enum status s = models_name(&name, arg, err);
     if (!s)
         s = run_modelfile(&f, l->base.model, set, l->model.m.messages, messages, err);

@@ -59,17 +59,32 @@ enum status engine_open(struct engine *e, const char *path, enum engine_parts pa
     return s;
 }
 
+static void use_template(struct engine *e, struct template *t, const char *source,
+                         size_t n)
+{
+    template_close(e->template);
+    e->template = t;
+    chat_caps_probe(&e->chat, t, source, n, e->tokenizer);
+}
+
 enum status engine_set_template(struct engine *e, const char *source, size_t n,
                                 struct error *err)
 {
     struct template *t;
     const enum status s = template_compile(&t, source, n, err);
-    if (s)
-        return s;
-    template_close(e->template);
-    e->template = t;
-    chat_caps_probe(&e->chat, t, source, n, e->tokenizer);
-    return STATUS_OK;
+    if (!s)
+        use_template(e, t, source, n);
+    return s;
+}
+
+enum status engine_set_go_template(struct engine *e, const char *source, size_t n,
+                                   struct error *err)
+{
+    struct template *t;
+    const enum status s = template_compile_go(&t, source, n, err);
+    if (!s)
+        use_template(e, t, source, n);
+    return s;
 }
 
 void engine_close(struct engine *e)

@@ -38,6 +38,9 @@ void engine_close(struct engine *e);
  * e stays as it was. */
 enum status engine_set_template(struct engine *e, const char *source, size_t n,
                                 struct error *err);
+/* The same with a template of Go (go_template.h). */
+enum status engine_set_go_template(struct engine *e, const char *source, size_t n,
+                                   struct error *err);
 
 /* What to tell a person while calibrating; either may be NULL. */
 struct calibrate_notices {

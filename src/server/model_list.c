@@ -2,14 +2,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/ollama_api.h"
 #include "base/version.h"
 #include "dialect/ollama_models.h"
 #include "dialect/openai.h"
 #include "kv/kv.h"
 #include "server/internal.h"
-
-/* The version of Ollama's API that is followed: clients compare it. */
-#define OLLAMA_API "0.33.0"
 
 /* ---- OpenAI and Anthropic ---- */
 

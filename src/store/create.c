@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/mem.h"
+#include "base/ollama_api.h"
 #include "store/stored_model.h"
 
 enum { CREATE_LAYERS = 1024 };
@@ -245,6 +247,21 @@ static bool is_version(const char *s)
                                 "UVWXYZ.-+")];
 }
 
+bool create_version_newer(const char *a, const char *b)
+{
+    a += *a == 'v';
+    b += *b == 'v';
+    for (int i = 0; i < 3; i++) {
+        char *a_end, *b_end;
+        const long x = strtol(a, &a_end, 10), y = strtol(b, &b_end, 10);
+        if (x != y)
+            return x > y;
+        a = a_end + (*a_end == '.');
+        b = b_end + (*b_end == '.');
+    }
+    return false; // a pre-release of the same three comes before it
+}
+
 /* What is wrong with the Modelfile itself, before a large file is copied. */
 static enum status check_commands(const struct creation *c, struct error *err)
 {
@@ -266,6 +283,13 @@ static enum status check_commands(const struct creation *c, struct error *err)
         return fail(err, STATUS_BAD_INPUT,
                     "(line %d): requires must be a valid semver (e.g. 0.14.0)",
                     requires->line);
+    if (requires && c->o->say && create_version_newer(requires->value, OLLAMA_API)) {
+        char text[160];
+        snprintf(text, sizeof text,
+                 "note: REQUIRES Ollama %.40s; this follows the API of " OLLAMA_API,
+                 requires->value);
+        c->o->say(c->o->ctx, text);
+    }
     json_t *params;
     const enum status s = modelfile_params(&params, c->f, NULL, err);
     json_decref(params);
@@ -432,6 +456,16 @@ enum status store_create(struct store *s, const struct model_name *name,
 
 /* ---- back to a Modelfile ---- */
 
+/* As few digits as give the number back. */
+static void print_real(char *out, size_t n, double v)
+{
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(out, n, "%.*g", digits, v);
+        if (strtod(out, NULL) == v)
+            return;
+    }
+}
+
 static bool print_param(struct buf *out, const char *name, const json_t *v)
 {
     char text[64];
@@ -440,7 +474,7 @@ static bool print_param(struct buf *out, const char *name, const json_t *v)
     if (json_is_integer(v))
         snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
     else if (json_is_real(v))
-        snprintf(text, sizeof text, "%.10g", json_real_value(v));
+        print_real(text, sizeof text, json_real_value(v));
     else
         snprintf(text, sizeof text, "%s", json_is_true(v) ? "true" : "false");
     return modelfile_print(out, MODELFILE_PARAMETER, name, text);
