@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/run.h"
+#include "store/param_lines.h"
 
 enum { WORDS_MAX = 20 };
 
@@ -288,7 +289,7 @@ static enum status put_shown_part(const struct run_chat *c, enum show_part part,
     const bool has_set = json_object_size(c->set->options) > 0;
     if (part == SHOW_PARAMETERS && has_set) {
         buf_puts(b, "User defined parameters:\n");
-        show_param_lines(b, c->set->options, 30, "  ");
+        store_print_params(b, c->set->options, 30, "  ");
         buf_puts(b, "\nModel defined parameters:\n");
     }
     if (part == SHOW_SYSTEM && c->set->system) {
@@ -344,7 +345,7 @@ static void show(struct run_chat *c, const struct words *w)
 
 /* ---- the others ---- */
 
-static void load(struct run_chat *c, const struct words *w)
+static void load_another(struct run_chat *c, const struct words *w)
 {
     struct error err;
     if (w->n != 2) {
@@ -362,7 +363,7 @@ static void load(struct run_chat *c, const struct words *w)
         json_array_clear(c->messages);
 }
 
-static void save(struct run_chat *c, const struct words *w)
+static void save_chat(struct run_chat *c, const struct words *w)
 {
     struct error err;
     if (w->n != 2)
@@ -386,9 +387,9 @@ bool run_command(struct run_chat *c, const char *text, bool *leave)
     } else if (word_is(&w, 0, "/show")) {
         show(c, &w);
     } else if (word_is(&w, 0, "/load")) {
-        load(c, &w);
+        load_another(c, &w);
     } else if (word_is(&w, 0, "/save")) {
-        save(c, &w);
+        save_chat(c, &w);
     } else if (word_is(&w, 0, "/kv")) {
         if (c->place->ops->memory(c->place, &err))
             say_failed(&err);

@@ -40,7 +40,7 @@ static enum status add_value(struct modelfile *f, const char *name, const json_t
     return add_command(f, MODELFILE_PARAMETER, name, text, strlen(text), err);
 }
 
-static size_t count_values(json_t *options)
+static size_t count_parameters(json_t *options)
 {
     const char *name;
     json_t *v;
@@ -84,7 +84,7 @@ enum status run_modelfile(struct modelfile *out, const char *from,
                           const json_t *messages, struct error *err)
 {
     const size_t n =
-        2 + count_values(set->options) + json_array_size(own) + json_array_size(messages);
+        2 + count_parameters(set->options) + json_array_size(own) + json_array_size(messages);
     *out = (struct modelfile){0};
     arena_init(&out->arena, SAVE_BYTES);
     out->commands = arena_array(&out->arena, n, sizeof *out->commands);

@@ -26,9 +26,6 @@ enum status show_put(struct buf *b, const struct stored_model *m, enum show_part
 void show_line(struct buf *b, const char *name, const char *value);
 void show_first_lines(struct buf *b, const char *title, const struct buf *text);
 
-/* One line for each value of an object, the names padded to width. */
-void show_param_lines(struct buf *b, const json_t *params, int width, const char *indent);
-
 /* Texts of others on a terminal: nothing that moves a cursor. */
 void show_harmless(struct buf *b);
 

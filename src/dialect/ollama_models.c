@@ -119,6 +119,10 @@ void ollama_print_show(struct buf *out, const struct ollama_model *m)
         json_print_value(out, m->model_info);
     else
         buf_puts(out, "{}");
+    if (m->messages) {
+        buf_puts(out, ",\"messages\":");
+        json_print_value(out, m->messages);
+    }
     print_capabilities(out, m);
     buf_puts(out, "}");
 }

@@ -27,6 +27,7 @@ struct ollama_model {
     const char *parameters;   // lines of ollama_print_parameter
     const char *template;     // the chat template's source
     const json_t *model_info; // an object; NULL is printed as {}
+    const json_t *messages;   // that chats start with; NULL: left out
 };
 
 /* The cache of keys and values: this server's own addition to /api/ps. */
