@@ -3,6 +3,7 @@
 #include "cli/run_input.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <histedit.h>
 #include <langinfo.h>
 #include <locale.h>
@@ -20,6 +21,7 @@ enum { HISTORY_LINES = 500 };
 struct run_input {
     EditLine *el; // NULL if this is not a terminal
     History *history;
+    int fd;          // of the terminal
     struct buf line; // of a pipe
     bool more;       // inside a """ block
     bool keep;       // lines in the history
@@ -33,19 +35,37 @@ static char *prompt_text(EditLine *el)
     return in->more ? next : first;
 }
 
-/* A byte of the terminal; -1 with errno EINTR after Ctrl-C, 0 at the end.  The flag is
- * looked at between waits, because a signal that comes while no read waits, or to another
- * thread, would interrupt nothing. */
-static int read_byte(char *byte)
+/* The terminal of stdin once more, so that reading it need not block: what poll saw may
+ * be gone when a Ctrl-C empties the terminal's queue, and no signal would end a read that
+ * begins behind it.  stdin itself is shared with whoever started us: it stays as it is.
+ */
+static int open_terminal(void)
 {
-    struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
-    do {
+    const int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+    const char *name = ttyname(STDIN_FILENO);
+    int fd = name ? open(name, flags) : -1;
+    if (fd < 0)
+        fd = open("/dev/tty", flags);
+    return fd < 0 ? STDIN_FILENO : fd;
+}
+
+/* A byte of the terminal; -1 with errno EINTR after Ctrl-C, 0 at the end.  The flag is
+ * looked at between waits, because a signal that comes while nothing waits, or to another
+ * thread, would interrupt nothing. */
+static int read_byte(int fd, char *byte)
+{
+    struct pollfd in = {.fd = fd, .events = POLLIN};
+    for (;;) {
         if (run_interrupted()) {
             errno = EINTR;
             return -1;
         }
-    } while (poll(&in, 1, 100) <= 0);
-    return (int)read(STDIN_FILENO, byte, 1);
+        if (poll(&in, 1, 100) <= 0)
+            continue;
+        const ssize_t n = read(fd, byte, 1);
+        if (n >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+            return (int)n;
+    }
 }
 
 /* The reader of the line editor: one character of UTF-8.  A Ctrl-D that was typed before
@@ -53,10 +73,11 @@ static int read_byte(char *byte)
  * insert the next key as it is: left out. */
 static int read_character(EditLine *el, wchar_t *out)
 {
-    (void)el;
+    const struct run_input *in;
     mbstate_t state = {0};
     char byte;
-    for (int n; (n = read_byte(&byte)) != 0;) {
+    el_get(el, EL_CLIENTDATA, &in);
+    for (int n; (n = read_byte(in->fd, &byte)) != 0;) {
         if (n < 0)
             return -1;
         const size_t r = mbrtowc(out, &byte, 1, &state);
@@ -83,8 +104,11 @@ static void close_editor(struct run_input *in)
         el_end(in->el);
     if (in->history)
         history_end(in->history);
+    if (in->fd != STDIN_FILENO)
+        close(in->fd);
     in->el = NULL;
     in->history = NULL;
+    in->fd = STDIN_FILENO;
 }
 
 static void open_editor(struct run_input *in)
@@ -93,6 +117,7 @@ static void open_editor(struct run_input *in)
     use_utf8();
     in->el = el_init("turbine", stdin, stdout, stderr);
     in->history = history_init();
+    in->fd = open_terminal();
     if (!in->el || !in->history) {
         close_editor(in);
         return;
@@ -112,6 +137,7 @@ enum status run_input_open(struct run_input **out, struct error *err)
     if (!in)
         return fail(err, STATUS_NO_MEMORY, "no memory for a chat");
     in->keep = true;
+    in->fd = STDIN_FILENO;
     buf_init(&in->line, RUN_MESSAGE_MAX);
     if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
         open_editor(in);

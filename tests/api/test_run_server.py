@@ -423,6 +423,19 @@ def test_interrupt_stops_the_server(home):
             assert t.leave() == 0
 
 
+def test_interrupt_behind_typed_text(home):
+    """Ctrl-C takes what was typed out of the terminal's queue while the editor is about to read it."""
+    with Recorder() as s, Terminal('run', 'm', env=environment(home, s.url)) as t:
+        t.wait('>>> ')
+        for i in range(60):
+            t.send(f'abc{i}\x03')
+            t.wait('leaves', 10)
+            t.wait('>>> ', 10)
+        t.say('hello', 'Yes')
+        assert [m['content'] for m in s.sent('/api/chat')[0]['messages']] == ['hello']
+        assert t.leave() == 0
+
+
 def test_interrupt_of_one_answer(home):
     with Server([{'text': WORDS, 'delay_ms': 50, 'repeat': 500}]) as s:
         with subprocess.Popen([TURBINE, 'run', NAME, 'count'], env=environment(home, s.url), stdin=subprocess.DEVNULL,
