@@ -174,7 +174,7 @@ static enum status pick_token(struct session *s, const struct session_request *r
 }
 
 /* false: the caller wants no more. */
-static bool emit_token(struct session *s, const struct session_request *r, int32_t id,
+static bool emit_picked(struct session *s, const struct session_request *r, int32_t id,
                        bool first)
 {
     const struct tokenizer *t = s->e->tokenizer;
@@ -208,7 +208,7 @@ static enum status decode(struct session *s, const struct session_request *r,
             stats->end = SESSION_EOG;
             return STATUS_OK;
         }
-        if (!emit_token(s, r, id, stats->n_decoded++ == 0)) {
+        if (!emit_picked(s, r, id, stats->n_decoded++ == 0)) {
             stats->end = SESSION_STOPPED;
             return STATUS_OK;
         }
