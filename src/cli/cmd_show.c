@@ -133,14 +133,12 @@ static void put_first_lines(struct buf *b, const char *title, const struct buf *
     buf_puts(b, p < end ? "    ...\n\n" : "\n");
 }
 
-static void put_template_note(struct buf *b, const struct stored_model *m)
+static void put_template_note(struct buf *b, const struct stored_model *m,
+                              const struct gguf *g)
 {
-    static const char *const used[] = {
-        [STORED_TEMPLATE_NONE] = "the GGUF's",
-        [STORED_TEMPLATE_JINJA] = "the model's TEMPLATE (Jinja)",
-        [STORED_TEMPLATE_GO] = "the GGUF's; TEMPLATE is Go's, which is kept only",
-    };
-    buf_printf(b, "  Template\n    %s\n\n", used[m->template_kind]);
+    char words[900];
+    models_template_words(words, sizeof words, m, g);
+    buf_printf(b, "  Template\n    %s\n\n", words);
 }
 
 static enum status put_summary(struct buf *b, const struct stored_model *m,
@@ -157,7 +155,7 @@ static enum status put_summary(struct buf *b, const struct stored_model *m,
         put_param_lines(b, m->params, 19, "    ");
         buf_puts(b, "\n");
     }
-    put_template_note(b, m);
+    put_template_note(b, m, g);
     put_first_lines(b, "System", &m->system);
     put_first_lines(b, "License", &m->license);
     gguf_close(g);

@@ -234,6 +234,19 @@ enum status models_sampling(const struct model_choice *c, struct sampler_params 
     return STATUS_OK;
 }
 
+static void note_go_template(const struct model_choice *c, const char *command, bool used,
+                             const struct engine *e, const struct error *why)
+{
+    if (used)
+        fprintf(stderr, "turbine %s: note: the TEMPLATE of %s, which is Go's, is used\n",
+                command, c->name);
+    else if (e->template)
+        fprintf(stderr,
+                "turbine %s: note: the chat template of the GGUF of %s is used, not its "
+                "TEMPLATE, which is Go's: %s\n",
+                command, c->name, why->text);
+}
+
 enum status models_template(const struct model_choice *c, const char *command,
                             struct engine *e, struct error *err)
 {
@@ -245,13 +258,34 @@ enum status models_template(const struct model_choice *c, const char *command,
                 "" OLLAMA_API "\n",
                 command, c->name, requires);
     if (c->m.template_kind == STORED_TEMPLATE_GO)
-        fprintf(stderr,
-                "turbine %s: note: the TEMPLATE of %s is Go's; the chat template of its "
-                "GGUF is used\n",
-                command, c->name);
+        note_go_template(c, command,
+                         engine_try_go_template(e, c->m.template.data, c->m.template.len,
+                                                c->m.template_own, &why),
+                         e, &why);
     if (c->m.template_kind != STORED_TEMPLATE_JINJA)
         return STATUS_OK;
     const enum status s =
         engine_set_template(e, c->m.template.data, c->m.template.len, &why);
     return s ? fail(err, s, "TEMPLATE of %s: %s", c->name, why.text) : s;
+}
+
+void models_template_words(char *out, size_t n, const struct stored_model *m,
+                           const struct gguf *g)
+{
+    struct gguf_str own;
+    struct template *t = NULL;
+    struct error why;
+    const bool has = !gguf_str(g, "tokenizer.chat_template", &own, NULL) && own.n;
+    if (m->template_kind == STORED_TEMPLATE_NONE)
+        snprintf(out, n, "%s", has ? "the GGUF's" : "none");
+    else if (m->template_kind == STORED_TEMPLATE_JINJA)
+        snprintf(out, n, "the model's TEMPLATE (Jinja)");
+    else if (has && !m->template_own)
+        snprintf(out, n, "the GGUF's; TEMPLATE is Go's, which is kept only");
+    else if (template_compile_go(&t, m->template.data, m->template.len, &why))
+        snprintf(out, n, "%s; TEMPLATE is Go's and more than is supported: %s",
+                 has ? "the GGUF's" : "none", why.text);
+    else
+        snprintf(out, n, "the model's TEMPLATE (Go)");
+    template_close(t);
 }
