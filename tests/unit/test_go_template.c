@@ -163,6 +163,8 @@ static void test_language(void **state)
         {"{{ $x := \"a\" }}{{ if .Messages }}{{ $x := \"b\" }}{{ $x }}{{ end }}{{ $x }}",
          "ba"},
         {"{{ range .Messages }}{{ break }}{{ end }}x", "x"},
+        {"{{ range .Messages }}{{ continue }}{{ else }}none{{ end }}x", "x"},
+        {"{{ range .Messages }}{{ json .Thinking }}{{ end }}", "\"\"\"\"\"\""},
         {"{{ range .Messages }}{{ if eq .Role \"assistant\" }}{{ continue }}{{ end }}"
          "{{ .Content }},{{ end }}",
          "Q1,Q2,"},
