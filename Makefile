@@ -85,6 +85,9 @@ $(OUT)/src/server/web_assets.o build/fuzz/src/server/web_assets.o: $(wildcard sr
 $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(LIB_OBJ)
 	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
+# Tests of what commands share link more than the library.
+$(OUT)/tests/unit/test_server_link: $(OUT)/src/cli/server_link.o
+
 # The server with a scheduler that follows a script instead of a model.
 SCRIPTED := $(OUT)/tests/server/scripted_server
 $(SCRIPTED): $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/server/*.c)) \

@@ -7,8 +7,6 @@
 #include "engine/sampler.h"
 #include "store/stored_model.h"
 
-#define MODELS_KV "turbo4" // where nobody says another type of the cache
-
 /* What commands say of MODEL. */
 #define MODELS_HELP "MODEL is a .gguf file or a name that 'turbine list' shows."
 
@@ -60,7 +58,7 @@ enum status models_template(const struct model_choice *c, const char *command,
 /* The same in words, for people, of a model that is not loaded: g is its GGUF. */
 void models_template_words(char *out, size_t n, const struct stored_model *m,
                            const struct gguf *g);
-enum { MODELS_STOP_MAX = 16 };
+enum { MODELS_STOP_MAX = 16 }; // MODEL_STOPS_MAX of server/model_params.h
 enum status models_stops(const struct model_choice *c, const char *out[MODELS_STOP_MAX],
                          int *n, struct error *err);
 
