@@ -431,6 +431,8 @@ def test_template_of_a_model(store):
     assert 'its GGUF has a chat template of its own' in done.stderr
     store.create('g2', 'FROM g\nSYSTEM x\n', check=0)
     assert "which is Go's, is used" in store.run('run', 'g2', 'hi there', check=0).stderr
+    with Served(store, 'g') as server, Served(store, 'pulled') as other:
+        assert server.count('hi there') == tokens != other.count('hi there')
     # Without a chat template in the GGUF it is all there is.
     store.create('s', f'FROM {STORIES}\nPARAMETER kv_cache_type f16\nPARAMETER num_predict 1\nTEMPLATE {{{{ .Prompt }}}}:\n', check=0)
     assert "which is Go's, is used" in store.run('run', 's', 'hi there', check=0).stderr
