@@ -51,6 +51,22 @@ static enum status check_cache(const struct modelfile *f, struct error *err)
     return STATUS_OK;
 }
 
+/* Which chat template the new model has. */
+static void say_template(const struct cli_command *c, const struct store *store,
+                         const struct model_name *name)
+{
+    struct stored_model m;
+    struct gguf *g = NULL;
+    char words[900], text[960];
+    if (!stored_model_load(&m, store, name, NULL) && !gguf_open(&g, m.path, NULL)) {
+        models_template_words(words, sizeof words, &m, g);
+        snprintf(text, sizeof text, "chat template: %s", words);
+        cli_message(c, text);
+    }
+    gguf_close(g);
+    stored_model_release(&m);
+}
+
 static enum status create(const struct cli_command *c, const char *arg, const char *path,
                           struct error *err)
 {
@@ -79,6 +95,8 @@ static enum status create(const struct cli_command *c, const char *arg, const ch
         s = models_open(&store, err);
     if (!s)
         s = store_create(store, &name, &f, &o, err);
+    if (!s && modelfile_last(&f, MODELFILE_TEMPLATE))
+        say_template(c, store, &name);
     store_close(store);
     modelfile_release(&f);
     buf_release(&text);

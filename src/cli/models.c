@@ -150,10 +150,30 @@ enum status models_template(const struct model_choice *c, const char *command,
                 "turbine %s: note: %s REQUIRES Ollama %.40s; this follows the API of "
                 "" OLLAMA_API "\n",
                 command, c->name, requires);
-    if (c->m.template_kind == STORED_TEMPLATE_GO)
-        fprintf(stderr,
-                "turbine %s: note: the TEMPLATE of %s is Go's; the chat template of its "
-                "GGUF is used\n",
-                command, c->name);
-    return model_param_template(&c->m, e, err);
+    char note[MODEL_NOTE_BYTES];
+    const enum status s = model_param_template(&c->m, e, note, err);
+    if (*note)
+        fprintf(stderr, "turbine %s: note: %s\n", command, note);
+    return s;
+}
+
+void models_template_words(char *out, size_t n, const struct stored_model *m,
+                           const struct gguf *g)
+{
+    struct gguf_str own;
+    struct template *t = NULL;
+    struct error why;
+    const bool has = !gguf_str(g, "tokenizer.chat_template", &own, NULL) && own.n;
+    if (m->template_kind == STORED_TEMPLATE_NONE)
+        snprintf(out, n, "%s", has ? "the GGUF's" : "none");
+    else if (m->template_kind == STORED_TEMPLATE_JINJA)
+        snprintf(out, n, "the model's TEMPLATE (Jinja)");
+    else if (has && !m->template_own)
+        snprintf(out, n, "the GGUF's; TEMPLATE is Go's, which is kept only");
+    else if (template_compile_go(&t, m->template.data, m->template.len, &why))
+        snprintf(out, n, "%s; TEMPLATE is Go's and more than is supported: %s",
+                 has ? "the GGUF's" : "none", why.text);
+    else
+        snprintf(out, n, "the model's TEMPLATE (Go)");
+    template_close(t);
 }

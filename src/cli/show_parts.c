@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/models.h"
 #include "gguf/gguf.h"
 #include "store/arch_label.h"
 #include "store/create.h"
@@ -108,14 +109,12 @@ void show_first_lines(struct buf *b, const char *title, const struct buf *text)
     buf_puts(b, p < end ? "    ...\n\n" : "\n");
 }
 
-static void put_template_note(struct buf *b, const struct stored_model *m)
+static void put_template_note(struct buf *b, const struct stored_model *m,
+                              const struct gguf *g)
 {
-    static const char *const used[] = {
-        [STORED_TEMPLATE_NONE] = "the GGUF's",
-        [STORED_TEMPLATE_JINJA] = "the model's TEMPLATE (Jinja)",
-        [STORED_TEMPLATE_GO] = "the GGUF's; TEMPLATE is Go's, which is kept only",
-    };
-    buf_printf(b, "  Template\n    %s\n\n", used[m->template_kind]);
+    char words[900];
+    models_template_words(words, sizeof words, m, g);
+    buf_printf(b, "  Template\n    %s\n\n", words);
 }
 
 static enum status put_summary(struct buf *b, const struct stored_model *m,
@@ -132,7 +131,7 @@ static enum status put_summary(struct buf *b, const struct stored_model *m,
         store_print_params(b, m->params, 19, "    ");
         buf_puts(b, "\n");
     }
-    put_template_note(b, m);
+    put_template_note(b, m, g);
     show_first_lines(b, "System", &m->system);
     show_first_lines(b, "License", &m->license);
     gguf_close(g);

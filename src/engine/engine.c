@@ -77,14 +77,20 @@ enum status engine_set_template(struct engine *e, const char *source, size_t n,
     return s;
 }
 
-enum status engine_set_go_template(struct engine *e, const char *source, size_t n,
-                                   struct error *err)
+bool engine_try_go_template(struct engine *e, const char *source, size_t n, bool own,
+                            struct error *why)
 {
     struct template *t;
-    const enum status s = template_compile_go(&t, source, n, err);
+    enum status s;
+    if (!own && e->template)
+        s = fail(why, STATUS_UNSUPPORTED, "its GGUF has a chat template of its own");
+    else
+        s = template_compile_go(&t, source, n, why);
     if (!s)
         use_template(e, t, source, n);
-    return s;
+    else if (!e->template)
+        e->template_error = *why;
+    return !s;
 }
 
 void engine_close(struct engine *e)

@@ -1,5 +1,6 @@
 #include "server/model_params.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct shown_name {
@@ -66,8 +67,8 @@ enum status model_param_kv(const struct stored_model *m, const char *kv, int tai
     if (kv)
         s = parse_cache_types(out, kv, "", "", err);
     else if (own)
-        s = parse_cache_types(out, own, shown(m).text, ": PARAMETER kv_cache_type: ",
-                              err);
+        s = parse_cache_types(out, own, shown(m).text,
+                              ": PARAMETER kv_cache_type: ", err);
     else if (d->kv)
         s = parse_cache_types(out, d->kv, d->kv_source, ": ", err);
     else
@@ -155,9 +156,22 @@ enum status model_param_sampling(const struct stored_model *m, struct sampler_pa
 }
 
 enum status model_param_template(const struct stored_model *m, struct engine *e,
-                                 struct error *err)
+                                 char note[MODEL_NOTE_BYTES], struct error *err)
 {
     struct error why;
+    *note = 0;
+    if (m->template_kind == STORED_TEMPLATE_GO) {
+        if (engine_try_go_template(e, m->template.data, m->template.len, m->template_own,
+                                   &why))
+            snprintf(note, MODEL_NOTE_BYTES, "the TEMPLATE of %s, which is Go's, is used",
+                     shown(m).text);
+        else if (e->template)
+            snprintf(
+                note, MODEL_NOTE_BYTES,
+                "the chat template of the GGUF of %s is used, not its TEMPLATE, which "
+                "is Go's: %.200s",
+                shown(m).text, why.text);
+    }
     if (m->template_kind != STORED_TEMPLATE_JINJA)
         return STATUS_OK;
     const enum status s = engine_set_template(e, m->template.data, m->template.len, &why);

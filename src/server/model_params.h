@@ -39,8 +39,10 @@ enum status model_param_sampling(const struct stored_model *m, struct sampler_pa
 enum status model_param_stops(const struct stored_model *m,
                               const char *out[MODEL_STOPS_MAX], int *n,
                               struct error *err);
-/* Its TEMPLATE in place of the GGUF's, if it is Jinja. */
+/* Its TEMPLATE in place of the GGUF's, if it is Jinja, or Go's and to be used
+ * (engine_try_go_template).  note <- what to say of one of Go's, "" of others. */
+enum { MODEL_NOTE_BYTES = 1024 };
 enum status model_param_template(const struct stored_model *m, struct engine *e,
-                                 struct error *err);
+                                 char note[MODEL_NOTE_BYTES], struct error *err);
 
 #endif

@@ -147,12 +147,13 @@ static bool any_leaves(const struct models *p)
 enum room { ROOM_IS_THERE, ROOM_AGAIN, ROOM_NONE };
 
 /* One step towards room for a model; with the lock. */
-static enum room make_model_room(struct models *p, struct model_opening *o, struct error *err)
+static enum room make_model_room(struct models *p, struct model_opening *o,
+                                 struct error *err)
 {
     const int most = p->server->o.models.max_loaded;
     sweep(p);
-    const bool full = (most && count_loaded(p) >= most) ||
-                      count_loaded(p) >= MODELS_HELD_MAX;
+    const bool full =
+        (most && count_loaded(p) >= most) || count_loaded(p) >= MODELS_HELD_MAX;
     enum status s = STATUS_NO_MEMORY;
     if (!full) {
         s = model_opening_fit(o, models_room(p), err);
@@ -229,12 +230,9 @@ static void load(struct models *p, struct model_slot *x)
         s = model_opening_load(&opening, &m, o->replay_bytes, &err);
     model_opening_close(&opening);
     if (m) {
-        char text[MODEL_NAME_BYTES + MODEL_TEXT_BYTES + 128];
-        snprintf(text, sizeof text, "%s in %.1f s: %s%s", m->name,
-                 (double)m->load_us / 1e6, m->text,
-                 m->stored.template_kind == STORED_TEMPLATE_GO
-                     ? "; its TEMPLATE is Go's: that of its GGUF is used"
-                     : "");
+        char text[MODEL_NAME_BYTES + MODEL_TEXT_BYTES + MODEL_NOTE_BYTES + 64];
+        snprintf(text, sizeof text, "%s in %.1f s: %s%s%s", m->name,
+                 (double)m->load_us / 1e6, m->text, *m->note ? "; " : "", m->note);
         log_event(p->server, "load", text);
     } else if (wanted) {
         log_event(p->server, "load failed", err.text);

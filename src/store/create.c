@@ -22,6 +22,7 @@ struct creation {
     struct addition *a;
     struct manifest m; // what becomes of it
     json_t *config, *params;
+    bool has_chat_template; // the GGUF has one
 };
 
 static void say(const struct creation *c, const char *what, const struct digest *d)
@@ -128,6 +129,12 @@ static bool is_blob(const struct creation *c, const char *path, struct digest *d
     return true;
 }
 
+static bool has_chat_template(const struct gguf *g)
+{
+    struct gguf_str s;
+    return !gguf_str(g, "tokenizer.chat_template", &s, NULL) && s.n;
+}
+
 static enum status use_file(struct creation *c, const char *path, struct error *err)
 {
     struct gguf *g;
@@ -143,6 +150,7 @@ static enum status use_file(struct creation *c, const char *path, struct error *
                  gguf_n_files(g));
     if (!s)
         s = create_config(&c->config, g, err);
+    c->has_chat_template = has_chat_template(g);
     gguf_close(g);
     const bool is_there = !s && is_blob(c, path, &d, &size);
     if (is_there)
@@ -177,6 +185,11 @@ static enum status use_model(struct creation *c, const char *from, struct error 
             say(c, "using existing layer", &l->digest);
         }
     }
+    struct gguf *g = NULL;
+    if (!s && modelfile_last(c->f, MODELFILE_TEMPLATE) &&
+        !(s = gguf_open(&g, base.path, err)))
+        c->has_chat_template = has_chat_template(g);
+    gguf_close(g);
     if (!s) {
         c->params = json_incref(base.params);
         c->config = base.config ? json_incref(base.config) : json_object();
@@ -379,6 +392,21 @@ static enum status take_properties(struct creation *c, struct error *err)
     return STATUS_OK;
 }
 
+/* A TEMPLATE of Go is kept in any case; where the GGUF has a chat template, the config
+ * says that this one is meant. */
+static enum status mark_template(struct creation *c, struct error *err)
+{
+    const struct modelfile_command *t = modelfile_last(c->f, MODELFILE_TEMPLATE);
+    if (!t)
+        return STATUS_OK;
+    json_object_del(c->config, STORED_TEMPLATE_OWN);
+    if (c->has_chat_template &&
+        stored_template_kind(t->value, strlen(t->value)) == STORED_TEMPLATE_GO &&
+        json_object_set_new(c->config, STORED_TEMPLATE_OWN, json_true()))
+        return fail(err, STATUS_NO_MEMORY, "no memory for properties");
+    return STATUS_OK;
+}
+
 /* ---- the end ---- */
 
 static enum status add_config(struct creation *c, struct error *err)
@@ -445,7 +473,8 @@ enum status store_create(struct store *s, const struct model_name *name,
         !(st = replace_text(&c, MODELFILE_TEMPLATE, LAYER_TEMPLATE, err)) &&
         !(st = replace_text(&c, MODELFILE_SYSTEM, LAYER_SYSTEM, err)) &&
         !(st = take_licenses(&c, err)) && !(st = take_params(&c, err)) &&
-        !(st = take_messages(&c, err)) && !(st = take_properties(&c, err)))
+        !(st = take_messages(&c, err)) && !(st = take_properties(&c, err)) &&
+        !(st = mark_template(&c, err)))
         st = finish_model(&c, name, err);
     addition_close(c.a);
     manifest_release(&c.m);

@@ -115,12 +115,15 @@ static enum go_end parse_inside(struct go_pass *g, const char *dot)
 
 static bool parse_if(struct go_pass *g, bool with);
 
-/* The rest of a block behind its first part: else parts, then the end.  `word` closes it
- * in Jinja; `shown` is false where the whole block is left out. */
+/* The rest of a block behind its first part: else parts, then the end of an if of Jinja.
+ * `first` closes the first part before that; `shown` is false where the whole block is
+ * left out. */
 static bool finish_go_block(struct go_pass *g, enum go_end end, bool shown,
-                            const char *word)
+                            const char *first)
 {
     char name[GO_NAME];
+    if (shown)
+        buf_puts(g->out, first);
     if (end == GO_ELSE) {
         if (shown)
             buf_puts(g->out, "{% else %}");
@@ -149,7 +152,7 @@ static bool finish_go_block(struct go_pass *g, enum go_end end, bool shown,
     if (end != GO_END)
         return go_fail(g, STATUS_BAD_INPUT, "'end' is missing");
     if (shown)
-        buf_printf(g->out, "{%% %s %%}", word);
+        buf_puts(g->out, "{% endif %}");
     return true;
 }
 
@@ -172,7 +175,7 @@ static bool parse_if(struct go_pass *g, bool with)
     if (shown)
         buf_printf(g->out, "{%% if %s %%}", e);
     const enum go_end end = parse_inside(g, dot);
-    const bool ok = finish_go_block(g, end, shown, "endif");
+    const bool ok = finish_go_block(g, end, shown, "");
     g->n_variable = n;
     g->depth--;
     return ok;
@@ -220,13 +223,15 @@ static bool parse_range(struct go_pass *g)
     const char *dot = go_format(g, "g.v%d", id);
     if (!dot)
         return false;
-    /* Go goes over an object by its sorted names. */
+    /* Go goes over an object by its sorted names.  An else of Jinja's for is not that of
+     * Go's range: it is also done where the last round ended early. */
     if (shown)
-        buf_printf(
-            g->out,
-            "{%% set g.m%d = %s is mapping %%}{%% for t%d in ((%s|dictsort(true) if "
-            "g.m%d else %s) or []) %%}{%% set %s = t%d[1] if g.m%d else t%d %%}",
-            id, e, id, e, id, e, dot, id, id, id);
+        buf_printf(g->out,
+                   "{%% set g.m%d = %s is mapping %%}"
+                   "{%% set g.l%d = (%s|dictsort(true) if g.m%d else %s) or [] %%}"
+                   "{%% if g.l%d %%}{%% for t%d in g.l%d %%}"
+                   "{%% set %s = t%d[1] if g.m%d else t%d %%}",
+                   id, e, id, e, id, e, id, id, id, dot, id, id, id);
     for (int i = 0; i < n_name; i++) {
         const int v = go_declare(g, names[i]);
         if (v < 0)
@@ -243,7 +248,7 @@ static bool parse_range(struct go_pass *g)
     const enum go_end end = parse_inside(g, dot);
     g->n_loop--;
     g->n_variable = n;
-    const bool ok = finish_go_block(g, end, shown, "endfor");
+    const bool ok = finish_go_block(g, end, shown, "{% endfor %}");
     g->depth--;
     return ok;
 }

@@ -72,8 +72,9 @@ static json_t *go_message(const json_t *m)
                  {"name", "tool_name"},
                  {"tool_name", "tool_name"},
                  {"tool_call_id", "tool_call_id"}};
-    json_t *out = json_pack("{s:s, s:o}", "role", go_role(m), "content",
-                            text_of_content(json_object_get(m, "content")));
+    json_t *out = json_pack("{s:s, s:o, s:s, s:s, s:s}", "role", go_role(m), "content",
+                            text_of_content(json_object_get(m, "content")), "thinking",
+                            "", "tool_name", "", "tool_call_id", "");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         json_t *v = json_object_get(m, names[i].from);
         if (json_is_string(v))

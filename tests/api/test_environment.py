@@ -56,6 +56,10 @@ def serve(*args, **env):
         p.communicate(timeout=60)
 
 
+def started(get, ctx, answers, kv):
+    return re.search(rf'{ctx} tokens of context( \(.*\))?, {answers} answers at a time; cache {re.escape(kv)}[:,]', get.start)
+
+
 @pytest.mark.parametrize('name, value, says', [
     ('OLLAMA_KV_CACHE_TYPE', 'q5_1', 'turbo8 (8.1) and turbo4 (4.1)'),
     ('OLLAMA_KV_CACHE_TYPE', 'iq4_nl', 'turbo8 (8.1) and turbo4 (4.1)'),
@@ -94,7 +98,7 @@ def test_the_one_that_counts_is_checked(model):
     with serve(model, '--quiet', TURBINE_HOST='127.0.0.1:0', OLLAMA_HOST='::bad::', TURBINE_NUM_PARALLEL=' "1" ', OLLAMA_NUM_PARALLEL='x',
                OLLAMA_CONTEXT_LENGTH="'512'", TURBINE_MAX_QUEUE='', OLLAMA_MAX_QUEUE='7', OLLAMA_KV_CACHE_TYPE='tq3_0',
                OLLAMA_FLASH_ATTENTION='1') as get:
-        assert '512 tokens of context, 1 answers at a time; cache turbo3:' in get.start
+        assert started(get, 512, 1, 'turbo3')
         assert 'warning' not in get.start
 
 
@@ -102,7 +106,7 @@ def test_options_win(model):
     with serve(model, '--quiet', '--host', '127.0.0.1', '--port', 0, '--ctx', 256, '--kv', 'balanced', '--parallel', 2, '--tail', 64,
                OLLAMA_HOST='0.0.0.0:1', OLLAMA_CONTEXT_LENGTH='512', OLLAMA_NUM_PARALLEL='1', OLLAMA_KV_CACHE_TYPE='tiny') as get:
         assert get.host == '127.0.0.1' and get.port != 1
-        assert '256 tokens of context, 2 answers at a time; cache turbo4:tail=64:' in get.start
+        assert started(get, 256, 2, 'turbo4:tail=64')
 
 
 def test_model_wins_over_environment(model, tmp_path):
@@ -112,9 +116,9 @@ def test_model_wins_over_environment(model, tmp_path):
     subprocess.run([TURBINE, 'create', 'm', '-f', tmp_path / 'Modelfile'], env={**CLEAN, **env}, check=True, timeout=120)
     with serve('m', '--quiet', '--insecure-no-auth', **env) as get:
         assert get.host == '0.0.0.0'
-        assert '320 tokens of context, 4 answers at a time; cache turbo4/turbo3:tail=256:' in get.start
+        assert started(get, 320, 4, 'turbo4/turbo3:tail=256')
     with serve('m', '--quiet', '--ctx', 128, '--kv', 'f16', '--port', 0, '--host', '127.0.0.1', **env) as get:
-        assert '128 tokens of context, 4 answers at a time; cache f16:' in get.start
+        assert started(get, 128, 4, 'f16')
 
 
 def test_every_address_needs_a_key(model):

@@ -90,8 +90,9 @@ static void test_turns(void **state)
     assert_renders(zephyr, CHAT(USER1 "," USER2),
                    "<|user|>\nQ1\n\nQ2</s>\n<|assistant|>\n");
     assert_renders("{{ .Prompt }}", CHAT(USER1), "Q1");
+    /* What the last turn ends with is a matter of the text, not of the values. */
     assert_renders("{{ .Prompt }}{{ if .Response }}: {{ .Response }}.{{ end }}|",
-                   CHAT(USER1 "," ANSWER1 "," USER2), "Q1: A1.|Q2|");
+                   CHAT(USER1 "," ANSWER1 "," USER2), "Q1: A1.|Q2");
     assert_renders("", CHAT(USER1), "");
 }
 
@@ -162,6 +163,8 @@ static void test_language(void **state)
         {"{{ $x := \"a\" }}{{ if .Messages }}{{ $x := \"b\" }}{{ $x }}{{ end }}{{ $x }}",
          "ba"},
         {"{{ range .Messages }}{{ break }}{{ end }}x", "x"},
+        {"{{ range .Messages }}{{ continue }}{{ else }}none{{ end }}x", "x"},
+        {"{{ range .Messages }}{{ json .Thinking }}{{ end }}", "\"\"\"\"\"\""},
         {"{{ range .Messages }}{{ if eq .Role \"assistant\" }}{{ continue }}{{ end }}"
          "{{ .Content }},{{ end }}",
          "Q1,Q2,"},
