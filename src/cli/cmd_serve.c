@@ -203,7 +203,8 @@ static enum status open_serve(struct serve *v, const char *arg, struct error *er
 {
     struct kv_types kv;
     enum status s;
-    if ((s = take_environment(v, err)) || (s = find_key(v, err)) || (s = read_ctx(v, err)) || (s = read_keep(v, err)) ||
+    if ((s = take_environment(v, err)) || (s = find_key(v, err)) ||
+        (s = read_ctx(v, err)) || (s = read_keep(v, err)) ||
         (v->o.models.kv && (s = kv_types_parse(&kv, v->o.models.kv, err))) ||
         (s = models_open(&v->store, err)) || (arg && (s = choose_start(v, arg, err))))
         return s;
@@ -249,12 +250,11 @@ static int run_serve(struct serve *v, const char *arg)
 
 int cmd_serve(int argc, char **argv)
 {
-    struct serve v = {.o = {.port = -1,
-                            .models = {.max_loaded = -1,
-                                       .tail = -1,
-                                       .cpu = CPU_ISA_COUNT - 1}},
-                      .queue_s = 60,
-                      .drain_s = 30};
+    struct serve v = {
+        .o = {.port = -1,
+              .models = {.max_loaded = -1, .tail = -1, .cpu = CPU_ISA_COUNT - 1}},
+        .queue_s = 60,
+        .drain_s = 30};
     struct model_settings *m = &v.o.models;
     const struct cli_option options[] = {
         {"--host", CLI_STRING, &v.o.host, 0, 0,

@@ -20,7 +20,7 @@ enum {
     SERVER_ANSWER_MAX = 64 << 20, // bytes of an answer that is not streamed
     SERVER_JSON_MAX = 64 << 20,   // of other replies
     SERVER_CALL_MAX = 1 << 20,    // of a tool call that is held back
-    SERVER_EMBED_WINDOW = 8, // inputs of one request that are computed at a time
+    SERVER_EMBED_WINDOW = 8,      // inputs of one request that are computed at a time
 };
 
 struct call;
@@ -77,7 +77,8 @@ struct choice {
     int index;
     bool done, reasoning, called;
     int n_reasoning;
-    struct buf raw, mark, content, thought, args; // of the answer, as clients send it back
+    struct buf raw, mark, content, thought,
+        args; // of the answer, as clients send it back
     json_t *calls;
     char tool_id[SERVER_ID_BYTES];
     char *tool_name;

@@ -28,11 +28,10 @@ static enum status read_settings(struct model_opening *o, struct error *err)
                                 err)) ||
         (s = model_param_kv(m, v->kv, v->tail, &v->defaults, &c->kv, err)))
         return s;
-    c->n_seq = v->n_parallel  ? v->n_parallel
-               : parallel > 0 ? (int)parallel
-               : v->defaults.n_parallel
-                   ? v->defaults.n_parallel
-                   : PARALLEL;
+    c->n_seq = v->n_parallel            ? v->n_parallel
+               : parallel > 0           ? (int)parallel
+               : v->defaults.n_parallel ? v->defaults.n_parallel
+                                        : PARALLEL;
     o->n_thread = v->n_thread ? v->n_thread : (int)threads;
     o->scheduler.n_queue = v->n_queue ? v->n_queue : larger(QUEUE_LEAST, 2 * c->n_seq);
     o->scheduler.queue_us = v->queue_us;
@@ -108,8 +107,8 @@ enum status model_opening_fit(struct model_opening *o, size_t room, struct error
              (double)o->choice.weights / 0x1p20, (double)o->choice.cache / 0x1p20);
     if (room != SIZE_MAX) {
         const size_t n = strlen(o->model->text);
-        snprintf(o->model->text + n, sizeof o->model->text - n, " of %.1f MiB to be had (a reserve stays free)",
-                 (double)room / 0x1p20);
+        snprintf(o->model->text + n, sizeof o->model->text - n,
+                 " of %.1f MiB to be had (a reserve stays free)", (double)room / 0x1p20);
     }
     o->model->n_ctx = c.n_ctx;
     return STATUS_OK;

@@ -66,8 +66,8 @@ enum status model_param_kv(const struct stored_model *m, const char *kv, int tai
     if (kv)
         s = parse_cache_types(out, kv, "", "", err);
     else if (own)
-        s = parse_cache_types(out, own, shown(m).text, ": PARAMETER kv_cache_type: ",
-                              err);
+        s = parse_cache_types(out, own, shown(m).text,
+                              ": PARAMETER kv_cache_type: ", err);
     else if (d->kv)
         s = parse_cache_types(out, d->kv, d->kv_source, ": ", err);
     else

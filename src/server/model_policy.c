@@ -32,7 +32,8 @@ size_t model_policy_room(size_t available, size_t resident, size_t reserved, siz
 {
     size_t room = SIZE_MAX;
     if (available)
-        room = less(less(available, context_reserve(available)), less(reserved, resident));
+        room =
+            less(less(available, context_reserve(available)), less(reserved, resident));
     if (limit && less(limit, reserved) < room)
         room = less(limit, reserved);
     return room;

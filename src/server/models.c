@@ -109,8 +109,9 @@ static enum status load_start(struct models *p, const struct model_ref *ref,
 {
     const struct server_options *o = &p->server->o;
     struct model_opening opening;
-    enum status s = model_opening_begin(&opening, o->store, ref->stored ? &ref->name : NULL,
-                                        o->model_path, p->start.shown, &o->models, err);
+    enum status s =
+        model_opening_begin(&opening, o->store, ref->stored ? &ref->name : NULL,
+                            o->model_path, p->start.shown, &o->models, err);
     if (!s)
         s = model_opening_fit(&opening, models_room(p), err);
     if (!s)
@@ -241,7 +242,8 @@ static enum status find_default(struct models *p, struct model_ref *out,
         return find_start_again(p, "", out, e);
     pthread_mutex_lock(&p->lock);
     for (const struct model_slot *x = p->slots; x; x = x->next)
-        if (x->state == SLOT_READY && !x->leaving && (!best || x->used_us > best->used_us))
+        if (x->state == SLOT_READY && !x->leaving &&
+            (!best || x->used_us > best->used_us))
             best = x;
     if (best)
         *out = best->ref;
@@ -277,8 +279,7 @@ enum status models_find(struct models *p, const char *name, struct model_ref *ou
 
 static bool same_ref(const struct model_ref *a, const struct model_ref *b)
 {
-    return a->stored == b->stored &&
-           (!a->stored || digest_equal(&a->digest, &b->digest));
+    return a->stored == b->stored && (!a->stored || digest_equal(&a->digest, &b->digest));
 }
 
 /* With the lock.  A model of this name that the store has replaced goes. */

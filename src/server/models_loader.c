@@ -147,12 +147,13 @@ static bool any_leaves(const struct models *p)
 enum room { ROOM_IS_THERE, ROOM_AGAIN, ROOM_NONE };
 
 /* One step towards room for a model; with the lock. */
-static enum room make_model_room(struct models *p, struct model_opening *o, struct error *err)
+static enum room make_model_room(struct models *p, struct model_opening *o,
+                                 struct error *err)
 {
     const int most = p->server->o.models.max_loaded;
     sweep(p);
-    const bool full = (most && count_loaded(p) >= most) ||
-                      count_loaded(p) >= MODELS_HELD_MAX;
+    const bool full =
+        (most && count_loaded(p) >= most) || count_loaded(p) >= MODELS_HELD_MAX;
     enum status s = STATUS_NO_MEMORY;
     if (!full) {
         s = model_opening_fit(o, models_room(p), err);

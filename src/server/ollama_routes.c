@@ -213,8 +213,8 @@ static enum status read_shown(struct server *s, const struct model_ref *ref,
 static const char *show_template(const struct shown *h)
 {
     /* Continue looks for .Suffix to know whether it may ask to fill in. */
-    if (h->card->can_insert && !(h->stored.template.len &&
-                                 strstr(h->stored.template.data, ".Suffix")))
+    if (h->card->can_insert &&
+        !(h->stored.template.len && strstr(h->stored.template.data, ".Suffix")))
         return "{{ .Prompt }}{{ .Suffix }}";
     return h->stored.template.len ? h->stored.template.data : h->card->template;
 }
