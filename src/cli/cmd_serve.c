@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "cli/calibrate.h"
 #include "cli/cli.h"
 #include "cli/environment.h"
@@ -217,12 +218,30 @@ static enum status open_serve(struct serve *v, const char *arg, struct error *er
     return server_open(&v->server, NULL, NULL, &v->o, err);
 }
 
+/* Without a model of the command line: what there is. */
+static void print_store(const struct serve *v)
+{
+    struct store_entry *list = NULL;
+    int n = 0;
+    if (store_list(v->store, &list, &n, NULL))
+        n = 0;
+    mem_free(list);
+    if (n)
+        fprintf(stderr,
+                "turbine serve: %d model%s, each loaded when a request names it\n", n,
+                n == 1 ? "" : "s");
+    else
+        fputs("turbine serve: no models yet; 'turbine pull NAME' gets one\n", stderr);
+}
+
 static void print_start(const struct serve *v)
 {
     const int n_ctx = server_start_n_ctx(v->server);
     const int n_train = server_start_n_train(v->server);
     if (n_ctx)
         fprintf(stderr, "turbine serve: %s\n", server_start_text(v->server));
+    else
+        print_store(v);
     if (n_ctx > n_train)
         fprintf(stderr, "turbine serve: note: the model was trained for %d tokens\n",
                 n_train);

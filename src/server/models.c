@@ -435,7 +435,7 @@ int64_t model_slot_left_us(const struct model_slot *x)
     if (x->given || x->keep_us == SERVER_KEEP_FOREVER)
         return SERVER_KEEP_FOREVER;
     const uint64_t now = clock_us();
-    const int64_t gone = x->n_call > 1 ? 0 : (int64_t)(now - x->used_us); // one looks
+    const int64_t gone = x->n_call > 0 ? 0 : (int64_t)(now - x->used_us);
     return x->keep_us > gone ? x->keep_us - gone : 0;
 }
 
@@ -452,7 +452,7 @@ int models_hold(struct models *p, struct model_slot *out[MODELS_HELD_MAX])
     for (struct model_slot *x = p->slots; x && n < MODELS_HELD_MAX; x = x->next) {
         if (x->state != SLOT_READY)
             continue;
-        x->n_call++;
+        x->n_look++;
         const int64_t mine = model_slot_left_us(x);
         int at = n++;
         for (; at > 0 && left[at - 1] < mine; at--) {
@@ -471,7 +471,7 @@ struct model_slot *models_hold_one(struct models *p, const struct model_ref *ref
     pthread_mutex_lock(&p->lock);
     struct model_slot *x = find_slot(p, ref);
     if (x && x->state == SLOT_READY)
-        x->n_call++;
+        x->n_look++;
     else
         x = NULL;
     pthread_mutex_unlock(&p->lock);
@@ -482,7 +482,7 @@ void models_let_go(struct models *p, struct model_slot *const *held, int n)
 {
     pthread_mutex_lock(&p->lock);
     for (int i = 0; i < n; i++)
-        held[i]->n_call--;
+        held[i]->n_look--;
     pthread_cond_signal(&p->changed);
     pthread_mutex_unlock(&p->lock);
 }

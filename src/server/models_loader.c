@@ -97,7 +97,7 @@ static void sweep(struct models *p)
 {
     for (struct model_slot *x = p->slots; x;) {
         const bool goes = x->state == SLOT_READY ? x->leaving : !x->begun;
-        if (x->n_call || !goes) {
+        if (x->n_call || x->n_look || !goes) {
             x = x->next;
             continue;
         }
