@@ -23,6 +23,7 @@ struct model_use models_use(const struct model_slot *x)
 {
     return (struct model_use){.here = x->model != NULL,
                               .leaving = x->leaving,
+                              .kept = x->ref.start,
                               .n_call = x->n_call,
                               .used_us = x->used_us,
                               .keep_us = x->given ? SERVER_KEEP_FOREVER : x->keep_us};
