@@ -13,6 +13,7 @@
 
 struct server;
 struct store;
+struct pull_options;
 
 struct server_options {
     const char *host; // to bind
@@ -34,6 +35,9 @@ struct server_options {
     size_t replay_bytes;    // of what the model wrote when it called tools; 0: 64 MiB
     bool log;               // JSON lines on stderr
     struct store *store;    // whose models it serves; NULL: none
+    /* How /api/pull fetches; NULL: it is refused.  Its functions and ctx are not used. */
+    const struct pull_options *pull;
+    bool no_prune; // blobs that nothing names stay when it starts
     /* What the model's Modelfile says, for requests that do not. */
     /* What the model's file says, without bias; NAN, top_k -1 and repeat_last_n -2: it
      * does not.  NULL: nothing. */
