@@ -71,6 +71,8 @@ static void show_pull(void *ctx, const struct pull_progress *p)
     struct pull_view *v = ctx;
     static const char *const verbs[] = {"pulling", "checking", "verifying", "pulled"};
     char hex[DIGEST_HEX_BYTES], label[PROGRESS_LABEL], size[24];
+    if (p->phase == PULL_WRITING)
+        return;
     const bool same = v->phase == p->phase && digest_equal(&v->digest, &p->digest);
     v->phase = p->phase;
     v->digest = p->digest;

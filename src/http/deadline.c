@@ -42,6 +42,8 @@ static uint64_t deadline(const struct http_conn *c)
     case CONN_IDLE:
         return c->since_us + l->keep_alive_us;
     case CONN_BODY:
+        if (c->exchange && c->exchange->suspended) // for whoever takes the pieces
+            return UINT64_MAX;
         idle = c->progress_us + l->body_idle_us;
         slow = c->since_us + l->body_idle_us +
                (uint64_t)c->received * 1000000 / (uint64_t)l->body_rate;

@@ -101,12 +101,21 @@ void http_exchange_gone(struct http_exchange *x)
         http_wake(x);
 }
 
+void http_exchange_suspend(struct http_exchange *x)
+{
+    x->suspended = true;
+    x->suspended_us = clock_us();
+    MHD_suspend_connection(x->mhd);
+}
+
 void http_exchange_resume(struct http_exchange *x)
 {
     if (!x->suspended || !x->conn)
         return;
     x->suspended = false;
     x->conn->progress_us = clock_us();
+    if (x->conn->state == CONN_BODY) // it was not the client who was slow
+        x->conn->since_us += x->conn->progress_us - x->suspended_us;
     MHD_resume_connection(x->mhd);
 }
 
@@ -136,6 +145,38 @@ char *http_body(struct http_exchange *x, size_t *n)
 {
     *n = x->body.len;
     return x->body.data;
+}
+
+void http_body_stream(struct http_exchange *x)
+{
+    x->body_streams = true;
+}
+
+enum http_body http_body_read(struct http_exchange *x, struct buf *piece)
+{
+    enum http_body state = HTTP_BODY_WAIT;
+    bool ready = false;
+    buf_clear(piece);
+    pthread_mutex_lock(&x->lock);
+    if (atomic_load(&x->gone)) {
+        state = HTTP_BODY_CUT;
+    } else if (x->body.len) {
+        const struct buf taken = x->body;
+        x->body = *piece;
+        x->body.max = taken.max;
+        *piece = taken;
+        state = HTTP_BODY_PIECE;
+    } else if (x->body_end) {
+        state = HTTP_BODY_END;
+    }
+    ready = !x->body_wanted || (x->body_full && state == HTTP_BODY_PIECE);
+    x->body_wanted = true;
+    if (state == HTTP_BODY_PIECE)
+        x->body_full = false;
+    pthread_mutex_unlock(&x->lock);
+    if (ready)
+        http_exchange_ready(x);
+    return state;
 }
 
 const char *http_local(const struct http_exchange *x)
@@ -295,10 +336,8 @@ static ssize_t read_reply(void *ctx, uint64_t pos, char *dst, size_t max)
     pthread_mutex_unlock(&x->lock);
     if (x->conn)
         x->conn->progress_us = clock_us();
-    if (n == 0 && x->conn) {
-        x->suspended = true;
-        MHD_suspend_connection(x->mhd);
-    }
+    if (n == 0 && x->conn)
+        http_exchange_suspend(x);
     if (wake)
         http_wake(x);
     return n;

@@ -72,8 +72,8 @@ struct http_exchange {
     struct http_conn *conn; // I/O thread; NULL when libmicrohttpd is done
     char *method, *path;
     char local[HTTP_ADDRESS_BYTES], peer[HTTP_ADDRESS_BYTES];
-    struct buf body;
-    bool refused; // a reply was made before the body
+    struct buf body; // streamed: what was not taken yet; under lock
+    bool refused;    // a reply was made before the body
     size_t discarded;
     bool complete; // all of the request is there
 
@@ -104,8 +104,16 @@ struct http_exchange {
     const char *fixed; // instead of out
     size_t fixed_bytes;
 
+    /* A body in pieces.  Under lock, but for body_streams (said in admit). */
+    bool body_streams;
+    bool body_wanted; // somebody reads
+    bool body_full;   // and the connection waits for that
+    bool body_end;
+
     /* I/O thread. */
     bool suspended, queued; // queued: libmicrohttpd has the response
+    bool body_begun;        // libmicrohttpd reads it
+    uint64_t suspended_us;
 };
 
 struct http_server {
@@ -135,6 +143,7 @@ void http_exchange_ready(struct http_exchange *x); // the I/O thread is to look 
 void http_exchange_gone(struct http_exchange *x);
 /* Hand the reply to libmicrohttpd: I/O thread, x->begun. */
 enum MHD_Result http_exchange_send(struct http_exchange *x);
+void http_exchange_suspend(struct http_exchange *x);
 void http_exchange_resume(struct http_exchange *x);
 
 /* server.c */

@@ -48,6 +48,7 @@ void call_close(struct call *c)
 {
     pipeline_close(c);
     embed_close(c);
+    store_call_release(c);
 }
 
 void call_account(struct call *c, int status)

@@ -187,6 +187,10 @@ static enum status take_from(struct creation *c, struct error *err)
 {
     const struct modelfile_command *from = modelfile_last(c->f, MODELFILE_FROM);
     char path[STORE_PATH_BYTES];
+    if (c->o->blob) {
+        const enum status st = store_blob_path(c->store, c->o->blob, 0, path, err);
+        return st ? st : use_file(c, path, err);
+    }
     for (const struct modelfile_command *p = c->f->commands; p != from; p++)
         if (p->keyword == MODELFILE_FROM)
             return fail(err, STATUS_UNSUPPORTED,
