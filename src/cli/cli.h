@@ -13,12 +13,13 @@
 enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 
 enum cli_kind {
-    CLI_FLAG,   // bool *
-    CLI_INT,    // int *, [min, max]
-    CLI_FLOAT,  // double *, [min, max]
-    CLI_STRING, // const char **
-    CLI_CPU,    // enum cpu_isa *
-    CLI_BYTES,  // size_t *, "16G", [1 MiB, 1 PiB]
+    CLI_FLAG,        // bool *
+    CLI_INT,         // int *, [min, max]
+    CLI_FLOAT,       // double *, [min, max]
+    CLI_STRING,      // const char **
+    CLI_CPU,         // enum cpu_isa *
+    CLI_BYTES,       // size_t *, "16G", [1 MiB, 1 PiB]
+    CLI_ENVIRONMENT, // no option: the help has the table of environment.def
 };
 
 struct cli_option {
@@ -39,6 +40,19 @@ struct cli_command {
  * Positional arguments go to arg[max_args], the rest is NULL.  Returns -1 to go on, or
  * an exit code after printing what was wrong (or the help of the command). */
 int cli_parse(const struct cli_command *c, int argc, char **argv, const char **arg);
+
+/* Each command of the table in its order, with its summary and what it gives to
+ * cli_parse, which then ends it before it does anything.  c is valid during the call. */
+typedef void cli_visit(void *ctx, const struct cli_command *c, const char *summary);
+void cli_each_command(cli_visit *visit, void *ctx);
+
+/* Until it is NULL again, cli_parse calls this and does nothing else. */
+void cli_capture(void (*see)(void *ctx, const struct cli_command *c), void *ctx);
+
+/* The help of an option is "VALUE  text", "text" for a flag.  value [value_n] <- "VALUE"
+ * or
+ * ""; returns the text. */
+const char *cli_option_text(const struct cli_option *o, char *value, size_t value_n);
 
 /* Print "turbine COMMAND: text" on stderr, as one line whatever names of files are in it:
  * line ends become spaces, other controls '?'. */

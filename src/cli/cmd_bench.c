@@ -14,6 +14,7 @@
 #include "cli/bench.h"
 #include "cli/calibrate.h"
 #include "cli/cli.h"
+#include "cli/environment.h"
 #include "cli/measure.h"
 #include "cli/svg.h"
 #include "cli/synthetic.h"
@@ -225,10 +226,10 @@ static enum status bench_run(struct bench *b, struct error *err)
 /* Write the synthetic model and open it; a file that is not to be kept is gone then. */
 static enum status open_synthetic(struct bench *b, struct error *err)
 {
-    const char *dir = getenv("TMPDIR");
+    const char *dir = environment_folder("TMPDIR");
     char temp[1024];
     struct pool *pool = NULL;
-    snprintf(temp, sizeof temp, "%s/turbine-%ld.gguf", dir && *dir ? dir : "/tmp",
+    snprintf(temp, sizeof temp, "%s/turbine-%ld.gguf", dir ? dir : "/tmp",
              (long)getpid());
     const char *path = bench_args.write ? bench_args.write : temp;
     enum status s =

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/environment.h"
 #include "cli/models.h"
 #include "store/create.h"
 
@@ -38,7 +39,7 @@ static enum status create(const struct cli_command *c, const char *arg, const ch
 {
     char folder[STORE_PATH_BYTES];
     struct create_options o = {
-        .home = getenv("HOME"), .say = say_step, .ctx = (void *)(uintptr_t)c};
+        .home = environment_folder("HOME"), .say = say_step, .ctx = (void *)(uintptr_t)c};
     struct model_name name;
     struct modelfile f = {0};
     struct store *store = NULL;

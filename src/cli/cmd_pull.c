@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/environment.h"
 #include "cli/models.h"
 #include "cli/progress.h"
 #include "cli/pull_pip.h"
@@ -98,12 +99,6 @@ static enum status fetch_package(void *ctx, const struct pull_package *p,
     return pull_pip(p, path, temporary, err);
 }
 
-static const char *setting(const char *name)
-{
-    const char *value = getenv(name);
-    return value && *value ? value : NULL;
-}
-
 static int pull_named(const struct cli_command *c, const char *name,
                       struct pull_options *o)
 {
@@ -135,15 +130,13 @@ int cmd_pull(int argc, char **argv)
 {
     const char *arg[1];
     struct pull_options o = {
-        .registry = setting("TURBINE_REGISTRY"),
-        .hub = setting("TURBINE_HUB"),
-        .registry_token = setting("TURBINE_REGISTRY_TOKEN"),
-        .hub_token = setting("HF_TOKEN"),
+        .registry = environment_text("REGISTRY"),
+        .hub = environment_text("HUB"),
+        .registry_token = environment_text("REGISTRY_TOKEN"),
+        .hub_token = environment_text("HUB_TOKEN"),
         .n_stream = 4,
         .policy = {.retries = 6, .stall_s = 30},
     };
-    if (!o.hub)
-        o.hub = setting("HF_ENDPOINT");
     const struct cli_option options[] = {
         {"--insecure", CLI_FLAG, &o.policy.insecure, 0, 0,
          "allow http:// for other machines than this one"},

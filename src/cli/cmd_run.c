@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "cli/calibrate.h"
+#include "cli/environment.h"
 #include "cli/models.h"
 #include "cli/run.h"
 
@@ -13,7 +14,7 @@ enum { CTX_DEFAULT = 8192, PROMPT_MAX = 64 << 20 };
 /* Below zero, 0 (ctx, threads, max_tokens) or NULL: the model's, else the default. */
 struct run_options {
     const char *kv, *system;
-    int ctx, threads, seed, top_k, max_tokens;
+    int ctx, tail, threads, seed, top_k, max_tokens;
     int n_mark; // checkpoints of the session
     double temp, top_p, min_p, repeat_penalty;
     bool raw;
@@ -85,25 +86,22 @@ out:
     return rc;
 }
 
-/* What the command line leaves open is the model's PARAMETER, else the default. */
+/* What the command line leaves open is the model's PARAMETER, else the environment's,
+ * else the default. */
 static enum status take_parameters(struct run *r, struct run_options *o,
                                    const struct model_choice *m, struct error *err)
 {
     struct sampler_params *p = &r->sampling;
-    double ctx = 0, threads = 0, max_tokens = 0, seed = -1;
-    const char *kv = "turbo4";
+    double threads = 0, max_tokens = 0, seed = -1;
     enum status s;
     *p = sampler_defaults;
-    if ((s = models_sampling(m, p, err)) ||
-        (s = models_number(m, "num_ctx", 0, 1 << 24, &ctx, err)) ||
+    if ((s = models_sampling(m, p, err)) || (s = models_ctx(m, o->ctx, &o->ctx, err)) ||
         (s = models_number(m, "num_thread", 0, 256, &threads, err)) ||
         (s = models_number(m, "num_predict", -2, 1 << 30, &max_tokens, err)) ||
         (s = models_number(m, "seed", -0x1p53, 0x1p53, &seed, err)) ||
-        (s = models_text(m, "kv_cache_type", &kv, err)))
+        (s = models_kv(m, o->kv, o->tail, &r->kv, err)))
         return s;
-    o->ctx = o->ctx ? o->ctx : (int)ctx;
     o->threads = o->threads ? o->threads : (int)threads;
-    o->kv = o->kv ? o->kv : kv;
     if (!o->max_tokens && max_tokens > 0)
         o->max_tokens = (int)max_tokens;
     seed = o->seed >= 0 ? o->seed : seed;
@@ -124,7 +122,7 @@ static enum status open_run(struct run *r, struct run_options *o,
                             const struct model_choice *m, struct error *err)
 {
     enum status s;
-    if ((s = take_parameters(r, o, m, err)) || (s = kv_types_parse(&r->kv, o->kv, err)) ||
+    if ((s = environment_check(err)) || (s = take_parameters(r, o, m, err)) ||
         (s = engine_open(&r->engine, m->path, ENGINE_TEXT, o->threads, o->cpu, err)) ||
         (!o->raw && (s = models_template(m, "run", &r->engine, err))))
         return s;
@@ -154,6 +152,7 @@ static enum status open_run(struct run *r, struct run_options *o,
 int cmd_run(int argc, char **argv)
 {
     struct run_options o = {.cpu = CPU_ISA_COUNT - 1,
+                            .tail = -1,
                             .seed = -1,
                             .temp = -1,
                             .top_k = -1,
@@ -165,6 +164,8 @@ int cmd_run(int argc, char **argv)
          "K[/V]  type of the cache: turbo4 (default), turbo8/turbo4, f16 ..."},
         {"--ctx", CLI_INT, &o.ctx, 1, 1 << 24,
          "N  tokens of context (default: the model's, at most 8192)"},
+        {"--tail", CLI_INT, &o.tail, 0, KV_TAIL_MAX,
+         "N  tokens behind the newest that the cache keeps exact (default 128)"},
         {"--threads", CLI_INT, &o.threads, 1, 256,
          "N  compute threads (default: physical cores)"},
         {"--seed", CLI_INT, &o.seed, 0, 2147483647,

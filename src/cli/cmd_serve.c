@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "cli/calibrate.h"
 #include "cli/cli.h"
+#include "cli/environment.h"
 #include "cli/models.h"
 #include "kv/kv.h"
 #include "server/server.h"
@@ -27,8 +28,9 @@ enum {
 struct serve {
     const struct cli_command *command;
     struct server_options o;
+    struct environment_host address;
     const char *kv, *key_file;
-    int ctx, threads, parallel, queue, queue_s, drain_s;
+    int ctx, tail, threads, parallel, queue, queue_s, drain_s;
     bool quiet;
     enum cpu_isa cpu;
     char key[512];
@@ -75,10 +77,51 @@ static enum status find_key(struct serve *v, struct error *err)
         if (s)
             return s;
     } else {
-        const char *key = getenv("TURBINE_API_KEY");
+        const char *key = environment_text("API_KEY");
         snprintf(v->key, sizeof v->key, "%s", key ? key : "");
     }
     v->o.api_key = *v->key ? v->key : NULL;
+    return STATUS_OK;
+}
+
+/* ---- the environment ---- */
+
+/* Where options do not say where to listen, HOST does: a URL of http without a path. */
+static enum status take_address(struct serve *v, struct error *err)
+{
+    const enum status s = environment_host(&v->address, err);
+    if (s)
+        return s;
+    if (!v->o.host && (v->address.https || *v->address.path))
+        return fail(err, STATUS_BAD_INPUT,
+                    "%s is '%s': serve speaks http, and its paths begin at '/'; --host "
+                    "and --port say where it listens",
+                    environment_source("HOST"), environment_text("HOST"));
+    if (!v->o.host)
+        v->o.host = v->address.host;
+    if (v->o.port < 0)
+        v->o.port = v->address.port;
+    return STATUS_OK;
+}
+
+/* Default < environment < option; what a Modelfile may say, too, is in take_model. */
+static enum status take_environment(struct serve *v, struct error *err)
+{
+    int parallel = 0, queue = 0;
+    enum status s = environment_check(err);
+    if (s || (s = take_address(v, err)))
+        return s;
+    environment_count("NUM_PARALLEL", &parallel);
+    environment_count("MAX_QUEUE", &queue);
+    if (!v->parallel)
+        v->parallel = parallel ? parallel : PARALLEL;
+    if (!v->queue)
+        v->queue = queue                           ? queue
+                   : v->parallel * 2 > QUEUE_LEAST ? v->parallel * 2
+                                                   : QUEUE_LEAST;
+    if (!v->o.origins)
+        v->o.origins = environment_text("ORIGINS");
+    environment_warn();
     return STATUS_OK;
 }
 
@@ -134,13 +177,12 @@ static void catch_end_signals(struct server *s)
     sigaction(SIGINT, &a, NULL);
 }
 
-/* What the command line leaves open is the model's PARAMETER, else the default; the rest
- * of its Modelfile is for requests that do not say it. */
+/* What the command line leaves open is the model's PARAMETER, else the environment's,
+ * else the default; the rest of its Modelfile is for requests that do not say it. */
 static enum status take_model(struct serve *v, struct error *err)
 {
     const struct model_choice *m = &v->model;
-    double ctx = 0, threads = 0;
-    const char *kv = "turbo4";
+    double threads = 0;
     enum status s;
     v->sampling = (struct sampler_params){.temp = NAN,
                                           .top_k = -1,
@@ -153,13 +195,10 @@ static enum status take_model(struct serve *v, struct error *err)
                                           .frequency_penalty = NAN};
     if ((s = models_sampling(m, &v->sampling, err)) ||
         (s = models_stops(m, v->stops, &v->o.n_stop, err)) ||
-        (s = models_number(m, "num_ctx", 0, 1 << 24, &ctx, err)) ||
-        (s = models_number(m, "num_thread", 0, 256, &threads, err)) ||
-        (s = models_text(m, "kv_cache_type", &kv, err)))
+        (s = models_ctx(m, v->ctx, &v->ctx, err)) ||
+        (s = models_number(m, "num_thread", 0, 256, &threads, err)))
         return s;
-    v->ctx = v->ctx ? v->ctx : (int)ctx;
     v->threads = v->threads ? v->threads : (int)threads;
-    v->kv = v->kv ? v->kv : kv;
     v->o.model_path = m->path;
     v->o.model_name = m->stored ? m->name : NULL;
     v->o.sampling = &v->sampling;
@@ -171,15 +210,15 @@ static enum status take_model(struct serve *v, struct error *err)
 
 static enum status open_serve(struct serve *v, const char *arg, struct error *err)
 {
-    struct scheduler_options so = {.n_queue = v->queue ? v->queue
-                                              : v->parallel * 2 > QUEUE_LEAST
-                                                  ? v->parallel * 2
-                                                  : QUEUE_LEAST,
+    enum status s = take_environment(v, err);
+    if (s)
+        return s;
+    struct scheduler_options so = {.n_queue = v->queue,
                                    .queue_us = (uint64_t)v->queue_s * 1000000};
     struct context_options *co = &so.context;
-    enum status s;
     if ((s = find_key(v, err)) || (s = models_choose(&v->model, arg, err)) ||
-        (s = take_model(v, err)) || (s = kv_types_parse(&co->kv, v->kv, err)) ||
+        (s = take_model(v, err)) ||
+        (s = models_kv(&v->model, v->kv, v->tail, &co->kv, err)) ||
         (s = engine_open(&v->engine, v->model.path, ENGINE_TEXT, v->threads, v->cpu,
                          err)) ||
         (s = models_template(&v->model, "serve", &v->engine, err)) ||
@@ -222,8 +261,8 @@ static void print_start(const struct serve *v)
 
 int cmd_serve(int argc, char **argv)
 {
-    struct serve v = {.o = {.host = "127.0.0.1", .port = 11434},
-                      .parallel = PARALLEL,
+    struct serve v = {.o = {.port = -1},
+                      .tail = -1,
                       .queue_s = 60,
                       .drain_s = 30,
                       .cpu = CPU_ISA_COUNT - 1};
@@ -237,6 +276,8 @@ int cmd_serve(int argc, char **argv)
          "allows)"},
         {"--kv", CLI_STRING, &v.kv, 0, 0,
          "K[/V]  type of the cache: turbo4 (default), turbo8/turbo4, f16 ..."},
+        {"--tail", CLI_INT, &v.tail, 0, KV_TAIL_MAX,
+         "N  tokens behind the newest that the cache keeps exact (default 128)"},
         {"--parallel", CLI_INT, &v.parallel, 1, CONTEXT_SEQUENCES_MAX,
          "N  answers at a time (default 4)"},
         {"--queue", CLI_INT, &v.queue, 1, 1 << 20,
@@ -263,6 +304,7 @@ int cmd_serve(int argc, char **argv)
         {"--quiet", CLI_FLAG, &v.quiet, 0, 0, "no line of log for each request"},
         {"--cpu", CLI_CPU, &v.cpu, 0, 0,
          "LEVEL  at most c, avx2, avxvnni, avx512, avx512vnni"},
+        {"TURBINE_*", CLI_ENVIRONMENT, NULL, 0, 0, ""},
         {0},
     };
     const struct cli_command command = {

@@ -14,6 +14,32 @@ static const struct {
     {NULL, NULL, NULL},
 };
 
+struct visit {
+    cli_visit *visit;
+    void *ctx;
+    const char *summary;
+};
+
+static void visit_one(void *ctx, const struct cli_command *c)
+{
+    const struct visit *v = ctx;
+    v->visit(v->ctx, c, v->summary);
+}
+
+void cli_each_command(cli_visit *visit, void *ctx)
+{
+    struct visit v = {visit, ctx, NULL};
+    cli_capture(visit_one, &v);
+    for (int i = 0; commands[i].name; i++) {
+        char name[32];
+        char *argv[] = {name, NULL};
+        snprintf(name, sizeof name, "%s", commands[i].name);
+        v.summary = commands[i].summary;
+        commands[i].run(1, argv);
+    }
+    cli_capture(NULL, NULL);
+}
+
 static int print_usage(FILE *to, int rc)
 {
     fputs("turbine COMMAND [ARGUMENTS]; 'turbine COMMAND --help' says more\n", to);

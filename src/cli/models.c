@@ -5,47 +5,29 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* ---- the folders ---- */
+#include "cli/environment.h"
 
-/* A variable without the blanks and quotes around it, as Ollama reads them; false if it
- * is not set or empty. */
-static bool variable(char out[STORE_PATH_BYTES], const char *name)
-{
-    const char *v = getenv(name);
-    static const char around[] = " \t\r\n\"'";
-    if (!v)
-        return false;
-    v += strspn(v, around);
-    size_t n = strlen(v);
-    while (n > 0 && strchr(around, v[n - 1]))
-        n--;
-    if (n == 0 || n >= STORE_PATH_BYTES)
-        return false;
-    memcpy(out, v, n);
-    out[n] = 0;
-    return true;
-}
+/* ---- the folders ---- */
 
 static bool in_folder(char out[STORE_PATH_BYTES], const char *name, const char *rest)
 {
-    const char *v = getenv(name);
-    return v && *v == '/' &&
-           snprintf(out, STORE_PATH_BYTES, "%s/%s", v, rest) < STORE_PATH_BYTES;
+    const char *v = environment_folder(name);
+    return v && snprintf(out, STORE_PATH_BYTES, "%s/%s", v, rest) < STORE_PATH_BYTES;
 }
 
 enum status models_open(struct store **out, struct error *err)
 {
-    char own[STORE_PATH_BYTES], ollama[STORE_PATH_BYTES], home[STORE_PATH_BYTES];
+    char own[STORE_PATH_BYTES], home[STORE_PATH_BYTES];
     const char *others[3];
     int n = 0;
-    const bool is_set = variable(own, "TURBINE_MODELS");
-    const bool has_ollama = variable(ollama, "OLLAMA_MODELS");
-    if (!is_set && has_ollama)
-        memcpy(own, ollama, sizeof own);
-    else if (!is_set && !in_folder(own, "XDG_DATA_HOME", "turbine/models") &&
-             !in_folder(own, "HOME", ".local/share/turbine/models"))
+    const char *set = environment_text("MODELS"), *ollama = environment_twin("MODELS");
+    if (set && snprintf(own, sizeof own, "%s", set) >= (int)sizeof own)
+        return fail(err, STATUS_LIMIT, "%s: too long a path",
+                    environment_source("MODELS"));
+    if (!set && !in_folder(own, "XDG_DATA_HOME", "turbine/models") &&
+        !in_folder(own, "HOME", ".local/share/turbine/models"))
         *own = 0;
-    if (has_ollama && is_set)
+    if (ollama && strcmp(ollama, set) != 0)
         others[n++] = ollama;
     if (in_folder(home, "HOME", ".ollama/models"))
         others[n++] = home;
@@ -145,6 +127,50 @@ enum status models_text(const struct model_choice *c, const char *name, const ch
                     name);
     *out = json_string_value(v);
     return STATUS_OK;
+}
+
+/* The text that says the types, and who says it. */
+static enum status parse_cache_types(struct kv_types *out, const char *text,
+                                     const char *who, const char *name, struct error *err)
+{
+    struct error why;
+    const enum status s = kv_types_parse(out, text, &why);
+    return s ? fail(err, s, "%s%s%s", who, name, why.text) : s;
+}
+
+enum status models_kv(const struct model_choice *c, const char *kv, int tail,
+                      struct kv_types *out, struct error *err)
+{
+    const char *set = environment_text("KV_CACHE_TYPE"), *own = NULL;
+    double own_tail = -1;
+    enum status s;
+    if ((s = models_text(c, "kv_cache_type", &own, err)) ||
+        (s = models_number(c, "kv_tail", 0, KV_TAIL_MAX, &own_tail, err)))
+        return s;
+    s = kv    ? parse_cache_types(out, kv, "", "", err)
+        : own ? parse_cache_types(out, own, c->name, ": PARAMETER kv_cache_type: ", err)
+        : set
+            ? parse_cache_types(out, set, environment_source("KV_CACHE_TYPE"), ": ", err)
+            : parse_cache_types(out, MODELS_KV, "", "", err);
+    if (s)
+        return s;
+    /* A tail that stands behind the types of the option is an option, too. */
+    if (own_tail >= 0 && !(kv && strstr(kv, ":tail=")))
+        kv_types_tail(out, (int)own_tail);
+    if (tail >= 0)
+        kv_types_tail(out, tail);
+    return STATUS_OK;
+}
+
+enum status models_ctx(const struct model_choice *c, int ctx, int *out, struct error *err)
+{
+    int set = 0;
+    environment_count("CONTEXT_LENGTH", &set);
+    double own = 0;
+    const enum status s = models_number(c, "num_ctx", 0, 1 << 24, &own, err);
+    if (!s)
+        *out = ctx ? ctx : own > 0 ? (int)own : set;
+    return s;
 }
 
 enum status models_stops(const struct model_choice *c, const char *out[MODELS_STOP_MAX],

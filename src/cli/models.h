@@ -7,6 +7,8 @@
 #include "engine/sampler.h"
 #include "store/stored_model.h"
 
+#define MODELS_KV "turbo4" // where nobody says another type of the cache
+
 /* What commands say of MODEL. */
 #define MODELS_HELP "MODEL is a .gguf file or a name that 'turbine list' shows."
 
@@ -40,6 +42,14 @@ enum status models_number(const struct model_choice *c, const char *name, double
                           double max, double *out, struct error *err);
 enum status models_text(const struct model_choice *c, const char *name, const char **out,
                         struct error *err);
+/* Default < environment < the model's PARAMETER < option, for what a model is loaded
+ * with. Options: kv NULL, tail below 0 and ctx 0 are not given. KV types: KV_CACHE_TYPE,
+ * kv_cache_type; kv_tail. */
+enum status models_kv(const struct model_choice *c, const char *kv, int tail,
+                      struct kv_types *out, struct error *err);
+/* Tokens of context: CONTEXT_LENGTH, num_ctx; 0: nobody says. */
+enum status models_ctx(const struct model_choice *c, int ctx, int *out,
+                       struct error *err);
 /* How tokens are picked: the model's parameters over what is in *out; not its seed. */
 enum status models_sampling(const struct model_choice *c, struct sampler_params *out,
                             struct error *err);

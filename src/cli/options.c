@@ -7,12 +7,19 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/environment.h"
 
 static void print_help(const struct cli_command *c)
 {
     printf("turbine %s%s%s\n%s\n", c->name, *c->args ? " " : "", c->args, c->summary);
+    bool environment = false;
     for (const struct cli_option *o = c->options; o->name; o++)
-        printf("  %-18s %s\n", o->name, o->help);
+        if (o->kind == CLI_ENVIRONMENT)
+            environment = true;
+        else
+            printf("  %-18s %s\n", o->name, o->help);
+    if (environment)
+        environment_print_help(stdout);
 }
 
 static int wrong_usage(const struct cli_command *c, const char *what, const char *which)
@@ -99,6 +106,8 @@ static int set_option(const struct cli_command *c, const struct cli_option *o,
                 c->name, o->name, o->kind == CLI_INT ? "a whole number" : "a number",
                 o->min, o->max, text);
         return CLI_USAGE;
+    case CLI_ENVIRONMENT:
+        break;
     }
     return CLI_USAGE;
 }
@@ -112,10 +121,33 @@ static const struct cli_option *find_option(const struct cli_command *c, const c
     return NULL;
 }
 
+static struct {
+    void (*see)(void *ctx, const struct cli_command *c);
+    void *ctx;
+} capture;
+
+void cli_capture(void (*see)(void *ctx, const struct cli_command *c), void *ctx)
+{
+    capture.see = see;
+    capture.ctx = ctx;
+}
+
+const char *cli_option_text(const struct cli_option *o, char *value, size_t value_n)
+{
+    const char *blanks = o->kind == CLI_FLAG ? NULL : strstr(o->help, "  ");
+    const int n = blanks ? (int)(blanks - o->help) : 0;
+    snprintf(value, value_n, "%.*s", n, o->help);
+    return blanks ? blanks + 2 : o->help;
+}
+
 int cli_parse(const struct cli_command *c, int argc, char **argv, const char **arg)
 {
     int n = 0;
     bool options = true;
+    if (capture.see) {
+        capture.see(capture.ctx, c);
+        return CLI_OK;
+    }
     for (int i = 0; i < c->max_args; i++)
         arg[i] = NULL;
     for (int i = 1; i < argc; i++) {

@@ -6,16 +6,18 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cli/environment.h"
 #include "model/model.h"
 
 /* $XDG_CACHE_HOME counts if it is absolute, as its specification says. */
 static bool cache_folder(char path[CLI_PATH_BYTES])
 {
-    const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    const char *xdg = environment_folder("XDG_CACHE_HOME");
+    const char *home = environment_folder("HOME");
     int n = CLI_PATH_BYTES;
-    if (xdg && *xdg == '/')
+    if (xdg)
         n = snprintf(path, CLI_PATH_BYTES, "%s", xdg);
-    else if (home && *home == '/')
+    else if (home)
         n = snprintf(path, CLI_PATH_BYTES, "%s/.cache", home);
     return n < CLI_PATH_BYTES;
 }

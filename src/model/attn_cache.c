@@ -29,15 +29,17 @@ static enum status refuse(struct error *err, const char *what, int d, enum tq_ty
 /* Bytes of a head in the pool and in the sequence state. */
 static void lay_out(struct attn_cache *a, int n_ctx)
 {
+    const int most = kv_pages_for(n_ctx) - 1; // pages behind the last
     const size_t k = tq_page_bytes(a->k.type, a->k.d);
     const size_t v = a->latent ? 0 : tq_page_bytes(a->v.type, a->v.d);
     a->ring = a->compressed || a->window;
     if (a->window) { // the first of the window is that many pages back, at most
-        const int before = kv_pages_for(a->window - 1), most = kv_pages_for(n_ctx) - 1;
+        const int before = kv_pages_for(a->window - 1);
         a->tail_pages = before < most ? before : most;
         a->kx_bytes = k;
         a->vx_bytes = v;
     } else {
+        a->tail_pages = a->tail_pages < most ? a->tail_pages : most;
         a->k_bytes = k;
         a->v_bytes = v;
         a->kx_bytes = exact_bytes(&a->k, &a->kx);

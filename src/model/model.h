@@ -55,11 +55,14 @@ struct token_work model_logits_work(const struct model *m);
 
 /* "turbo4", "turbo8/turbo4" (keys/values) or a preset: near-lossless, balanced, small,
  * tiny.  Behind a name with a compressed type, ":plain" says that means are not to be
- * removed, ":uniform" that no layer gets a better type than the others (kv_policy.h). */
+ * removed, ":uniform" that no layer gets a better type than the others (kv_policy.h),
+ * ":tail=N" how many tokens behind the current page stay exact (128 without it). */
 enum status kv_types_parse(struct kv_types *out, const char *text, struct error *err);
 /* "turbo4", "turbo8/turbo4" or "turbo4:plain"; buf holds KV_NAME_BYTES. */
-enum { KV_NAME_BYTES = 48 };
+enum { KV_NAME_BYTES = 48, KV_TAIL_MAX = 1 << 20 };
 const char *kv_types_name(char *buf, const struct kv_types *t);
+/* tail in [0, KV_TAIL_MAX] tokens stay exact: rounded up to whole pages. */
+void kv_types_tail(struct kv_types *t, int tail);
 
 struct calibration;
 

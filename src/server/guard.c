@@ -60,8 +60,13 @@ enum status guard_open(struct guard *g, const char *key, const char *bound,
     enum status s = guard_list(&g->hosts, &g->n_host, all, err);
     if (!s)
         s = guard_list(&g->origins, &g->n_origin, origins, err);
-    for (int i = 0; i < g->n_origin; i++)
+    for (int i = 0; !s && i < g->n_origin; i++) {
+        const char *star = strchr(g->origins[i], '*');
         g->any_origin |= !strcmp(g->origins[i], "*");
+        if (star && strchr(star + 1, '*'))
+            s = fail(err, STATUS_BAD_ARG, "origin '%.200s': one * at most",
+                     g->origins[i]);
+    }
     return s;
 }
 
@@ -141,6 +146,42 @@ bool guard_host(const struct guard *g, const char *host, const char *local)
     return false;
 }
 
+/* Pages of other programs on this machine: of localhost at any port, and of desktop
+ * programs, which no web site can be.  Source: Ollama, envconfig/config.go. */
+static bool is_local_page(const char *origin)
+{
+    static const char *const schemes[] = {"app://", "file://", "tauri://",
+                                          "vscode-webview://", "vscode-file://"};
+    static const char *const names[] = {"localhost", "127.0.0.1", "0.0.0.0", "[::1]"};
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
+        if (!strncasecmp(origin, schemes[i], strlen(schemes[i])))
+            return true;
+    const size_t scheme = !strncasecmp(origin, "http://", 7)    ? 7
+                          : !strncasecmp(origin, "https://", 8) ? 8
+                                                                : 0;
+    for (size_t i = 0; scheme && i < sizeof names / sizeof *names; i++) {
+        const size_t n = strlen(names[i]);
+        const char *port = origin + scheme + n;
+        if (!strncasecmp(origin + scheme, names[i], n) &&
+            (!*port ||
+             (*port == ':' && port[1] && !port[1 + strspn(port + 1, "0123456789")])))
+            return true;
+    }
+    return false;
+}
+
+/* One * of the pattern stands for anything. */
+static bool origin_matches(const char *origin, const char *pattern)
+{
+    const char *star = strchr(pattern, '*');
+    if (!star)
+        return !strcasecmp(origin, pattern);
+    const size_t n = strlen(origin), head = (size_t)(star - pattern);
+    const size_t rest = strlen(star + 1);
+    return n >= head + rest && !strncasecmp(origin, pattern, head) &&
+           !strcasecmp(origin + n - rest, star + 1);
+}
+
 bool guard_origin(const struct guard *g, const char *origin, const char *host)
 {
     static const char http[] = "http://";
@@ -150,9 +191,9 @@ bool guard_origin(const struct guard *g, const char *origin, const char *host)
         !strcasecmp(origin + sizeof http - 1, host))
         return true;
     for (int i = 0; i < g->n_origin; i++)
-        if (!strcasecmp(origin, g->origins[i]))
+        if (origin_matches(origin, g->origins[i]))
             return true;
-    return false;
+    return is_local_page(origin);
 }
 
 bool guard_is_loopback(const char *address)

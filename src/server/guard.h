@@ -32,7 +32,8 @@ bool guard_key(const struct guard *g, const char *authorization, const char *x_a
 /* host is the header; local the address of this end of the connection, which no name of
  * somebody else's can stand for. */
 bool guard_host(const struct guard *g, const char *host, const char *local);
-/* A page of this server itself (same host), or one that is listed. */
+/* A page of this server itself (same host), of this machine or of a desktop program, or
+ * one that is listed: exactly, or with one * that stands for anything. */
 bool guard_origin(const struct guard *g, const char *origin, const char *host);
 
 /* Whether an address or name is this machine alone. */

@@ -31,7 +31,7 @@ def server():
 
 @pytest.fixture(scope='module')
 def locked():
-    with Server(RULES, '--api-key', 'secret-key', '--origins', 'https://app.example', '--allow-host',
+    with Server(RULES, '--api-key', 'secret-key', '--origins', 'https://app.example,http://192.168.7.*,chrome-extension://*', '--allow-host',
                 'turbine.example') as s:
         yield s
 
@@ -112,7 +112,10 @@ def test_no_host(locked):
 
 
 @pytest.mark.parametrize('origin, status', [
-    (None, 200), ('https://app.example', 200), ('http://localhost:5', 403), ('http://app.example', 403),
+    (None, 200), ('https://app.example', 200), ('http://localhost:5', 200), ('https://127.0.0.1', 200), ('http://[::1]:80', 200),
+    ('http://localhost.evil.example', 403), ('http://localhost:5.evil.example', 403), ('http://localhost:', 403), ('ftp://localhost', 403),
+    ('tauri://localhost', 200), ('app://obsidian.md', 200), ('vscode-webview://0a1b', 200), ('file://', 200), ('http://app://', 403),
+    ('http://192.168.7.9:3000', 200), ('http://192.168.70.9', 403), ('chrome-extension://abc', 200), ('http://app.example', 403),
     ('https://app.example.evil', 403), ('null', 403), ('https://evil.example', 403)])
 def test_origin(locked, origin, status):
     headers = KEY | ({'Origin': origin} if origin else {})
@@ -125,7 +128,7 @@ def test_origin(locked, origin, status):
 def test_own_page_may_call(locked):
     host = f'127.0.0.1:{locked.port}'
     assert locked.get('/v1/models', KEY | {'Host': host, 'Origin': f'http://{host}'}).status == 200
-    assert locked.get('/v1/models', KEY | {'Host': host, 'Origin': 'http://127.0.0.1:1'}).status == 403
+    assert locked.get('/v1/models', KEY | {'Host': host, 'Origin': 'http://127.0.0.2:1'}).status == 403
 
 
 def test_preflight(locked):

@@ -31,6 +31,8 @@ static void test_names_come_back(void **state)
         {"mix3.5/mix2.5:plain", "mix3.5/mix2.5:plain", TQ_MIX3_5, TQ_MIX2_5, true, false},
         {"prod3", "prod3/mse3", TQ_PROD3, TQ_MSE3, false, false},
         {"f16", "f16", TQ_F16, TQ_F16, false, false},
+        {"turbo3_tcq/tq2_0", "turbo3/turbo2", TQ_TURBO3, TQ_TURBO2, false, false},
+        {"tbq3:tail=128", "turbo3", TQ_TURBO3, TQ_TURBO3, false, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct kv_types t;
@@ -41,6 +43,56 @@ static void test_names_come_back(void **state)
         assert_true(t.plain == cases[i].plain && t.tail == 128);
         assert_true(t.uniform == cases[i].uniform);
         assert_string_equal(kv_types_name(name, &t), cases[i].name);
+    }
+}
+
+static void test_tail(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *name;
+        int tail;
+    } cases[] = {
+        {"turbo4:tail=256", "turbo4:tail=256", 256},
+        {"turbo4:tail=0", "turbo4:tail=0", 0},
+        {"turbo4:tail=1", "turbo4:tail=64", 64},
+        {"tiny:tail=129:plain", "turbo3/turbo2:plain:tail=192", 192},
+        {"mix3.5/mix2.5:uniform:tail=1048576:plain",
+         "mix3.5/mix2.5:plain:uniform:tail=1048576", 1048576},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct kv_types t;
+        struct error err;
+        char name[KV_NAME_BYTES];
+        assert_int_equal(kv_types_parse(&t, cases[i].text, &err), STATUS_OK);
+        assert_int_equal(t.tail, cases[i].tail);
+        assert_string_equal(kv_types_name(name, &t), cases[i].name);
+    }
+}
+
+/* Bits of llama.cpp's blocks: of 32 values, with one or two f16 numbers. */
+static void test_types_of_others(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *bits, *above, *below;
+    } cases[] = {
+        {"q5_1", "6 bits", "turbo8 (8.1)", "turbo4 (4.1)"},
+        {"q5_0", "5.5 bits", "turbo8 (8.1)", "turbo4 (4.1)"},
+        {"q4_1", "5 bits", "turbo8 (8.1)", "turbo4 (4.1)"},
+        {"iq4_nl", "4.5 bits", "turbo8 (8.1)", "turbo4 (4.1)"},
+        {"turbo4/iq4_nl", "4.5 bits", "turbo8 (8.1)", "turbo4 (4.1)"},
+        {"q8_1", "9 bits", "f16 (16.0)", "turbo8 (8.1)"},
+        {"bf16", "16 bits", "f16", "as many"},
+        {"int4", "4 bits", "turbo4 (4.1)", "turbo3 (3.1)"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct kv_types t;
+        struct error err;
+        assert_int_equal(kv_types_parse(&t, cases[i].text, &err), STATUS_BAD_ARG);
+        assert_non_null(strstr(err.text, cases[i].bits));
+        assert_non_null(strstr(err.text, cases[i].above));
+        assert_non_null(strstr(err.text, cases[i].below));
     }
 }
 
@@ -63,6 +115,14 @@ static void test_wrong_names(void **state)
         {"f16:plain", "compressed"},
         {"f32/f16:plain", "compressed"},
         {"turbo4/", "unknown"},
+        {"turbo4:tail", "tail=N"},
+        {"turbo4:tail=", "tail=N"},
+        {"turbo4:tail=-1", "tail=N"},
+        {"turbo4:tail=1x", "tail=N"},
+        {"turbo4:tail=1048577", "1048576"},
+        {"turbo4:tail=99999999999999999999", "1048576"},
+        {"turbo4:tail=1:tail=1", "once"},
+        {"f16:tail=64", "compressed"},
         {"/turbo4", "unknown"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -84,6 +144,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names_come_back),
+        cmocka_unit_test(test_tail),
+        cmocka_unit_test(test_types_of_others),
         cmocka_unit_test(test_wrong_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
