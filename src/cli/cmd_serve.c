@@ -14,6 +14,7 @@
 #include "cli/cli.h"
 #include "cli/environment.h"
 #include "cli/models.h"
+#include "cli/pull_settings.h"
 #include "kv/kv.h"
 #include "server/server.h"
 
@@ -29,6 +30,8 @@ struct serve {
     const struct cli_command *command;
     struct server_options o;
     struct environment_host address;
+    struct store *store;
+    struct pull_options pull;
     const char *kv, *key_file;
     int ctx, tail, threads, parallel, queue, queue_s, drain_s;
     bool quiet;
@@ -234,6 +237,12 @@ static enum status open_serve(struct serve *v, const char *arg, struct error *er
     v->o.n_queue = so.n_queue;
     v->o.drain_us = (uint64_t)v->drain_s * 1000000;
     v->o.log = !v->quiet;
+    pull_settings_read(&v->pull);
+    if ((s = pull_settings_check(&v->pull, err)) || (s = models_open(&v->store, err)))
+        return s;
+    v->o.store = v->store;
+    v->o.pull = &v->pull;
+    v->o.no_prune = environment_flag("NOPRUNE");
     return server_open(&v->server, &v->engine, v->scheduler, &v->o, err);
 }
 
@@ -331,6 +340,7 @@ int cmd_serve(int argc, char **argv)
         rc = CLI_OK;
     }
     server_close(v.server);
+    store_close(v.store);
     if (v.scheduler)
         scheduler_close(v.scheduler);
     engine_close(&v.engine);

@@ -35,7 +35,8 @@ struct server_options {
     size_t replay_bytes;    // of what the model wrote when it called tools; 0: 64 MiB
     bool log;               // JSON lines on stderr
     struct store *store;    // whose models it serves; NULL: none
-    /* How /api/pull fetches; NULL: it is refused.  Its functions and ctx are not used. */
+    /* How /api/pull fetches; NULL: it is refused.  Of its functions only
+     * `package` is used, and not with its ctx. */
     const struct pull_options *pull;
     bool no_prune; // blobs that nothing names stay when it starts
     /* What the model's Modelfile says, for requests that do not. */

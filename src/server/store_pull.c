@@ -87,7 +87,6 @@ struct pull_job *pull_job_open(struct server *s, const char *model, bool insecur
     j->o.progress = say_progress;
     j->o.policy.stopped = is_stopped;
     j->o.policy.note = log_note;
-    j->o.package = NULL;
     return j;
 }
 
