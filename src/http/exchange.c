@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -44,12 +45,19 @@ struct http_exchange *http_exchange_open(struct http_conn *c, const char *method
     return x;
 }
 
+static void free_fields(struct http_added *list, int n)
+{
+    for (int i = 0; i < n; i++) {
+        mem_free(list[i].name);
+        mem_free(list[i].value);
+    }
+}
+
 static void exchange_free(struct http_exchange *x)
 {
-    for (int i = 0; i < x->n_added; i++) {
-        mem_free(x->added[i].name);
-        mem_free(x->added[i].value);
-    }
+    free_fields(x->added, x->n_added);
+    free_fields(x->headers, x->n_headers);
+    mem_free(x->headers);
     pthread_mutex_destroy(&x->lock);
     buf_release(&x->body);
     buf_release(&x->out);
@@ -133,12 +141,19 @@ const char *http_path(const struct http_exchange *x)
 
 const char *http_header(const struct http_exchange *x, const char *name)
 {
-    return MHD_lookup_connection_value(x->mhd, MHD_HEADER_KIND, name);
+    if (!x->body_streams)
+        return MHD_lookup_connection_value(x->mhd, MHD_HEADER_KIND, name);
+    for (int i = 0; i < x->n_headers; i++)
+        if (x->headers[i].name && !strcasecmp(x->headers[i].name, name))
+            return x->headers[i].value;
+    return NULL;
 }
 
 const char *http_query(const struct http_exchange *x, const char *name)
 {
-    return MHD_lookup_connection_value(x->mhd, MHD_GET_ARGUMENT_KIND, name);
+    return x->body_streams
+               ? NULL
+               : MHD_lookup_connection_value(x->mhd, MHD_GET_ARGUMENT_KIND, name);
 }
 
 char *http_body(struct http_exchange *x, size_t *n)
@@ -147,9 +162,25 @@ char *http_body(struct http_exchange *x, size_t *n)
     return x->body.data;
 }
 
-void http_body_stream(struct http_exchange *x)
+static enum MHD_Result copy_header(void *ctx, enum MHD_ValueKind kind, const char *name,
+                                   const char *value)
 {
+    struct http_exchange *x = ctx;
+    (void)kind;
+    x->headers[x->n_headers++] =
+        (struct http_added){mem_strdup(name), mem_strdup(value ? value : "")};
+    return MHD_YES;
+}
+
+bool http_body_stream(struct http_exchange *x)
+{
+    const int n = MHD_get_connection_values(x->mhd, MHD_HEADER_KIND, NULL, NULL);
+    x->headers = mem_array((size_t)n + 1, sizeof *x->headers);
+    if (!x->headers)
+        return false;
+    MHD_get_connection_values(x->mhd, MHD_HEADER_KIND, copy_header, x);
     x->body_streams = true;
+    return true;
 }
 
 enum http_body http_body_read(struct http_exchange *x, struct buf *piece)

@@ -96,8 +96,8 @@ uint64_t http_start_us(const struct http_exchange *x); // its headers were there
 /* In admit: body_bytes does not bound this body, http_body is empty, and `step` runs at
  * once.  Nothing is read (and no 100 Continue sent) before the first http_body_read, so
  * a reply may come instead.  After that, a reply before the end waits for the end: what
- * still comes is dropped. */
-void http_body_stream(struct http_exchange *x);
+ * still comes is dropped.  There is no http_query.  false: no memory. */
+bool http_body_stream(struct http_exchange *x);
 
 enum http_body {
     HTTP_BODY_WAIT,  // nothing new: the step is woken when there is

@@ -20,6 +20,7 @@ enum {
     HTTP_BLOCK_BYTES = 32 << 10,      // handed to libmicrohttpd at a time
     HTTP_POOL_BYTES = (64 << 10) - 1, // of a connection: its headers, and a block
     HTTP_SWEEP_US = 250000,
+    HTTP_DROP_US = 2000000,  // between pieces of a body that was answered already
     HTTP_CLOSED_US = 500000, // for what is left of a request whose end cannot come
     HTTP_HEADERS_MAX = 12,   // that a reply adds
 };
@@ -106,6 +107,8 @@ struct http_exchange {
 
     /* A body in pieces.  Under lock, but for body_streams (said in admit). */
     bool body_streams;
+    struct http_added *headers; // [n_headers] of the request: it may go at any time
+    int n_headers;
     bool body_wanted; // somebody reads
     bool body_full;   // and the connection waits for that
     bool body_end;

@@ -93,8 +93,9 @@ static bool on_admit(void *ctx, struct http_exchange *x)
     } else if (atomic_load(&s->draining) && !r->drains) {
         draining(c);
     } else if (r->handle == handle_blob) {
-        http_body_stream(x);
-        return true;
+        if (http_body_stream(x))
+            return true;
+        call_fail(c, API_ERROR_INTERNAL, "out of memory");
     } else if (http_content_length(x) > s->o.limits.body_bytes) {
         on_too_large(s, x);
     } else {

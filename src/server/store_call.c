@@ -54,7 +54,8 @@ static enum api_error_kind kind_of(enum status s)
     switch (s) {
     case STATUS_NOT_FOUND:
         return API_ERROR_NO_MODEL;
-    case STATUS_BAD_ARG:
+    case STATUS_BAD_ARG: // not this store's to change
+        return API_ERROR_FORBIDDEN;
     case STATUS_BAD_INPUT:
     case STATUS_BAD_FILE:
     case STATUS_LIMIT:
