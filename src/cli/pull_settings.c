@@ -1,22 +1,7 @@
 #include "cli/pull_settings.h"
 
-#include <stdlib.h>
-
 #include "cli/environment.h"
 #include "cli/pull_pip.h"
-
-/* The proxies that libcurl takes from the environment: is one of them set? */
-static bool is_proxied(void)
-{
-    static const char *const names[] = {"http_proxy", "https_proxy", "HTTPS_PROXY",
-                                        "all_proxy", "ALL_PROXY"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const char *value = getenv(names[i]);
-        if (value && *value)
-            return true;
-    }
-    return false;
-}
 
 static enum status fetch_quietly(void *ctx, const struct pull_package *p,
                                  char path[STORE_PATH_BYTES], bool *temporary,
@@ -35,7 +20,7 @@ void pull_settings_read(struct pull_options *out)
         .hub_token = environment_text("HUB_TOKEN"),
         .n_stream = 4,
         .package = fetch_quietly,
-        .policy = {.proxied = is_proxied(), .retries = 6, .stall_s = 30},
+        .policy = {.proxied = environment_has_proxy(), .retries = 6, .stall_s = 30},
     };
 }
 

@@ -129,7 +129,7 @@ static enum status read_named(struct body *b, const struct field_table *t,
 }
 
 /* Absent, null and empty values are none. */
-static const json_t *member(const json_t *body, const char *name)
+static const json_t *said_member(const json_t *body, const char *name)
 {
     const json_t *v = json_object_get(body, name);
     return json_is_null(v) ? NULL : v;
@@ -155,7 +155,7 @@ static enum status read_files(struct ollama_create *c, const json_t *body,
 {
     const char *name;
     json_t *v;
-    c->files = member(body, "files");
+    c->files = said_member(body, "files");
     if (c->files && !json_is_object(c->files))
         return content_wrong(c->files, "files", "an object", err);
     if (!json_object_size(c->files))
@@ -187,7 +187,7 @@ static enum status read_license(struct ollama_create *c, const json_t *body,
 {
     size_t i;
     const json_t *v;
-    c->license = member(body, "license");
+    c->license = said_member(body, "license");
     if (!c->license || json_is_string(c->license))
         return STATUS_OK;
     if (!json_is_array(c->license))
@@ -208,7 +208,7 @@ static enum status read_start_messages(struct ollama_create *c, const json_t *bo
 {
     size_t i;
     const json_t *m;
-    c->messages = member(body, "messages");
+    c->messages = said_member(body, "messages");
     if (c->messages && !json_is_array(c->messages))
         return content_wrong(c->messages, "messages", "an array", err);
     if (json_array_size(c->messages) > TEXTS_MAX)
@@ -234,7 +234,7 @@ static enum status read_parameters(struct body *b, const json_t *body,
                                    struct api_error *err)
 {
     struct ollama_create *c = &b->create;
-    c->parameters = member(body, "parameters");
+    c->parameters = said_member(body, "parameters");
     if (!c->parameters)
         return STATUS_OK;
     if (!json_is_object(c->parameters))

@@ -49,7 +49,7 @@ void store_say(struct store_job *j, const char *text)
 
 /* ---- errors ---- */
 
-static enum api_error_kind kind_of(enum status s)
+static enum api_error_kind kind_of_status(enum status s)
 {
     switch (s) {
     case STATUS_NOT_FOUND:
@@ -90,7 +90,7 @@ void store_call_api_error(struct api_error *e, const struct server *s,
     memcpy(text, err->text, sizeof text);
     hide_folders(text, s->o.store);
     const char *at = strncmp(text, line, sizeof line - 1) ? text : text + sizeof line - 1;
-    *e = (struct api_error){.kind = kind_of(err->status)};
+    *e = (struct api_error){.kind = kind_of_status(err->status)};
     (void)!api_fail(e, err->status, e->kind, NULL, "%s", at);
     if (atomic_load(&s->draining) && err->status == STATUS_IO)
         (void)!api_fail(e, err->status, API_ERROR_DRAINING, NULL,
@@ -121,7 +121,7 @@ static void end_watch(struct call *c)
     c->store->watch = NULL;
 }
 
-static void begin_stream(struct call *c)
+static void begin_lines(struct call *c)
 {
     c->began = true;
     call_add_headers(c);
@@ -166,7 +166,7 @@ static void end_well(struct call *c)
         return;
     }
     if (!c->began)
-        begin_stream(c);
+        begin_lines(c);
     flush_lines(c);
     call_account(c, 200);
     http_stream_end(c->x);
@@ -222,6 +222,6 @@ void store_call_step(struct call *c)
         return;
     }
     if (!c->began)
-        begin_stream(c);
+        begin_lines(c);
     flush_lines(c);
 }

@@ -77,7 +77,7 @@ static void unlink_job(struct works *w, struct store_job *j)
     }
 }
 
-static void ask_to_stop(struct store_job *j)
+static void stop_job(struct store_job *j)
 {
     atomic_store(&j->stop, true);
     pthread_cond_signal(&j->poke);
@@ -115,7 +115,7 @@ static void run_job(struct works *w, struct store_job *j)
         job_free(j);
 }
 
-static void *work(void *ctx)
+static void *run_works(void *ctx)
 {
     struct works *w = ctx;
     struct store_jobs *s = w->jobs;
@@ -150,7 +150,7 @@ static enum status add_thread(struct works *w, enum store_work work_kind,
 {
     if (n_waiting(w) <= w->n_idle || w->n_thread == places[work_kind].n_thread)
         return STATUS_OK;
-    if (!pthread_create(&w->threads[w->n_thread], NULL, work, w))
+    if (!pthread_create(&w->threads[w->n_thread], NULL, run_works, w))
         w->n_thread++;
     else if (!w->n_thread)
         return fail(err, STATUS_NO_MEMORY, "cannot start a thread for the store");
@@ -179,7 +179,7 @@ void store_jobs_stop(struct store_jobs *s, enum store_work kind)
     pthread_mutex_lock(&s->lock);
     w->stopping = true;
     for (struct store_job *j = w->live; j; j = j->next)
-        ask_to_stop(j);
+        stop_job(j);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -334,7 +334,7 @@ void store_watch_stop(struct store_watch *w)
 {
     struct store_jobs *s = w->job->jobs;
     pthread_mutex_lock(&s->lock);
-    ask_to_stop(w->job);
+    stop_job(w->job);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -351,7 +351,7 @@ void store_watch_close(struct store_watch *w)
         at = &(*at)->next;
     *at = w->next;
     if (!j->watches) {
-        ask_to_stop(j);
+        stop_job(j);
         if (!j->running) // nobody will begin it
             unlink_job(&s->works[j->task.work], j);
         unused = j->over || !j->running;

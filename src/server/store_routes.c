@@ -9,7 +9,7 @@
 /* ---- opening, ending ---- */
 
 /* What crashes and cut uploads left. */
-static void prune_store(struct server *s)
+static void prune_at_start(struct server *s)
 {
     struct store_pruned p = {0};
     struct error err;
@@ -37,7 +37,7 @@ static void prune_store(struct server *s)
 enum status store_routes_open(struct server *s, struct error *err)
 {
     if (s->o.store)
-        prune_store(s);
+        prune_at_start(s);
     return store_jobs_open(&s->jobs, err);
 }
 
@@ -76,7 +76,7 @@ static json_t *first_body(struct call *c)
 }
 
 /* After an error of reading that call_error answers. */
-static void refuse_request(struct call *c, json_t *body, const struct api_error *e)
+static void refuse_body(struct call *c, json_t *body, const struct api_error *e)
 {
     json_decref(body);
     call_error(c, e);
@@ -137,7 +137,7 @@ void handle_copy(struct call *c)
     if (!body)
         return;
     if (ollama_read_copy(&r, body, &e)) {
-        refuse_request(c, body, &e);
+        refuse_body(c, body, &e);
         return;
     }
     start_change(c, r.source, r.destination);
@@ -152,7 +152,7 @@ void handle_delete(struct call *c)
     if (!body)
         return;
     if (ollama_read_delete(&r, body, &e)) {
-        refuse_request(c, body, &e);
+        refuse_body(c, body, &e);
         return;
     }
     start_change(c, r.model, NULL);
@@ -170,7 +170,7 @@ void handle_create(struct call *c)
     if (!body)
         return;
     if (ollama_read_create(&r, body, &e)) {
-        refuse_request(c, body, &e);
+        refuse_body(c, body, &e);
         return;
     }
     c->store->stream = r.stream;
@@ -196,7 +196,7 @@ void handle_pull(struct call *c)
     if (!body)
         return;
     if (ollama_read_pull(&r, body, &e)) {
-        refuse_request(c, body, &e);
+        refuse_body(c, body, &e);
         return;
     }
     if (!c->server->o.pull) {
