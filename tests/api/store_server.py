@@ -37,8 +37,9 @@ class StoreServer:
         self.process = subprocess.Popen([TURBINE, 'serve', STORIES, '--port', '0', '--kv', 'f16', '--ctx', '256', *map(str, options)],
                                         stdout=subprocess.PIPE, stderr=open(self.log_path, 'a'), text=True, env=env)
         line = self.process.stdout.readline()
-        if not line.startswith('listening on '):
-            self.process.wait(20)
+        self.started = line.startswith('listening on ')
+        if not self.started:
+            self.code = self.process.wait(20)
             raise RuntimeError(self.log())
         self.url = line.split()[-1]
         self.port = int(self.url.rsplit(':', 1)[1])
