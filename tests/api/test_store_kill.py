@@ -315,10 +315,10 @@ COMMANDS = {  # what was there before, the command, the models that are there af
 }
 
 
-def moments():
+def moments(args):
     n = 0
     while True:
-        n += 1 if ALL else random.Random(n).randint(1, 12)
+        n += 1 if ALL else random.Random(n).randint(1, 60 if callable(args) else 12)
         yield n
 
 
@@ -331,7 +331,7 @@ def test_kill_at_each_change(tmp_path, command):
     prepare, args, after = COMMANDS[command]
     disk = Disk(tmp_path, prepare)
     before = models(Store(disk.base))
-    for n in moments():
+    for n in moments(args):
         done, store, others = disk.run(args, FORGET_KILL_AT=str(n))
         for s in [store, *others]:
             is_whole(s)
@@ -357,7 +357,7 @@ def test_fail_at_each_change(tmp_path, command):
     prepare, args, after = COMMANDS[command]
     disk = Disk(tmp_path, prepare)
     before = models(Store(disk.base))
-    for n in moments():
+    for n in moments(args):
         done, store, others = disk.run(args, FORGET_FAIL_AT=str(n))
         assert done.returncode in (0, 1), done.stderr
         for s in [store, *others]:
