@@ -14,6 +14,7 @@
 #include "cli/environment.h"
 #include "cli/models.h"
 #include "dialect/ollama_keep_alive.h"
+#include "cli/pull_settings.h"
 #include "server/server.h"
 
 enum { CTX_LEAST = 64, CTX_MOST = 1 << 24, MAX_LOADED = 3 };
@@ -22,6 +23,7 @@ struct serve {
     const struct cli_command *command;
     struct server_options o;
     struct environment_host address;
+    struct pull_options pull;
     const char *key_file, *ctx, *keep;
     int queue_s, drain_s;
     bool quiet;
@@ -215,6 +217,11 @@ static enum status open_serve(struct serve *v, const char *arg, struct error *er
     v->o.limits = http_limits_default;
     v->o.drain_us = (uint64_t)v->drain_s * 1000000;
     v->o.log = !v->quiet;
+    pull_settings_read(&v->pull);
+    if ((s = pull_settings_check(&v->pull, err)))
+        return s;
+    v->o.pull = &v->pull;
+    v->o.no_prune = environment_flag("NOPRUNE");
     return server_open(&v->server, NULL, NULL, &v->o, err);
 }
 

@@ -25,6 +25,8 @@ enum {
 
 struct call;
 struct catalog;
+struct store_jobs;
+struct store_call;
 
 /* ---- routes ---- */
 
@@ -60,6 +62,8 @@ struct server {
     struct http_server *http;
     struct guard guard;
     struct metrics metrics;
+    struct store_jobs *jobs;
+    bool loopback; // only this machine reaches it
     char url[128];
     uint64_t start_us;
     atomic_bool asked_to_end;
@@ -125,6 +129,7 @@ struct call {
     json_t *tools; // those of req that may be called, borrowed
     struct grammar_entry *grammar;
     struct embedding_job embed;
+    struct store_call *store;
     uint64_t next_ping_us, first_us, last_us;
 
     int status;
@@ -193,7 +198,6 @@ void handle_tags(struct call *c);
 void handle_ps(struct call *c);
 void handle_show(struct call *c);
 void handle_cloud_status(struct call *c);
-void handle_no_store(struct call *c);
 void handle_models(struct call *c);
 void handle_model(struct call *c);
 void handle_hello(struct call *c);
@@ -206,6 +210,21 @@ void handle_slots(struct call *c);
 void handle_tokenize(struct call *c);
 void handle_detokenize(struct call *c);
 void handle_apply_template(struct call *c);
+
+/* store_routes.c, store_upload.c */
+enum status store_routes_open(struct server *s, struct error *err);
+void store_routes_drain(struct server *s, bool time_is_up);
+void handle_no_store(struct call *c);
+void handle_create(struct call *c);
+void handle_copy(struct call *c);
+void handle_pull(struct call *c);
+void handle_push(struct call *c);
+void handle_delete(struct call *c);
+void handle_account(struct call *c);
+void handle_blob(struct call *c); // its body is streamed
+void handle_blob_head(struct call *c);
+/* store_call.c */
+void store_call_release(struct call *c);
 
 /* body.c: JSON of a client.  Nesting of at most 64 and 1 M values are checked before
  * parsing; members that come twice are refused.  Text that JSON can spell but no

@@ -284,13 +284,3 @@ void handle_cloud_status(struct call *c)
     call_reply_json(
         c, 200, json_pack("{s:{s:b,s:s}}", "cloud", "disabled", 1, "source", "server"));
 }
-
-void handle_no_store(struct call *c)
-{
-    struct buf b;
-    buf_init(&b, 1024);
-    buf_puts(&b, "{\"error\":\"this server has the one model that it was started with: "
-                 "there is no store to create, copy, pull, push or delete in\"}");
-    call_reply(c, 501, "application/json", &b);
-    buf_release(&b);
-}

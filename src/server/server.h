@@ -14,6 +14,7 @@
 #include "server/model_params.h"
 
 struct server;
+struct pull_options;
 
 /* How models are loaded, as the command line says it: what is 0 or NULL is the model's
  * PARAMETER, else the default. */
@@ -63,6 +64,10 @@ struct server_options {
     uint64_t ping_us;       // of silence before a stream says that it lives; 0: 10 s
     size_t replay_bytes;    // of what a model wrote when it called tools; 0: 64 MiB
     bool log;               // JSON lines on stderr
+    /* How /api/pull fetches; NULL: it is refused.  Of its functions only
+     * `package` is used, and not with its ctx. */
+    const struct pull_options *pull;
+    bool no_prune; // blobs that nothing names stay when it starts
 };
 
 /* Listens on return, with the model of the options in memory.  STATUS_BAD_ARG: another
