@@ -86,7 +86,7 @@ $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(LIB_OBJ)
 	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
 
 # Tests of what commands share link more than the library.
-$(OUT)/tests/unit/test_server_link: $(OUT)/src/cli/server_link.o
+$(OUT)/tests/unit/test_server_link: $(OUT)/src/cli/server_link.o $(patsubst %.c,$(OUT)/%.o,$(wildcard src/cli/environment*.c))
 
 # The server with a scheduler that follows a script instead of a model.
 SCRIPTED := $(OUT)/tests/server/scripted_server

@@ -1,152 +1,242 @@
-/* cmd_run.c - turbine run: one answer, or a chat. */
+/* cmd_run.c - turbine run: one answer, or a chat; in this process, or at a server. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+#include <unistd.h>
 
-#include "cli/calibrate.h"
 #include "cli/environment.h"
 #include "cli/models.h"
 #include "cli/run.h"
-
-enum { CTX_DEFAULT = 8192, PROMPT_MAX = 64 << 20 };
+#include "cli/server_link.h"
+#include "dialect/ollama_keep_alive.h"
 
 /* Below zero, 0 (ctx, threads, max_tokens) or NULL: the model's, else the default. */
 struct run_options {
-    const char *kv, *system;
+    const char *kv, *system, *format, *think, *keep_alive;
     int ctx, tail, threads, seed, top_k, max_tokens;
-    int n_mark; // checkpoints of the session
     double temp, top_p, min_p, repeat_penalty;
-    bool raw;
+    bool raw, local, verbose, quiet, no_wrap, hide_thinking;
     enum cpu_isa cpu;
 };
 
-/* The prompt: PROMPT itself, or stdin for "-". */
-static enum status read_prompt(struct buf *b, const char *arg, struct error *err)
+/* ---- settings ---- */
+
+static enum status take_options(struct run_settings *s, const struct run_options *o,
+                                struct error *err)
 {
-    char block[4096];
-    size_t n;
-    if (strcmp(arg, "-"))
-        buf_puts(b, arg);
-    else
-        while (!b->failed && (n = fread(block, 1, sizeof block, stdin)))
-            buf_append(b, block, n);
-    if (ferror(stdin))
-        return fail(err, STATUS_IO, "cannot read standard input");
-    if (b->failed)
-        return fail(err, STATUS_LIMIT, "the prompt is larger than %d MiB",
-                    PROMPT_MAX >> 20);
-    if (!b->len)
-        return fail(err, STATUS_BAD_INPUT, "the prompt is empty");
+    json_t *p = s->options;
+    enum status st = STATUS_OK;
+    int failed = 0;
+    if (o->kv)
+        failed |= json_object_set_new(p, "kv_cache_type", json_string(o->kv));
+    const struct {
+        const char *name;
+        int value, least;
+    } whole[] = {{"num_ctx", o->ctx, 1},        {"kv_tail", o->tail, 0},
+                 {"num_thread", o->threads, 1}, {"seed", o->seed, 0},
+                 {"top_k", o->top_k, 0},        {"num_predict", o->max_tokens, 1}};
+    const struct {
+        const char *name;
+        double value;
+    } real[] = {{"temperature", o->temp},
+                {"top_p", o->top_p},
+                {"min_p", o->min_p},
+                {"repeat_penalty", o->repeat_penalty}};
+    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
+        if (whole[i].value >= whole[i].least)
+            failed |= json_object_set_new(p, whole[i].name, json_integer(whole[i].value));
+    for (size_t i = 0; i < sizeof real / sizeof *real; i++)
+        if (real[i].value >= 0)
+            failed |= json_object_set_new(p, real[i].name, json_real(real[i].value));
+    if (o->system && !(s->system = json_string(o->system)))
+        return fail(err, STATUS_BAD_INPUT, "the system message is not valid UTF-8");
+    s->raw = o->raw;
+    s->keep_alive = o->keep_alive;
+    if (failed)
+        return fail(err, STATUS_BAD_INPUT, "an option is not valid UTF-8");
+    if (o->think)
+        st = run_set_think(s, o->think, err);
+    if (!st && o->format)
+        st = run_set_format(s, o->format, err);
+    json_t *keep = run_keep_alive(o->keep_alive);
+    int64_t us;
+    if (!st && o->keep_alive && !(keep && ollama_keep_alive(keep, &us)))
+        st = fail(err, STATUS_BAD_ARG,
+                  "--keepalive takes seconds or a duration, as 300, 10m or 1h30m, not "
+                  "'%.40s'",
+                  o->keep_alive);
+    json_decref(keep);
+    return st;
+}
+
+/* ---- where ---- */
+
+/* What a server has fixed, or could only pretend to do. */
+static bool needs_this_process(const struct run_options *o)
+{
+    return o->local || o->kv || o->tail >= 0 || o->ctx || o->threads ||
+           o->cpu != CPU_ISA_COUNT - 1;
+}
+
+/* Never silent where a person looks, of what is there and not used. */
+static void note_place(const struct run_options *o, const char *what, const char *url,
+                       const char *why)
+{
+    if (o->verbose || isatty(STDERR_FILENO))
+        fprintf(stderr, "turbine run: %s: %s%s%s\n", what, url, *why ? ": " : "", why);
+}
+
+/* *out stays NULL where no server of ours has the model. */
+static enum status try_server(struct run_place **out, const struct cli_command *c,
+                              const char *model, const struct run_settings *set,
+                              const struct run_options *o, struct error *err)
+{
+    char url[SERVER_LINK_URL_BYTES], why[SERVER_LINK_TEXT_BYTES];
+    if (!server_link_url(url, sizeof url, NULL))
+        return fail(err, STATUS_BAD_ARG, "this is no address of a server: %s", url);
+    const enum server_link_kind kind = server_link_kind(url, why);
+    if (kind != SERVER_LINK_TURBINE) {
+        if (kind == SERVER_LINK_OTHER)
+            note_place(o, "in this process, not at the server", url, why);
+        return STATUS_OK;
+    }
+    const enum status s = run_remote_open(out, c, url, model, set, err);
+    if (s != STATUS_NOT_FOUND)
+        return s;
+    note_place(o, "in this process, not at the server", url, err->text);
     return STATUS_OK;
 }
 
-static enum status make_prompt(struct run *r, const struct buf *text, struct tokens *out,
-                               struct error *err)
+static enum status open_place(struct run_place **out, const struct cli_command *c,
+                              const char *model, const struct run_settings *set,
+                              const struct run_options *o, int n_mark, struct error *err)
 {
-    if (r->raw)
-        return tokenizer_encode(r->engine.tokenizer, out, text->data, text->len, NULL,
-                                TOKENIZER_SPECIAL | TOKENIZER_ADD, err);
-    struct chat c;
-    struct chat_stable stable;
-    enum status s = run_start_chat(r, &c, err);
-    if (!s)
-        s = chat_add(&c, "user", text->data, text->len, err);
-    if (!s)
-        s = chat_prompt(&c, out, &stable, err);
-    chat_close(&c);
+    enum status s = environment_check(err);
+    char where[600];
+    if (!s && !needs_this_process(o) && !models_is_path(model))
+        s = try_server(out, c, model, set, o, err);
+    if (!s && !*out)
+        s = run_local_open(out, c, model, set, o->cpu, n_mark, err);
+    if (!s && o->verbose) {
+        (*out)->ops->where(*out, where, sizeof where);
+        fprintf(stderr, "turbine run: %s runs %s\n", (*out)->model, where);
+    }
     return s;
 }
 
-static int run_once(struct run *r, const char *arg)
+/* ---- one answer ---- */
+
+static enum status read_standard_input(struct buf *b, struct error *err)
+{
+    char block[4096];
+    size_t n;
+    while (!b->failed && (n = fread(block, 1, sizeof block, stdin)))
+        buf_append(b, block, n);
+    return ferror(stdin)
+               ? fail(err, STATUS_IO, "cannot read standard input: %s", strerror(errno))
+               : STATUS_OK;
+}
+
+/* What comes through a pipe, then PROMPT, with a space between, as Ollama has it; "-" is
+ * the pipe alone. */
+static enum status read_prompt(struct buf *b, const char *arg, struct error *err)
+{
+    const bool standard = arg && !strcmp(arg, "-");
+    enum status s = STATUS_OK;
+    if (standard || !isatty(STDIN_FILENO))
+        s = read_standard_input(b, err);
+    if (s)
+        return s;
+    if (arg && !standard) {
+        buf_puts(b, b->len && *arg ? " " : "");
+        buf_puts(b, arg);
+    }
+    if (b->failed)
+        return fail(err, STATUS_LIMIT, "the prompt is larger than %d MiB",
+                    RUN_TEXT_MAX >> 20);
+    return b->len ? STATUS_OK : fail(err, STATUS_BAD_INPUT, "the prompt is empty");
+}
+
+static enum status answer_once(struct run_chat *c, const char *arg,
+                               struct run_stats *stats, struct error *err)
+{
+    struct buf text;
+    buf_init(&text, RUN_TEXT_MAX);
+    c->messages = json_array();
+    enum status s = read_prompt(&text, arg, err);
+    if (!s)
+        s = run_add_message(c->messages, "user", &text, NULL, err);
+    const struct run_question q = {
+        .set = c->set, .messages = c->set->raw ? NULL : c->messages, .prompt = &text};
+    run_catch_interrupts(true);
+    run_print_begin(c->out);
+    if (!s)
+        s = c->place->ops->answer(c->place, &q, c->out, stats, err);
+    if (s && !c->out->text.len && !c->out->thinking.len)
+        run_print_abandon(c->out);
+    else
+        run_print_end(c->out);
+    if (!s && c->out->failed)
+        s = fail(err, STATUS_IO, "cannot write to standard output");
+    json_decref(c->messages);
+    buf_release(&text);
+    return s;
+}
+
+static int run_once(struct run_chat *c, const char *arg)
 {
     struct error err;
-    struct session_stats stats;
-    struct tokens prompt;
-    struct buf text;
-    int rc = CLI_FAILED;
-    tokens_init(&prompt);
-    buf_init(&text, PROMPT_MAX);
-    if (read_prompt(&text, arg, &err) || make_prompt(r, &text, &prompt, &err))
-        goto out;
-    run_catch_interrupts(true);
-    if (run_answer(r, &prompt, NULL, NULL, &stats, &err))
-        goto out;
-    putchar('\n');
-    run_print_stats(r, &stats);
-    rc = CLI_OK;
+    struct run_stats stats;
+    if (answer_once(c, arg, &stats, &err))
+        return cli_fail(c->command, &err);
+    run_print_statistics(c->place, c->statistics, &stats);
     /* The statistics are out: end as the shell expects of an interrupted program. */
     if (stats.end == SESSION_STOPPED && !fflush(stdout))
         raise(SIGINT);
-out:
-    if (rc)
-        cli_fail(r->command, &err);
-    tokens_release(&prompt);
-    buf_release(&text);
+    return CLI_OK;
+}
+
+/* ---- the command ---- */
+
+/* Ollama's --think may come without a value. */
+static void complete_think(int argc, char **argv)
+{
+    static char yes[] = "--think=true";
+    for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+        if (!strcmp(argv[i], "--think"))
+            argv[i] = yes;
+}
+
+static int run(const struct cli_command *command, const struct run_options *o,
+               const char *model, const char *prompt)
+{
+    struct error err;
+    struct run_settings set;
+    struct run_printer printer;
+    const bool once = prompt || !isatty(STDIN_FILENO);
+    struct run_chat c = {.command = command,
+                         .set = &set,
+                         .out = &printer,
+                         .statistics = o->quiet     ? RUN_QUIET
+                                       : o->verbose ? RUN_VERBOSE
+                                                    : RUN_LINE};
+    int rc;
+    run_settings_init(&set);
+    run_printer_init(&printer);
+    printer.wordwrap = !o->no_wrap;
+    printer.hide_thinking = o->hide_thinking;
+    /* One answer never goes back. */
+    if (take_options(&set, o, &err) ||
+        open_place(&c.place, command, model, &set, o, once ? 1 : RUN_CHAT_MARKS, &err))
+        rc = cli_fail(command, &err);
+    else
+        rc = once ? run_once(&c, prompt) : run_chat(&c);
+    if (c.place)
+        c.place->ops->close(c.place);
+    run_printer_release(&printer);
+    run_settings_release(&set);
     return rc;
-}
-
-/* What the command line leaves open is the model's PARAMETER, else the environment's,
- * else the default. */
-static enum status take_parameters(struct run *r, struct run_options *o,
-                                   const struct model_choice *m, struct error *err)
-{
-    struct sampler_params *p = &r->sampling;
-    double threads = 0, max_tokens = 0, seed = -1;
-    enum status s;
-    *p = sampler_defaults;
-    if ((s = models_sampling(m, p, err)) || (s = models_ctx(m, o->ctx, &o->ctx, err)) ||
-        (s = models_number(m, "num_thread", 0, 256, &threads, err)) ||
-        (s = models_number(m, "num_predict", -2, 1 << 30, &max_tokens, err)) ||
-        (s = models_number(m, "seed", -0x1p53, 0x1p53, &seed, err)) ||
-        (s = models_kv(m, o->kv, o->tail, &r->kv, err)))
-        return s;
-    o->threads = o->threads ? o->threads : (int)threads;
-    if (!o->max_tokens && max_tokens > 0)
-        o->max_tokens = (int)max_tokens;
-    seed = o->seed >= 0 ? o->seed : seed;
-    p->seed = seed >= 0 ? (uint64_t)seed : (uint64_t)time(NULL);
-    p->temp = o->temp >= 0 ? (float)o->temp : p->temp;
-    p->top_k = o->top_k >= 0 ? o->top_k : p->top_k;
-    p->top_p = o->top_p >= 0 ? (float)o->top_p : p->top_p;
-    p->min_p = o->min_p >= 0 ? (float)o->min_p : p->min_p;
-    if (o->repeat_penalty >= 0)
-        p->repeat_penalty = (float)o->repeat_penalty;
-    r->max_tokens = o->max_tokens;
-    r->system = o->system ? o->system : m->m.system.len ? m->m.system.data : NULL;
-    r->messages = m->m.messages;
-    return STATUS_OK;
-}
-
-static enum status open_run(struct run *r, struct run_options *o,
-                            const struct model_choice *m, struct error *err)
-{
-    enum status s;
-    if ((s = environment_check(err)) || (s = take_parameters(r, o, m, err)) ||
-        (s = engine_open(&r->engine, m->path, ENGINE_TEXT, o->threads, o->cpu, err)) ||
-        (!o->raw && (s = models_template(m, "run", &r->engine, err))))
-        return s;
-    if (!o->raw && !r->engine.template) { // before anything is calibrated or reserved
-        *err = r->engine.template_error;
-        return err->status;
-    }
-    const int n_train = model_hparams(r->engine.model)->n_ctx_train;
-    const int n_ctx = o->ctx ? o->ctx : n_train < CTX_DEFAULT ? n_train : CTX_DEFAULT;
-    if ((s = cli_calibrate(&r->engine, "run", &r->kv, 1, err)))
-        return s;
-    const struct context_options co = {
-        .kv = r->kv,
-        .calibration = r->engine.calibration,
-        .n_ctx = n_ctx,
-        .n_mark = o->n_mark,
-    };
-    if ((s = session_open(&r->session, &r->engine, &co, err)))
-        return s;
-    if (n_ctx > n_train)
-        fprintf(stderr,
-                "turbine run: note: the model was trained for %d tokens of context\n",
-                n_train);
-    return STATUS_OK;
 }
 
 int cmd_run(int argc, char **argv)
@@ -160,14 +250,17 @@ int cmd_run(int argc, char **argv)
                             .min_p = -1,
                             .repeat_penalty = -1};
     const struct cli_option options[] = {
+        {"--local", CLI_FLAG, &o.local, 0, 0, "in this process, whatever server runs"},
         {"--kv", CLI_STRING, &o.kv, 0, 0,
-         "K[/V]  type of the cache: turbo4 (default), turbo8/turbo4, f16 ..."},
+         "K[/V]  type of the cache: turbo4 (default), turbo8/turbo4, f16 ...; --local"},
         {"--ctx", CLI_INT, &o.ctx, 1, 1 << 24,
-         "N  tokens of context (default: the model's, at most 8192)"},
+         "N  tokens of context (default: the model's, at most 8192); --local"},
         {"--tail", CLI_INT, &o.tail, 0, KV_TAIL_MAX,
-         "N  tokens behind the newest that the cache keeps exact (default 128)"},
+         "N  tokens behind the newest that the cache keeps exact (default 128); --local"},
         {"--threads", CLI_INT, &o.threads, 1, 256,
-         "N  compute threads (default: physical cores)"},
+         "N  compute threads (default: physical cores); --local"},
+        {"--cpu", CLI_CPU, &o.cpu, 0, 0,
+         "LEVEL  at most c, avx2, avxvnni, avx512, avx512vnni; --local"},
         {"--seed", CLI_INT, &o.seed, 0, 2147483647,
          "N  makes sampling repeatable (default: the clock)"},
         {"--temp", CLI_FLOAT, &o.temp, 0, 100,
@@ -175,48 +268,49 @@ int cmd_run(int argc, char **argv)
         {"--top-k", CLI_INT, &o.top_k, 0, 1 << 24,
          "N  sample from the N most likely (default 40, 0: all)"},
         {"--top-p", CLI_FLOAT, &o.top_p, 0, 1,
-         "X  sample from this much probability (default 0.95)"},
+         "X  sample from this much probability (default 0.9)"},
         {"--min-p", CLI_FLOAT, &o.min_p, 0, 1,
-         "X  drop tokens below X times the best (default 0.05)"},
+         "X  drop tokens below X times the best (default 0: off)"},
         {"--repeat-penalty", CLI_FLOAT, &o.repeat_penalty, 0.01, 100,
          "X  for tokens of the last 64 (default 1: off)"},
         {"--max-tokens", CLI_INT, &o.max_tokens, 1, 1 << 24,
          "N  longest answer (default: what fits)"},
         {"--system", CLI_STRING, &o.system, 0, 0, "TEXT  system message"},
+        {"--format", CLI_STRING, &o.format, 0, 0, "json  or a JSON schema of the answer"},
+        {"--think", CLI_STRING, &o.think, 0, 0,
+         "[=WHAT]  reason first: true, false, low, medium, high"},
+        {"--hidethinking", CLI_FLAG, &o.hide_thinking, 0, 0,
+         "show the answer alone; a pipe never has more"},
+        {"--keepalive", CLI_STRING, &o.keep_alive, 0, 0,
+         "TIME  how long a server keeps the model: 10m, 0, -1"},
+        {"--nowordwrap", CLI_FLAG, &o.no_wrap, 0, 0,
+         "lines end where the terminal ends them"},
+        {"--verbose", CLI_FLAG, &o.verbose, 0, 0, "where it runs, and all that it took"},
+        {"--quiet", CLI_FLAG, &o.quiet, 0, 0, "no line of statistics"},
         {"--raw", CLI_FLAG, &o.raw, 0, 0, "no chat template: continue the prompt"},
-        {"--cpu", CLI_CPU, &o.cpu, 0, 0,
-         "LEVEL  at most c, avx2, avxvnni, avx512, avx512vnni"},
         {0},
     };
     const struct cli_command command = {
         "run",
         "MODEL [PROMPT]",
-        "Answer PROMPT ('-': read it from stdin), or chat if there is none.  " MODELS_HELP
-        "\nWhat its Modelfile says is the default of the options below.",
+        "Answer PROMPT, behind what standard input has if that is no terminal ('-': that "
+        "alone), or chat if\nthere is neither.  " MODELS_HELP
+        "\nA name is answered by the Turbine server at TURBINE_HOST, OLLAMA_HOST or "
+        "127.0.0.1:11434, if one\nruns and has it (TURBINE_API_KEY is its key); a file, "
+        "and options with --local, by this process.\nWhat its Modelfile says is the "
+        "default of the options below.",
         options,
         1,
         2,
     };
     const char *arg[2];
-    int rc = cli_parse(&command, argc, argv, arg);
+    complete_think(argc, argv);
+    const int rc = cli_parse(&command, argc, argv, arg);
     if (rc >= 0)
         return rc;
     if (o.raw && !arg[1]) {
         fputs("turbine run: --raw needs a PROMPT\n", stderr);
         return CLI_USAGE;
     }
-    struct error err;
-    struct model_choice model;
-    const char *stops[MODELS_STOP_MAX];
-    struct run r = {.command = &command, .stop = stops, .raw = o.raw};
-    o.n_mark = arg[1] ? 1 : RUN_CHAT_MARKS; // one answer never goes back
-    if (models_choose(&model, arg[0], &err) ||
-        models_stops(&model, stops, &r.n_stop, &err) || open_run(&r, &o, &model, &err))
-        rc = cli_fail(&command, &err);
-    else
-        rc = arg[1] ? run_once(&r, arg[1]) : run_chat(&r);
-    session_close(r.session);
-    engine_close(&r.engine);
-    models_close(&model);
-    return rc;
+    return run(&command, &o, arg[0], arg[1]);
 }

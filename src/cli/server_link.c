@@ -1,9 +1,9 @@
 #include "cli/server_link.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "cli/environment.h"
 #include "dialect/json_print.h"
 #include "http/client.h"
 
@@ -18,53 +18,25 @@ enum {
 
 /* ---- where ---- */
 
-static const char *variable_text(const char *name)
+/* Addresses for listening are those of this machine. */
+static const char *reachable(const char *host)
 {
-    const char *v = getenv(name);
-    return v && *v ? v : NULL;
-}
-
-/* "0.0.0.0", "::" and "[::]" are for listening. */
-static bool is_wildcard(const char *name, size_t n)
-{
-    static const char *const all[] = {"0.0.0.0", "[::]", "::", ""};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (strlen(all[i]) == n && !memcmp(all[i], name, n))
-            return true;
-    return false;
+    return !strcmp(host, "0.0.0.0") ? "127.0.0.1" : !strcmp(host, "::") ? "::1" : host;
 }
 
 bool server_link_url(char *url, size_t n, const char *host)
 {
-    if (!host || !*host)
-        host = variable_text("TURBINE_HOST");
-    if (!host)
-        host = variable_text("OLLAMA_HOST");
-    if (!host)
-        host = "127.0.0.1";
-    const char *scheme = strstr(host, "://"), *name = scheme ? scheme + 3 : host;
-    const size_t n_scheme = (size_t)(name - host);
-    size_t len = strlen(name);
-    while (len && name[len - 1] == '/')
-        len--;
-    /* The name, what is behind it (a port), and a path behind that. */
-    const size_t authority = strcspn(name, "/");
-    const size_t end = authority < len ? authority : len;
-    const char *bracket = memchr(name, ']', end);
-    const char *after = bracket ? bracket : name;
-    const char *colon = memchr(after, ':', end - (size_t)(after - name));
-    const bool bare_v6 =
-        colon && !bracket && memchr(colon + 1, ':', (size_t)(name + end - colon) - 1);
-    if (bare_v6)
-        colon = NULL;
-    const size_t n_name = colon ? (size_t)(colon - name) : end;
-    const bool here = is_wildcard(name, n_name);
-    const int written = snprintf(
-        url, n, "%.*s%s%s%.*s%s%.*s%s%.*s", (int)n_scheme, host, scheme ? "" : "http://",
-        bare_v6 && !here ? "[" : "", here ? (int)strlen("127.0.0.1") : (int)n_name,
-        here ? "127.0.0.1" : name, bare_v6 && !here ? "]" : "", (int)(end - n_name),
-        name + n_name, colon || scheme ? "" : ":11434", (int)(len - end), name + end);
-    return written >= 0 && (size_t)written < n;
+    struct environment_host h;
+    const char *said = host && *host ? host : environment_text("HOST");
+    const enum status s = host && *host ? environment_host_parse(&h, host, NULL)
+                                        : environment_host(&h, NULL);
+    const char *name = s ? "" : reachable(h.host);
+    const char *open = strchr(name, ':') ? "[" : "", *close = *open ? "]" : "";
+    const int written =
+        s ? snprintf(url, n, "%s", said ? said : "")
+          : snprintf(url, n, "%s://%s%s%s:%d%s", h.https ? "https" : "http", open, name,
+                     close, h.port, h.path);
+    return !s && written >= 0 && (size_t)written < n;
 }
 
 /* ---- calls ---- */
@@ -90,9 +62,14 @@ static enum status server_error(const char *address, int status, const struct bu
 }
 
 static enum status call_server(const struct http_call *c, int *http_status,
-                             struct buf *body, struct error *err)
+                               struct buf *body, struct error *err)
 {
-    const enum status s = http_call(c, http_status, body, err);
+    struct error why;
+    const enum status s = http_call(c, http_status, body, &why);
+    if (s == STATUS_IO && !*http_status)
+        return fail(err, s, "%s; 'turbine serve' starts a server", why.text);
+    if (s && err)
+        *err = why;
     if (s || *http_status == 200)
         return s;
     return server_error(c->url, *http_status, body, err);
@@ -121,7 +98,7 @@ static enum status timed_call(const char *url, const char *method, const char *p
     snprintf(address, sizeof address, "%s%s", url, path);
     const struct http_call c = {.method = method,
                                 .url = address,
-                                .key = variable_text("TURBINE_API_KEY"),
+                                .key = environment_text("API_KEY"),
                                 .timeout_ms = timeout_ms,
                                 .json = text.data};
     buf_init(&got, ANSWER_BYTES);
@@ -253,7 +230,7 @@ enum status server_link_stream(const char *url, const char *path, const json_t *
     struct line_reader r = {.to = to, .address = address, .err = &why};
     const struct http_call c = {.method = "POST",
                                 .url = address,
-                                .key = variable_text("TURBINE_API_KEY"),
+                                .key = environment_text("API_KEY"),
                                 .json = text.data,
                                 .take = take_lines,
                                 .stopped = stream_stopped,

@@ -17,9 +17,9 @@ enum { SERVER_LINK_URL_BYTES = 512, SERVER_LINK_TEXT_BYTES = 256 };
     "127.0.0.1:11434)"
 
 /* url [n] <- where the server is, "http://127.0.0.1:11434", without a slash at its end:
- * from host ("host", "host:port" or a URL), else TURBINE_HOST, OLLAMA_HOST, else this
- * machine.  The wildcard addresses that a server listens on become this machine.  false
- * (and url is what was said, cut): it does not fit. */
+ * from host, an address as OLLAMA_HOST has it (environment.h), else TURBINE_HOST,
+ * OLLAMA_HOST, else this machine.  The wildcard addresses that a server listens on become
+ * this machine.  false (and url is what was said, cut): it is no address. */
 bool server_link_url(char *url, size_t n, const char *host);
 
 enum server_link_kind {

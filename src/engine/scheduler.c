@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "engine/scheduler_impl.h"
+#include "engine/token_grammar.h"
 
 enum {
     STEP_US = 60000,
@@ -234,31 +235,14 @@ const struct context *scheduler_context(const struct scheduler *s)
 
 /* ---- submitting ---- */
 
-static enum status make_grammar_vocab(struct scheduler *s, struct error *err)
-{
-    const struct tokenizer *t = s->e->tokenizer;
-    const int n_vocab = model_hparams(s->e->model)->n_vocab;
-    struct grammar_piece *pieces = mem_array((size_t)n_vocab, sizeof *pieces);
-    if (!pieces)
-        return fail(err, STATUS_NO_MEMORY, "no memory for a vocabulary of %d", n_vocab);
-    for (int32_t id = 0; id < n_vocab && id < tokenizer_n_vocab(t); id++) {
-        struct grammar_piece *p = &pieces[id];
-        p->text = tokenizer_piece(t, id, false, &p->n);
-        p->end = tokenizer_is_eog(t, id);
-        p->hidden = !p->n;
-    }
-    const enum status rc = grammar_vocab_open(&s->grammar_vocab, pieces, n_vocab, err);
-    mem_free(pieces);
-    return rc;
-}
-
 static enum status open_matcher(struct scheduler *s, struct generation *g,
                                 const struct grammar *grammar, struct error *err)
 {
     enum status rc = STATUS_OK;
     pthread_mutex_lock(&s->grammar_lock);
     if (!s->grammar_vocab)
-        rc = make_grammar_vocab(s, err);
+        rc = token_grammar_vocab(&s->grammar_vocab, s->e->tokenizer,
+                                 model_hparams(s->e->model)->n_vocab, err);
     pthread_mutex_unlock(&s->grammar_lock);
     return rc ? rc : grammar_matcher_open(&g->matcher, grammar, s->grammar_vocab, err);
 }

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "engine/token_grammar.h"
 #include "text/utf8_stream.h"
 
 enum { PIECE_BYTES = 256 }; // of text at a time
@@ -12,8 +13,11 @@ struct session {
     struct engine *e;
     struct context *c;
     struct sampler sampler;
-    struct tokens history;   // what the context holds
-    struct utf8_stream utf8; // of the answer
+    struct tokens history;               // what the context holds
+    struct utf8_stream utf8;             // of the answer
+    struct grammar_vocab *grammar_vocab; // made when the first grammar comes
+    struct grammar_matcher *matcher;     // of an answer with a grammar
+    uint32_t *mask;                      // [(n_vocab + 31) / 32]
 };
 
 enum status session_open(struct session **out, struct engine *e,
@@ -41,6 +45,8 @@ void session_close(struct session *s)
     context_close(s->c);
     sampler_close(&s->sampler);
     tokens_release(&s->history);
+    grammar_vocab_close(s->grammar_vocab);
+    mem_free(s->mask);
     mem_free(s);
 }
 
@@ -135,6 +141,55 @@ static bool emit(struct session *s, const struct session_request *r, const char 
     return ok;
 }
 
+static enum status open_constraint(struct session *s, const struct session_request *r,
+                                   struct error *err)
+{
+    const int n_vocab = model_hparams(s->e->model)->n_vocab;
+    enum status rc = STATUS_OK;
+    if (!r->grammar)
+        return rc;
+    if (!s->mask)
+        s->mask = mem_array(((size_t)n_vocab + 31) / 32, sizeof *s->mask);
+    if (!s->mask)
+        return fail(err, STATUS_NO_MEMORY, "no memory for a vocabulary of %d", n_vocab);
+    if (!s->grammar_vocab)
+        rc = token_grammar_vocab(&s->grammar_vocab, s->e->tokenizer, n_vocab, err);
+    return rc ? rc : grammar_matcher_open(&s->matcher, r->grammar, s->grammar_vocab, err);
+}
+
+static enum status pick_token(struct session *s, const struct session_request *r,
+                              const float *logits, size_t n_answer, int32_t *id,
+                              struct error *err)
+{
+    const uint32_t *mask = NULL;
+    enum status rc = STATUS_OK;
+    if (s->matcher && !grammar_matcher_is_open(s->matcher)) {
+        if ((rc = grammar_matcher_mask(s->matcher, s->mask, err)))
+            return rc;
+        mask = s->mask;
+    }
+    *id = sampler_pick(&s->sampler, &r->sampling, logits, s->history.id, s->history.n,
+                       n_answer, mask);
+    return s->matcher ? grammar_matcher_accept(s->matcher, *id, err) : STATUS_OK;
+}
+
+/* false: the caller wants no more. */
+static bool emit_picked(struct session *s, const struct session_request *r, int32_t id,
+                       bool first)
+{
+    const struct tokenizer *t = s->e->tokenizer;
+    size_t n;
+    const char *piece =
+        first ? tokenizer_first_piece(t, s->history.id[s->history.n - 1], id, false, &n)
+              : tokenizer_piece(t, id, false, &n);
+    if (n || !r->control)
+        return emit(s, r, piece, n, false);
+    if (!emit(s, r, "", 0, true))
+        return false;
+    piece = tokenizer_piece(t, id, true, &n);
+    return r->control(r->ctx, piece, n);
+}
+
 static enum status decode(struct session *s, const struct session_request *r,
                           const float *logits, struct session_stats *stats,
                           struct error *err)
@@ -145,20 +200,15 @@ static enum status decode(struct session *s, const struct session_request *r,
             stats->end = SESSION_STOPPED;
             return STATUS_OK;
         }
-        const int32_t id = sampler_pick(&s->sampler, &r->sampling, logits, s->history.id,
-                                        s->history.n, (size_t)stats->n_decoded, NULL);
+        int32_t id;
+        enum status rc = pick_token(s, r, logits, (size_t)stats->n_decoded, &id, err);
+        if (rc)
+            return rc;
         if (tokenizer_is_eog(s->e->tokenizer, id)) {
             stats->end = SESSION_EOG;
             return STATUS_OK;
         }
-        size_t n;
-        const char *piece =
-            stats->n_decoded
-                ? tokenizer_piece(s->e->tokenizer, id, false, &n)
-                : tokenizer_first_piece(s->e->tokenizer, s->history.id[s->history.n - 1],
-                                        id, false, &n);
-        stats->n_decoded++;
-        if (!emit(s, r, piece, n, false)) {
+        if (!emit_picked(s, r, id, stats->n_decoded++ == 0)) {
             stats->end = SESSION_STOPPED;
             return STATUS_OK;
         }
@@ -167,8 +217,7 @@ static enum status decode(struct session *s, const struct session_request *r,
                 stats->n_decoded == r->max_tokens ? SESSION_LENGTH : SESSION_CONTEXT;
             return STATUS_OK;
         }
-        const enum status rc = append_tokens(s, &id, 1, true, &logits, err);
-        if (rc)
+        if ((rc = append_tokens(s, &id, 1, true, &logits, err)))
             return rc;
         stats->n_step++;
     }
@@ -189,12 +238,16 @@ enum status session_generate(struct session *s, const struct session_request *r,
     s->utf8.n_held = 0;
     const uint64_t start = clock_us();
     const float *logits = NULL;
-    enum status rc = prefill(s, r, &logits, stats, err);
+    enum status rc = open_constraint(s, r, err);
+    if (!rc)
+        rc = prefill(s, r, &logits, stats, err);
     const uint64_t middle = clock_us();
     stats->prefill_us = middle - start;
     stats->n_read = (int)s->history.n - stats->n_cached;
     if (!rc && s->history.n == r->prompt->n)
         rc = decode(s, r, logits, stats, err);
+    grammar_matcher_close(s->matcher);
+    s->matcher = NULL;
     if (!rc && stats->n_step)
         context_mark(s->c); // the next prompt may go on right behind the answer
     if (stats->end != SESSION_STOPPED)

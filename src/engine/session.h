@@ -10,6 +10,7 @@
 
 #include "engine/engine.h"
 #include "engine/sampler.h"
+#include "grammar/grammar.h"
 
 struct session;
 
@@ -41,6 +42,10 @@ struct session_request {
     /* Text of the answer as it comes: valid UTF-8 in whole characters, with U+FFFD for
      * bytes that are none.  false stops the answer. */
     bool (*emit)(void *ctx, const char *text, size_t n);
+    /* The text of a control token, each alone, with what it stands between already
+     * emitted; false stops the answer.  NULL: they are left out. */
+    bool (*control)(void *ctx, const char *text, size_t n);
+    const struct grammar *grammar; // NULL: any text
     /* Prompt tokens done, for progress; may be NULL. */
     void (*progress)(void *ctx, int done, int total);
     void *ctx;
@@ -51,7 +56,8 @@ enum status session_open(struct session **out, struct engine *e,
 void session_close(struct session *s);
 const struct context *session_context(const struct session *s);
 
-/* STATUS_BAD_ARG if the prompt is empty or larger than the context. */
+/* STATUS_BAD_ARG if the prompt is empty or larger than the context; STATUS_LIMIT if the
+ * grammar cannot be followed. */
 enum status session_generate(struct session *s, const struct session_request *r,
                              struct session_stats *stats, struct error *err);
 

@@ -5,14 +5,13 @@ other implementations.  What needs a chat template runs with the default model o
 script/model and is skipped without it."""
 import os
 import pathlib
-import pty
 import re
-import select
-import signal
 import subprocess
 import time
 
 import pytest
+
+from terminal_helper import Terminal
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TURBINE = str(pathlib.Path(os.environ.get('TURBINE', ROOT / 'build/turbine')).resolve())
@@ -190,66 +189,6 @@ def test_resident_memory():
     assert usage.ru_maxrss * 1024 <= SMOLLM2.stat().st_size + cache + 150e6
 
 
-class Terminal:
-    """A program on a pseudo-terminal of its own."""
-
-    def __init__(self, *args):
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.environ['TERM'] = 'vt100'
-            os.execv(TURBINE, [TURBINE, *map(str, args)])
-        self.output = ''
-        self.seen = 0  # of output, by earlier waits
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.pid:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        os.close(self.fd)
-
-    def send(self, text):
-        os.write(self.fd, text.encode())
-
-    def wait(self, pattern, seconds=60):
-        """The match of pattern in what came since the last wait."""
-        end = time.monotonic() + seconds
-        while True:
-            found = re.compile(pattern).search(self.output, self.seen)
-            if found:
-                self.seen = found.end()
-                return found
-            ready = select.select([self.fd], [], [], end - time.monotonic())[0] \
-                if time.monotonic() < end else []
-            assert ready, f'no {pattern!r} in {self.output[self.seen:]!r}'
-            try:
-                more = os.read(self.fd, 65536)
-            except OSError:  # the other side is closed
-                more = b''
-            assert more, f'ended without {pattern!r}: {self.output[self.seen:]!r}'
-            self.output += more.decode(errors='replace')
-
-    def leave(self, seconds=120):
-        """The exit code after Ctrl-D.  The line editor shows its prompt just before it takes
-        over the terminal, which drops a Ctrl-D that comes between: so press it until it is
-        heard.  With sanitizers, on a busy machine, leaving takes a while too."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            try:
-                self.send('\x04')
-                if select.select([self.fd], [], [], 0.5)[0]:
-                    os.read(self.fd, 65536)
-            except OSError:  # the other side is closed
-                pass
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.pid = 0
-                return os.waitstatus_to_exitcode(status)
-        raise AssertionError('the program does not end')
-
-
 @needs_smollm2
 def test_ctrl_d_during_an_answer():
     """It comes to the line editor as NUL, which must not turn the next Ctrl-D into text."""
@@ -266,7 +205,7 @@ def test_ctrl_d_during_an_answer():
 @needs_smollm2
 def test_chat_on_a_terminal():
     with Terminal('run', SMOLLM2, '--temp', '0', '--ctx', '2048', '--kv', 'turbo4') as t:
-        t.wait('/help lists the commands')
+        t.wait('/\\? lists the commands')
         t.wait('>>> ')
         t.send('/help\r')
         t.wait('/clear')
@@ -293,10 +232,10 @@ def test_chat_on_a_terminal():
         t.wait('half a line')
         time.sleep(0.3)  # until it reads again
         t.send('\x03')
-        t.wait('/exit leaves')
+        t.wait('/bye leaves')
         t.wait('>>> ')
         t.send('/nonsense\r')
-        t.wait("unknown command '/nonsense'")
+        t.wait("Unknown command '/nonsense'")
         t.wait('>>> ')
         t.send('/clear\r')
         t.wait('>>> ')
@@ -307,11 +246,18 @@ def test_chat_on_a_terminal():
 
 
 @needs_smollm2
-def test_chat_on_a_pipe():
-    done = run(SMOLLM2, '--temp', 0, '--max-tokens', 8, '--ctx', 1024,
-               stdin=b'Hello\n"""two\nlines"""\n/exit\nnot reached\n')
-    assert done.returncode == 0, done.stderr.decode()
-    assert len(STATS.findall(done.stderr.decode())) == 2
+def test_prompt_from_a_pipe():
+    """All of it is one prompt, and what stands in front of PROMPT, as Ollama has it."""
+    args = '--temp', 0, '--max-tokens', 8, '--ctx', 1024
+    def answer(*prompt, stdin=b''):
+        done = run(SMOLLM2, *prompt, *args, stdin=stdin)
+        assert done.returncode == 0, done.stderr.decode()
+        assert len(STATS.findall(done.stderr.decode())) == 1
+        return done.stdout, STATS.search(done.stderr.decode())['read']
+    text = b'Name a colour.\nAnd /bye another.\n'
+    assert answer(stdin=text) == answer(text.decode()) == answer('-', stdin=text)
+    assert answer('Briefly.', stdin=text) == answer(text.decode() + ' Briefly.')
+    fails(SMOLLM2, stdin=b'', says=['the prompt is empty'])
 
 
 @needs_smollm2

@@ -21,16 +21,15 @@ static void test_urls(void **state)
         {"0.0.0.0", "http://127.0.0.1:11434"},
         {"0.0.0.0:9", "http://127.0.0.1:9"},
         {"10.0.0.0:9", "http://10.0.0.0:9"},
-        {"[::]:9", "http://127.0.0.1:9"},
-        {"::", "http://127.0.0.1:11434"},
+        {"[::]:9", "http://[::1]:9"},
+        {"::", "http://[::1]:11434"},
         {"[::1]", "http://[::1]:11434"},
         {"[::1]:9", "http://[::1]:9"},
         {"::1", "http://[::1]:11434"},
-        {"http://box", "http://box"},
-        {"http://box/", "http://box"},
+        {"http://box", "http://box:80"},
+        {"http://box/", "http://box:80"},
         {"http://0.0.0.0:9/", "http://127.0.0.1:9"},
         {"https://box:443/a/b//", "https://box:443/a/b"},
-        {"box/a:b", "http://box:11434/a:b"},
         {"box:9/a", "http://box:9/a"},
     };
     char url[SERVER_LINK_URL_BYTES];
@@ -61,14 +60,18 @@ static void test_variables(void **state)
     assert_string_equal(url, "http://c:11434");
 }
 
-static void test_too_long(void **state)
+static void test_wrong(void **state)
 {
     (void)state;
-    char url[16], name[40];
+    char url[SERVER_LINK_URL_BYTES], name[400];
+    static const char *const wrong[] = {"http://", "box:99999", "ftp://box", "a b"};
     memset(name, 'a', sizeof name - 1);
     name[sizeof name - 1] = 0;
     assert_false(server_link_url(url, sizeof url, name));
-    assert_int_equal(strlen(url), sizeof url - 1);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        assert_false(server_link_url(url, sizeof url, wrong[i]));
+        assert_string_equal(url, wrong[i]);
+    }
 }
 
 int main(void)
@@ -76,7 +79,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_urls),
         cmocka_unit_test(test_variables),
-        cmocka_unit_test(test_too_long),
+        cmocka_unit_test(test_wrong),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
