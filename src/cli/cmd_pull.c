@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/environment.h"
 #include "cli/models.h"
 #include "cli/progress.h"
 #include "cli/pull_pip.h"
+#include "cli/pull_settings.h"
 #include "cli/words.h"
 #include "http/download.h"
 #include "store/pull.h"
@@ -72,6 +72,8 @@ static void show_pull(void *ctx, const struct pull_progress *p)
     struct pull_view *v = ctx;
     static const char *const verbs[] = {"pulling", "checking", "verifying", "pulled"};
     char hex[DIGEST_HEX_BYTES], label[PROGRESS_LABEL], size[24];
+    if (p->phase == PULL_WRITING)
+        return;
     const bool same = v->phase == p->phase && digest_equal(&v->digest, &p->digest);
     v->phase = p->phase;
     v->digest = p->digest;
@@ -127,14 +129,9 @@ static int pull_named(const struct cli_command *c, const char *name,
 int cmd_pull(int argc, char **argv)
 {
     const char *arg[1];
-    struct pull_options o = {
-        .registry = environment_text("REGISTRY"),
-        .hub = environment_text("HUB"),
-        .registry_token = environment_text("REGISTRY_TOKEN"),
-        .hub_token = environment_text("HUB_TOKEN"),
-        .n_stream = 4,
-        .policy = {.retries = 6, .stall_s = 30},
-    };
+    struct pull_options o;
+    struct error err;
+    pull_settings_read(&o);
     const struct cli_option options[] = {
         {"--insecure", CLI_FLAG, &o.policy.insecure, 0, 0,
          "allow http:// for other machines than this one"},
@@ -165,10 +162,8 @@ int cmd_pull(int argc, char **argv)
     const int rc = cli_parse(&c, argc, argv, arg);
     if (rc >= 0)
         return rc;
-    if (o.registry_token && !o.registry) {
-        cli_message(&c,
-                    "TURBINE_REGISTRY_TOKEN needs TURBINE_REGISTRY, the registry that "
-                    "it is for");
+    if (pull_settings_check(&o, &err)) {
+        cli_message(&c, err.text);
         return CLI_USAGE;
     }
     return pull_named(&c, arg[0], &o);

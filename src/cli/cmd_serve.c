@@ -8,11 +8,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "cli/calibrate.h"
 #include "cli/cli.h"
 #include "cli/environment.h"
 #include "cli/models.h"
 #include "dialect/ollama_keep_alive.h"
+#include "cli/pull_settings.h"
 #include "server/server.h"
 
 enum { CTX_LEAST = 64, CTX_MOST = 1 << 24, MAX_LOADED = 3 };
@@ -21,6 +23,7 @@ struct serve {
     const struct cli_command *command;
     struct server_options o;
     struct environment_host address;
+    struct pull_options pull;
     const char *key_file, *ctx, *keep;
     int queue_s, drain_s;
     bool quiet;
@@ -203,7 +206,8 @@ static enum status open_serve(struct serve *v, const char *arg, struct error *er
 {
     struct kv_types kv;
     enum status s;
-    if ((s = take_environment(v, err)) || (s = find_key(v, err)) || (s = read_ctx(v, err)) || (s = read_keep(v, err)) ||
+    if ((s = take_environment(v, err)) || (s = find_key(v, err)) ||
+        (s = read_ctx(v, err)) || (s = read_keep(v, err)) ||
         (v->o.models.kv && (s = kv_types_parse(&kv, v->o.models.kv, err))) ||
         (s = models_open(&v->store, err)) || (arg && (s = choose_start(v, arg, err))))
         return s;
@@ -213,7 +217,28 @@ static enum status open_serve(struct serve *v, const char *arg, struct error *er
     v->o.limits = http_limits_default;
     v->o.drain_us = (uint64_t)v->drain_s * 1000000;
     v->o.log = !v->quiet;
+    pull_settings_read(&v->pull);
+    if ((s = pull_settings_check(&v->pull, err)))
+        return s;
+    v->o.pull = &v->pull;
+    v->o.no_prune = environment_flag("NOPRUNE");
     return server_open(&v->server, NULL, NULL, &v->o, err);
+}
+
+/* Without a model of the command line: what there is. */
+static void print_store(const struct serve *v)
+{
+    struct store_entry *list = NULL;
+    int n = 0;
+    if (store_list(v->store, &list, &n, NULL))
+        n = 0;
+    mem_free(list);
+    if (n)
+        fprintf(stderr,
+                "turbine serve: %d model%s, each loaded when a request names it\n", n,
+                n == 1 ? "" : "s");
+    else
+        fputs("turbine serve: no models yet; 'turbine pull NAME' gets one\n", stderr);
 }
 
 static void print_start(const struct serve *v)
@@ -222,6 +247,8 @@ static void print_start(const struct serve *v)
     const int n_train = server_start_n_train(v->server);
     if (n_ctx)
         fprintf(stderr, "turbine serve: %s\n", server_start_text(v->server));
+    else
+        print_store(v);
     if (n_ctx > n_train)
         fprintf(stderr, "turbine serve: note: the model was trained for %d tokens\n",
                 n_train);
@@ -249,12 +276,11 @@ static int run_serve(struct serve *v, const char *arg)
 
 int cmd_serve(int argc, char **argv)
 {
-    struct serve v = {.o = {.port = -1,
-                            .models = {.max_loaded = -1,
-                                       .tail = -1,
-                                       .cpu = CPU_ISA_COUNT - 1}},
-                      .queue_s = 60,
-                      .drain_s = 30};
+    struct serve v = {
+        .o = {.port = -1,
+              .models = {.max_loaded = -1, .tail = -1, .cpu = CPU_ISA_COUNT - 1}},
+        .queue_s = 60,
+        .drain_s = 30};
     struct model_settings *m = &v.o.models;
     const struct cli_option options[] = {
         {"--host", CLI_STRING, &v.o.host, 0, 0,

@@ -241,6 +241,18 @@ static bool is_known(const char *name, size_t n)
     return false;
 }
 
+bool environment_has_proxy(void)
+{
+    static const char *const names[] = {"http_proxy", "https_proxy", "HTTPS_PROXY",
+                                        "all_proxy", "ALL_PROXY"};
+    bool found = false;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *value = getenv(names[i]);
+        found |= value && *value;
+    }
+    return found;
+}
+
 bool environment_unknown(struct buf *out)
 {
     static const char prefix[] = "OLLAMA_";

@@ -33,6 +33,9 @@ void environment_count(const char *name, int *out);
 void environment_duration(const char *name, int64_t *us); // OLLAMA_KEEP_FOREVER: for ever
 bool environment_flag(const char *name);
 
+/* A proxy that libcurl takes from the environment is set. */
+bool environment_has_proxy(void);
+
 /* Names of OLLAMA_* variables that are set and not in the table, with commas; false if
  * there are none. */
 bool environment_unknown(struct buf *out);

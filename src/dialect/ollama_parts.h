@@ -24,6 +24,9 @@ extern const struct field_table ollama_chat_fields, ollama_generate_fields,
 enum status ollama_read_common(struct ollama_body *b, const struct field_table *t,
                                json_t *body, struct api_error *err);
 
+/* Members of the object that are options have their types; others are not looked at. */
+enum status ollama_check_options(const json_t *options, struct api_error *err);
+
 /* messages of the body to r->messages. */
 enum status ollama_read_messages(struct api_request *r, const json_t *body,
                                  struct api_error *err);

@@ -31,7 +31,7 @@ static const char *wrong_type(enum field_type type, const json_t *v)
     return NULL;
 }
 
-static enum status check_option_types(const json_t *options, struct api_error *err)
+enum status ollama_check_options(const json_t *options, struct api_error *err)
 {
     const struct field_table *t = &ollama_option_fields;
     for (int i = 0; i < t->n; i++) {
@@ -56,7 +56,7 @@ static enum status read_options(struct ollama_body *b, const json_t *body,
         return STATUS_OK;
     if (!json_is_object(options))
         return content_wrong(options, "options", "an object", err);
-    enum status s = check_option_types(options, err);
+    enum status s = ollama_check_options(options, err);
     if (s == STATUS_OK)
         s = fields_read(&ollama_option_fields, options, b, "options.", err);
     if (s != STATUS_OK)

@@ -133,6 +133,31 @@ static bool check_headers(struct http_exchange *x)
     return true;
 }
 
+/* The work begins; the connection waits for it. */
+static void start_steps(struct http_exchange *x)
+{
+    struct http_server *s = x->server;
+    http_conn_enter(x->conn, CONN_WORK);
+    http_exchange_suspend(x);
+    pthread_mutex_lock(&s->lock);
+    x->refs++; // of the steps
+    http_workers_push(x);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* An answer before the body ends the connection, which costs a client that is still
+ * sending the answer: small bodies are read for nothing. */
+static enum MHD_Result reply_before_body(struct http_exchange *x)
+{
+    if (http_content_length(x) > HTTP_DISCARD_BYTES ||
+        http_header(x, MHD_HTTP_HEADER_EXPECT)) {
+        http_add_header(x, MHD_HTTP_HEADER_CONNECTION, "close");
+        return http_exchange_send(x);
+    }
+    http_conn_enter(x->conn, CONN_BODY);
+    return MHD_YES;
+}
+
 static enum MHD_Result request_begins(struct http_server *s, struct http_conn *c,
                                       const char *method, const char *url, void **slot)
 {
@@ -145,21 +170,65 @@ static enum MHD_Result request_begins(struct http_server *s, struct http_conn *c
         return http_exchange_send(x);
     }
     x->refused = !s->o.admit(s->o.ctx, x);
-    const uint64_t n = http_content_length(x);
-    const char *expect = http_header(x, MHD_HTTP_HEADER_EXPECT);
-    /* An answer before the body ends the connection, which costs a client that is still
-     * sending the answer: small bodies are read for nothing. */
-    if (x->refused && (n > HTTP_DISCARD_BYTES || expect)) {
-        http_add_header(x, MHD_HTTP_HEADER_CONNECTION, "close");
-        return http_exchange_send(x);
+    if (x->refused)
+        return reply_before_body(x);
+    if (x->body_streams) {
+        start_steps(x);
+        return MHD_YES;
     }
     http_conn_enter(c, CONN_BODY);
     return MHD_YES;
 }
 
+/* A streamed body of which nothing was read, looked at again. */
+static enum MHD_Result body_begins(struct http_exchange *x, bool replied)
+{
+    pthread_mutex_lock(&x->lock);
+    const bool wanted = x->body_wanted;
+    pthread_mutex_unlock(&x->lock);
+    if (replied) {
+        x->refused = x->body_begun = true;
+        return reply_before_body(x);
+    }
+    if (!wanted) { // resumed for nothing
+        http_exchange_suspend(x);
+        return MHD_YES;
+    }
+    x->body_begun = true;
+    http_conn_enter(x->conn, CONN_BODY);
+    return MHD_YES;
+}
+
+/* Leaves in *n what there is no room for: then the connection waits. */
+static bool stream_piece(struct http_exchange *x, const char *p, size_t *n)
+{
+    bool ok = true;
+    pthread_mutex_lock(&x->lock);
+    if (x->begun) { // answered: nobody wants the rest
+        *n = 0;
+        pthread_mutex_unlock(&x->lock);
+        return true;
+    }
+    const size_t room = HTTP_PIECE_BYTES - x->body.len;
+    const size_t take = *n < room ? *n : room;
+    ok = !take || buf_append(&x->body, p, take);
+    x->body_full = take < *n;
+    *n -= take;
+    pthread_mutex_unlock(&x->lock);
+    if (!ok)
+        return false;
+    x->conn->received += take;
+    if (*n)
+        http_exchange_suspend(x);
+    http_wake(x);
+    return true;
+}
+
 static enum MHD_Result body_piece(struct http_exchange *x, const char *p, size_t *n)
 {
     x->conn->progress_us = clock_us();
+    if (x->body_streams && !x->refused)
+        return stream_piece(x, p, n) ? MHD_YES : MHD_NO;
     x->conn->received += *n;
     if (x->refused) {
         x->discarded += *n;
@@ -177,15 +246,17 @@ static enum MHD_Result body_piece(struct http_exchange *x, const char *p, size_t
 
 static enum MHD_Result request_is_there(struct http_exchange *x)
 {
-    struct http_server *s = x->server;
     x->complete = true;
+    if (!x->body_streams) {
+        start_steps(x);
+        return MHD_YES;
+    }
     http_conn_enter(x->conn, CONN_WORK);
-    x->suspended = true;
-    MHD_suspend_connection(x->mhd);
-    pthread_mutex_lock(&s->lock);
-    x->refs++; // of the steps
-    http_workers_push(x);
-    pthread_mutex_unlock(&s->lock);
+    http_exchange_suspend(x);
+    pthread_mutex_lock(&x->lock);
+    x->body_end = true;
+    pthread_mutex_unlock(&x->lock);
+    http_wake(x);
     return MHD_YES;
 }
 
@@ -206,11 +277,12 @@ enum MHD_Result http_on_request(void *ctx, struct MHD_Connection *mhd, const cha
     pthread_mutex_lock(&x->lock);
     const bool begun = x->begun;
     pthread_mutex_unlock(&x->lock);
+    if (x->body_streams && !x->body_begun)
+        return body_begins(x, begun);
     if (begun)
         return http_exchange_send(x);
     if (x->complete) { // resumed for nothing
-        x->suspended = true;
-        MHD_suspend_connection(mhd);
+        http_exchange_suspend(x);
         return MHD_YES;
     }
     return request_is_there(x);

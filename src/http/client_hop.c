@@ -56,7 +56,10 @@ static bool add_headers(struct http_session *s, struct http_hop *h)
 enum status http_hop_prepare(struct http_session *s, CURL *curl, struct http_hop *h,
                              struct error *err)
 {
-    const enum status checked = http_url_check(h->url, s->policy.insecure, err);
+    enum status checked = http_url_check(h->url, s->policy.insecure, err);
+    if (!checked && s->policy.public_only && http_host_is_private(h->url->host))
+        checked = http_private_fail(h->url, err);
+    s->refused_address = false;
     h->headers = NULL;
     h->why[0] = 0;
     if (checked)
@@ -85,6 +88,10 @@ enum status http_hop_prepare(struct http_session *s, CURL *curl, struct http_hop
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, h->headers);
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_field);
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, h->fields);
+    if (s->policy.public_only && !s->policy.proxied) {
+        curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, http_open_public);
+        curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, s);
+    }
     if (h->range)
         curl_easy_setopt(curl, CURLOPT_RANGE, h->range);
     return STATUS_OK;

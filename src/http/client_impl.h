@@ -3,6 +3,7 @@
 #define HTTP_CLIENT_IMPL_H
 
 #include <curl/curl.h>
+#include <stdint.h>
 
 #include "http/client_session.h"
 
@@ -21,7 +22,17 @@ struct http_session {
         char host[HTTP_HOST_BYTES], realm[HTTP_HOST_BYTES];
     } realms[HTTP_REALMS];
     int n_realm;
+    bool refused_address; // of the last transfer that failed: policy.public_only
 };
+
+/* client_address.c */
+bool http_address_is_public(const void *sockaddr);
+/* An address that is not public, or a name of this machine. */
+bool http_host_is_private(const char *host);
+/* CURLOPT_OPENSOCKETFUNCTION: public addresses alone. */
+int http_open_public(void *session, curlsocktype purpose, struct curl_sockaddr *a);
+/* Fill err: the host is none that may be asked. */
+enum status http_private_fail(const struct http_url *u, struct error *err);
 
 /* A GET of url with this session's options, on a handle that was reset: no redirects.
  * headers <- a list that the caller frees after the transfer.  fields <- lines of the

@@ -183,6 +183,8 @@ static enum status get_hop(struct http_session *s, struct http_answer *a,
         return fail(err, STATUS_LIMIT, "%.*s: the answer has more than %zu bytes",
                     HTTP_SHOWN(a->url.text),
                     a->fields.failed ? a->fields.max : a->body.max);
+    if (code != CURLE_OK && s->refused_address)
+        return http_private_fail(&a->url, err);
     // A name that means nothing is more often wrong than late.
     *passing = code != CURLE_COULDNT_RESOLVE_HOST &&
                http_hop_is_passing(d.probed ? CURLE_OK : code, status);

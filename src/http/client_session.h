@@ -20,8 +20,13 @@ enum {
 
 struct http_policy {
     bool insecure; // http:// for other machines than this one
-    int retries;   // failures without progress before it ends, >= 0
-    int stall_s;   // a transfer slower than 1 KiB/s for so long has failed
+    /* Public addresses alone, wherever a name, a redirect or a token server leads: for
+     * hosts that somebody from outside chose.  proxied: connections go to a proxy, whose
+     * own address is no concern; then hosts are looked at only where they are addresses.
+     */
+    bool public_only, proxied;
+    int retries; // failures without progress before it ends, >= 0
+    int stall_s; // a transfer slower than 1 KiB/s for so long has failed
     /* Asked several times a second; true ends everything with STATUS_IO "stopped".  NULL:
      * never.  note (NULL: silence) gets a line on what is tried again. */
     bool (*stopped)(void *ctx);

@@ -28,6 +28,14 @@ void http_conn_enter(struct http_conn *c, enum conn_state state)
     c->received = 0;
 }
 
+static bool is_answered(struct http_exchange *x)
+{
+    pthread_mutex_lock(&x->lock);
+    const bool begun = x->begun;
+    pthread_mutex_unlock(&x->lock);
+    return begun;
+}
+
 static uint64_t deadline(const struct http_conn *c)
 {
     const struct http_limits *l = &c->server->o.limits;
@@ -42,7 +50,10 @@ static uint64_t deadline(const struct http_conn *c)
     case CONN_IDLE:
         return c->since_us + l->keep_alive_us;
     case CONN_BODY:
-        idle = c->progress_us + l->body_idle_us;
+        if (c->exchange && c->exchange->suspended) // for whoever takes the pieces
+            return UINT64_MAX;
+        idle = c->progress_us +
+               (c->exchange && is_answered(c->exchange) ? HTTP_DROP_US : l->body_idle_us);
         slow = c->since_us + l->body_idle_us +
                (uint64_t)c->received * 1000000 / (uint64_t)l->body_rate;
         return idle < slow ? idle : slow;

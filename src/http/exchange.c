@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -44,12 +45,19 @@ struct http_exchange *http_exchange_open(struct http_conn *c, const char *method
     return x;
 }
 
+static void free_fields(struct http_added *list, int n)
+{
+    for (int i = 0; i < n; i++) {
+        mem_free(list[i].name);
+        mem_free(list[i].value);
+    }
+}
+
 static void exchange_free(struct http_exchange *x)
 {
-    for (int i = 0; i < x->n_added; i++) {
-        mem_free(x->added[i].name);
-        mem_free(x->added[i].value);
-    }
+    free_fields(x->added, x->n_added);
+    free_fields(x->headers, x->n_headers);
+    mem_free(x->headers);
     pthread_mutex_destroy(&x->lock);
     buf_release(&x->body);
     buf_release(&x->out);
@@ -101,12 +109,21 @@ void http_exchange_gone(struct http_exchange *x)
         http_wake(x);
 }
 
+void http_exchange_suspend(struct http_exchange *x)
+{
+    x->suspended = true;
+    x->suspended_us = clock_us();
+    MHD_suspend_connection(x->mhd);
+}
+
 void http_exchange_resume(struct http_exchange *x)
 {
     if (!x->suspended || !x->conn)
         return;
     x->suspended = false;
     x->conn->progress_us = clock_us();
+    if (x->conn->state == CONN_BODY) // it was not the client who was slow
+        x->conn->since_us += x->conn->progress_us - x->suspended_us;
     MHD_resume_connection(x->mhd);
 }
 
@@ -124,18 +141,73 @@ const char *http_path(const struct http_exchange *x)
 
 const char *http_header(const struct http_exchange *x, const char *name)
 {
-    return MHD_lookup_connection_value(x->mhd, MHD_HEADER_KIND, name);
+    if (!x->body_streams)
+        return MHD_lookup_connection_value(x->mhd, MHD_HEADER_KIND, name);
+    for (int i = 0; i < x->n_headers; i++)
+        if (x->headers[i].name && !strcasecmp(x->headers[i].name, name))
+            return x->headers[i].value;
+    return NULL;
 }
 
 const char *http_query(const struct http_exchange *x, const char *name)
 {
-    return MHD_lookup_connection_value(x->mhd, MHD_GET_ARGUMENT_KIND, name);
+    return x->body_streams
+               ? NULL
+               : MHD_lookup_connection_value(x->mhd, MHD_GET_ARGUMENT_KIND, name);
 }
 
 char *http_body(struct http_exchange *x, size_t *n)
 {
     *n = x->body.len;
     return x->body.data;
+}
+
+static enum MHD_Result copy_header(void *ctx, enum MHD_ValueKind kind, const char *name,
+                                   const char *value)
+{
+    struct http_exchange *x = ctx;
+    (void)kind;
+    x->headers[x->n_headers++] =
+        (struct http_added){mem_strdup(name), mem_strdup(value ? value : "")};
+    return MHD_YES;
+}
+
+bool http_body_stream(struct http_exchange *x)
+{
+    const int n = MHD_get_connection_values(x->mhd, MHD_HEADER_KIND, NULL, NULL);
+    x->headers = mem_array((size_t)n + 1, sizeof *x->headers);
+    if (!x->headers)
+        return false;
+    MHD_get_connection_values(x->mhd, MHD_HEADER_KIND, copy_header, x);
+    x->body_streams = true;
+    return true;
+}
+
+enum http_body http_body_read(struct http_exchange *x, struct buf *piece)
+{
+    enum http_body state = HTTP_BODY_WAIT;
+    bool ready = false;
+    buf_clear(piece);
+    pthread_mutex_lock(&x->lock);
+    if (atomic_load(&x->gone)) {
+        state = HTTP_BODY_CUT;
+    } else if (x->body.len) {
+        const struct buf taken = x->body;
+        x->body = *piece;
+        x->body.max = taken.max;
+        *piece = taken;
+        state = HTTP_BODY_PIECE;
+    } else if (x->body_end) {
+        state = HTTP_BODY_END;
+    }
+    ready = !x->body_wanted || (x->body_full && state == HTTP_BODY_PIECE);
+    x->body_wanted = true;
+    if (state == HTTP_BODY_PIECE)
+        x->body_full = false;
+    pthread_mutex_unlock(&x->lock);
+    if (ready)
+        http_exchange_ready(x);
+    return state;
 }
 
 const char *http_local(const struct http_exchange *x)
@@ -303,10 +375,8 @@ static ssize_t read_reply(void *ctx, uint64_t pos, char *dst, size_t max)
     pthread_mutex_unlock(&x->lock);
     if (x->conn)
         x->conn->progress_us = clock_us();
-    if (n == 0 && x->conn) {
-        x->suspended = true;
-        MHD_suspend_connection(x->mhd);
-    }
+    if (n == 0 && x->conn)
+        http_exchange_suspend(x);
     if (wake)
         http_wake(x);
     return n;

@@ -91,6 +91,26 @@ const char *http_local(const struct http_exchange *x);
 const char *http_peer(const struct http_exchange *x);
 uint64_t http_start_us(const struct http_exchange *x); // its headers were there
 
+/* ---- a body in pieces, for those that memory should not hold ---- */
+
+/* In admit: body_bytes does not bound this body, http_body is empty, and `step` runs at
+ * once.  Nothing is read (and no 100 Continue sent) before the first http_body_read, so
+ * a reply may come instead.  After that, a reply before the end waits for the end: what
+ * still comes is dropped.  There is no http_query.  false: no memory. */
+bool http_body_stream(struct http_exchange *x);
+
+enum http_body {
+    HTTP_BODY_WAIT,  // nothing new: the step is woken when there is
+    HTTP_BODY_PIECE, // of at most HTTP_PIECE_BYTES
+    HTTP_BODY_END,   // all of it was taken
+    HTTP_BODY_CUT,   // the client has gone
+};
+enum { HTTP_PIECE_BYTES = 1 << 20 };
+/* What came since the last call, in place of what piece (initialised) has.  While nobody
+ * calls, the connection is not read.  Any one thread at a time, while the exchange is not
+ * answered. */
+enum http_body http_body_read(struct http_exchange *x, struct buf *piece);
+
 void http_set_data(struct http_exchange *x, void *data);
 void *http_data(const struct http_exchange *x);
 

@@ -20,6 +20,7 @@ enum {
     HTTP_BLOCK_BYTES = 32 << 10,      // handed to libmicrohttpd at a time
     HTTP_POOL_BYTES = (64 << 10) - 1, // of a connection: its headers, and a block
     HTTP_SWEEP_US = 250000,
+    HTTP_DROP_US = 2000000,  // between pieces of a body that was answered already
     HTTP_CLOSED_US = 500000, // for what is left of a request whose end cannot come
     HTTP_HEADERS_MAX = 12,   // that a reply adds
 };
@@ -72,8 +73,8 @@ struct http_exchange {
     struct http_conn *conn; // I/O thread; NULL when libmicrohttpd is done
     char *method, *path;
     char local[HTTP_ADDRESS_BYTES], peer[HTTP_ADDRESS_BYTES];
-    struct buf body;
-    bool refused; // a reply was made before the body
+    struct buf body; // streamed: what was not taken yet; under lock
+    bool refused;    // a reply was made before the body
     size_t discarded;
     bool complete; // all of the request is there
 
@@ -104,8 +105,18 @@ struct http_exchange {
     const char *fixed; // instead of out
     size_t fixed_bytes;
 
+    /* A body in pieces.  Under lock, but for body_streams (said in admit). */
+    bool body_streams;
+    struct http_added *headers; // [n_headers] of the request: it may go at any time
+    int n_headers;
+    bool body_wanted; // somebody reads
+    bool body_full;   // and the connection waits for that
+    bool body_end;
+
     /* I/O thread. */
     bool suspended, queued; // queued: libmicrohttpd has the response
+    bool body_begun;        // libmicrohttpd reads it
+    uint64_t suspended_us;
 };
 
 struct http_server {
@@ -135,6 +146,7 @@ void http_exchange_ready(struct http_exchange *x); // the I/O thread is to look 
 void http_exchange_gone(struct http_exchange *x);
 /* Hand the reply to libmicrohttpd: I/O thread, x->begun. */
 enum MHD_Result http_exchange_send(struct http_exchange *x);
+void http_exchange_suspend(struct http_exchange *x);
 void http_exchange_resume(struct http_exchange *x);
 
 /* server.c */

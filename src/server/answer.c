@@ -364,8 +364,7 @@ void answer_nothing(struct call *c)
 {
     const struct answer_event out = {
         .kind = ANSWER_END,
-        .usage = {.load_us = c->load_us,
-                  .total_us = clock_us() - http_start_us(c->x)}};
+        .usage = {.load_us = c->load_us, .total_us = clock_us() - http_start_us(c->x)}};
     if (!answer_open(c))
         return;
     if (c->req.stream)

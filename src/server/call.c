@@ -60,6 +60,7 @@ void call_close(struct call *c)
 {
     pipeline_close(c);
     embed_close(c);
+    store_call_release(c);
     models_release(c);
 }
 

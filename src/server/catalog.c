@@ -113,8 +113,8 @@ static enum status card_of(struct server *s, const struct store_entry *e,
 static void take_start(struct server *s, struct catalog_model *out)
 {
     const struct model_start *t = models_start_model(s->models);
-    *out = (struct catalog_model){.ref = {.start = true},
-                                  .card = model_card_share(t->card)};
+    *out =
+        (struct catalog_model){.ref = {.start = true}, .card = model_card_share(t->card)};
     snprintf(out->name, sizeof out->name, "%s", t->shown);
 }
 
@@ -151,7 +151,8 @@ enum status catalog_list(struct server *s, struct catalog_model **out, int *n,
     pthread_mutex_lock(&s->catalog->lock);
     const uint64_t listing = ++s->catalog->listing;
     pthread_mutex_unlock(&s->catalog->lock);
-    enum status st = s->o.store ? store_list(s->o.store, &entry, &n_entry, err) : STATUS_OK;
+    enum status st =
+        s->o.store ? store_list(s->o.store, &entry, &n_entry, err) : STATUS_OK;
     if (!st && !(*out = mem_array((size_t)n_entry + 1, sizeof **out)))
         st = fail(err, STATUS_NO_MEMORY, "no memory for a list of models");
     if (!st && t->is_there && !t->stored)

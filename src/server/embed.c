@@ -136,8 +136,8 @@ static void print_vectors(struct call *c)
     struct buf b;
     const struct answer_head head = {.request_id = c->request_id,
                                      .id = c->id,
-                                     .model = *c->req.model ? c->req.model
-                                                            : c->model->name,
+                                     .model =
+                                         *c->req.model ? c->req.model : c->model->name,
                                      .fingerprint = c->model->fingerprint,
                                      .n_prompt = j->n_prompt};
     const struct api_embeddings e = {.vectors = j->vectors,

@@ -20,11 +20,13 @@ enum {
     SERVER_ANSWER_MAX = 64 << 20, // bytes of an answer that is not streamed
     SERVER_JSON_MAX = 64 << 20,   // of other replies
     SERVER_CALL_MAX = 1 << 20,    // of a tool call that is held back
-    SERVER_EMBED_WINDOW = 8, // inputs of one request that are computed at a time
+    SERVER_EMBED_WINDOW = 8,      // inputs of one request that are computed at a time
 };
 
 struct call;
 struct catalog;
+struct store_jobs;
+struct store_call;
 
 /* ---- routes ---- */
 
@@ -60,6 +62,8 @@ struct server {
     struct http_server *http;
     struct guard guard;
     struct metrics metrics;
+    struct store_jobs *jobs;
+    bool loopback; // only this machine reaches it
     char url[128];
     uint64_t start_us;
     atomic_bool asked_to_end;
@@ -77,7 +81,8 @@ struct choice {
     int index;
     bool done, reasoning, called;
     int n_reasoning;
-    struct buf raw, mark, content, thought, args; // of the answer, as clients send it back
+    struct buf raw, mark, content, thought,
+        args; // of the answer, as clients send it back
     json_t *calls;
     char tool_id[SERVER_ID_BYTES];
     char *tool_name;
@@ -124,6 +129,7 @@ struct call {
     json_t *tools; // those of req that may be called, borrowed
     struct grammar_entry *grammar;
     struct embedding_job embed;
+    struct store_call *store;
     uint64_t next_ping_us, first_us, last_us;
     unsigned mem_mark; // mem_failures when this thread began to work on it
 
@@ -197,7 +203,6 @@ void handle_tags(struct call *c);
 void handle_ps(struct call *c);
 void handle_show(struct call *c);
 void handle_cloud_status(struct call *c);
-void handle_no_store(struct call *c);
 void handle_models(struct call *c);
 void handle_model(struct call *c);
 void handle_hello(struct call *c);
@@ -210,6 +215,21 @@ void handle_slots(struct call *c);
 void handle_tokenize(struct call *c);
 void handle_detokenize(struct call *c);
 void handle_apply_template(struct call *c);
+
+/* store_routes.c, store_upload.c */
+enum status store_routes_open(struct server *s, struct error *err);
+void store_routes_drain(struct server *s, bool time_is_up);
+void handle_no_store(struct call *c);
+void handle_create(struct call *c);
+void handle_copy(struct call *c);
+void handle_pull(struct call *c);
+void handle_push(struct call *c);
+void handle_delete(struct call *c);
+void handle_account(struct call *c);
+void handle_blob(struct call *c); // its body is streamed
+void handle_blob_head(struct call *c);
+/* store_call.c */
+void store_call_release(struct call *c);
 
 /* body.c: JSON of a client.  Nesting of at most 64 and 1 M values are checked before
  * parsing; members that come twice are refused.  Text that JSON can spell but no

@@ -153,8 +153,8 @@ void metrics_add_counters(struct scheduler_stats *a, const struct scheduler_stat
     a->failed += b->failed;
     a->prefill_us += b->prefill_us;
     a->decode_us += b->decode_us;
-    a->n_tokens_max = a->n_tokens_max > b->n_tokens_max ? a->n_tokens_max
-                                                        : b->n_tokens_max;
+    a->n_tokens_max =
+        a->n_tokens_max > b->n_tokens_max ? a->n_tokens_max : b->n_tokens_max;
 }
 
 /* Of all models, loaded or not any more. */

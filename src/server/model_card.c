@@ -152,8 +152,8 @@ static void read_abilities(struct model_card *m, const char *template)
 }
 
 static enum status read_card_file(struct model_card *m, const struct gguf *g,
-                             const struct stored_model *stored,
-                             enum model_card_parts parts, struct error *err)
+                                  const struct stored_model *stored,
+                                  enum model_card_parts parts, struct error *err)
 {
     struct gguf_str s;
     char *template = NULL;

@@ -74,8 +74,8 @@ static void reply_openai_models(struct call *c, const struct listed *ids, int n)
     buf_init(&b, SERVER_JSON_MAX);
     for (int i = 0; models && more && i < n; i++) {
         more[i] = more_of_model(c->server, ids[i].model);
-        models[i] = (struct openai_model){ids[i].id, ids[i].model->card->created * 1000000,
-                                          more[i]};
+        models[i] = (struct openai_model){ids[i].id,
+                                          ids[i].model->card->created * 1000000, more[i]};
     }
     if (models && more)
         openai_print_models(&b, models, n);

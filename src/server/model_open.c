@@ -84,33 +84,43 @@ enum status model_opening_begin(struct model_opening *o, const struct store *sto
     return s ? s : plan_model(o, err);
 }
 
+/* What was decided, and of what. */
+static void describe_choice(struct model_opening *o, const struct context_options *c,
+                            size_t room)
+{
+    const struct context_choice *choice = &o->choice;
+    const bool asked = o->scheduler.context.n_ctx > 0;
+    struct buf b;
+    buf_init(&b, MODEL_TEXT_BYTES);
+    buf_printf(
+        &b,
+        "%d tokens of context, %d answers at a time; cache %s: %d tokens in all%s; "
+        "weights %.1f MiB, cache and scratch %.1f MiB",
+        c->n_ctx, c->n_seq, o->model->kv_name, c->n_page * KV_PAGE_TOKENS,
+        !choice->shrunk ? ""
+        : asked         ? ", fewer pages beside the longest as memory allows"
+                        : ", as memory allows",
+        (double)choice->weights / 0x1p20, (double)choice->cache / 0x1p20);
+    if (room != SIZE_MAX)
+        buf_printf(&b, " of %.1f MiB to be had beside a reserve of %.1f MiB",
+                   (double)room / 0x1p20,
+                   (double)context_reserve(mem_available()) / 0x1p20);
+    snprintf(o->model->text, sizeof o->model->text, "%s", b.data ? b.data : "");
+    buf_release(&b);
+}
+
 enum status model_opening_fit(struct model_opening *o, size_t room, struct error *err)
 {
     struct context_options c = o->scheduler.context;
     struct error why;
     const enum status s = context_choose(&o->choice, o->plan, &c, room, &why);
+    if (s == STATUS_NO_MEMORY)
+        return fail(err, s, "model '%s': %s", o->model->name, why.text);
     if (s)
-        return fail(err, s, s == STATUS_NO_MEMORY ? "model '%s': %s" : "%.0s%s",
-                    o->model->name, why.text);
-    const int n_ctx = o->scheduler.context.n_ctx; // stays, for another try
-    o->scheduler.context.n_page = c.n_page;
-    snprintf(o->model->text, sizeof o->model->text,
-             "%d tokens of context (%s%s), %d answers at a time; cache %s: %d tokens in "
-             "all; weights %.1f MiB, cache and scratch %.1f MiB",
-             c.n_ctx,
-             o->settings->n_ctx ? "as --ctx says"
-             : n_ctx            ? "as the model or the environment says"
-             : o->choice.shrunk ? "as memory allows"
-                                : "as the model allows",
-             o->choice.shrunk && n_ctx ? ", with fewer pages beside" : "", c.n_seq,
-             o->model->kv_name, c.n_page * KV_PAGE_TOKENS,
-             (double)o->choice.weights / 0x1p20, (double)o->choice.cache / 0x1p20);
-    if (room != SIZE_MAX) {
-        const size_t n = strlen(o->model->text);
-        snprintf(o->model->text + n, sizeof o->model->text - n,
-                 " of %.1f MiB to be had (a reserve stays free)", (double)room / 0x1p20);
-    }
+        return fail(err, s, "%s", why.text);
+    o->scheduler.context.n_page = c.n_page; // n_ctx stays, for another try
     o->model->n_ctx = c.n_ctx;
+    describe_choice(o, &c, room);
     return STATUS_OK;
 }
 

@@ -2,6 +2,11 @@
 
 #include "server/context_choice.h"
 
+static bool goes_before(const struct model_use *a, const struct model_use *b)
+{
+    return a->kept != b->kept ? b->kept : a->used_us < b->used_us;
+}
+
 int model_policy_victim(const struct model_use *list, int n, bool busy)
 {
     int victim = -1;
@@ -9,7 +14,7 @@ int model_policy_victim(const struct model_use *list, int n, bool busy)
         const struct model_use *m = &list[i];
         if (!m->here || m->leaving || (m->n_call > 0) != busy)
             continue;
-        if (victim < 0 || m->used_us < list[victim].used_us)
+        if (victim < 0 || goes_before(m, &list[victim]))
             victim = i;
     }
     return victim;
@@ -32,7 +37,8 @@ size_t model_policy_room(size_t available, size_t resident, size_t reserved, siz
 {
     size_t room = SIZE_MAX;
     if (available)
-        room = less(less(available, context_reserve(available)), less(reserved, resident));
+        room =
+            less(less(available, context_reserve(available)), less(reserved, resident));
     if (limit && less(limit, reserved) < room)
         room = less(limit, reserved);
     return room;

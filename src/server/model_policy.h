@@ -9,13 +9,14 @@
 struct model_use {
     bool here;    // in memory
     bool leaving; // told to go: no new requests
+    bool kept;    // goes after the others
     int n_call;   // requests that it answers
     uint64_t used_us;
     int64_t keep_us; // behind its last request; INT64_MAX: for ever
 };
 
-/* The one of list [n] that was not used for longest and is idle, or (busy) in use; -1:
- * there is none.  One that leaves already is none of them. */
+/* The one of list [n] that was not used for longest and is idle, or (busy) in use, kept
+ * ones behind all others; -1: there is none.  One that leaves already is none of them. */
 int model_policy_victim(const struct model_use *list, int n, bool busy);
 
 /* When it goes by itself: UINT64_MAX never, or not as things are. */

@@ -109,8 +109,9 @@ static enum status load_start(struct models *p, const struct model_ref *ref,
 {
     const struct server_options *o = &p->server->o;
     struct model_opening opening;
-    enum status s = model_opening_begin(&opening, o->store, ref->stored ? &ref->name : NULL,
-                                        o->model_path, p->start.shown, &o->models, err);
+    enum status s =
+        model_opening_begin(&opening, o->store, ref->stored ? &ref->name : NULL,
+                            o->model_path, p->start.shown, &o->models, err);
     if (!s)
         s = model_opening_fit(&opening, models_room(p), err);
     if (!s)
@@ -241,7 +242,8 @@ static enum status find_default(struct models *p, struct model_ref *out,
         return find_start_again(p, "", out, e);
     pthread_mutex_lock(&p->lock);
     for (const struct model_slot *x = p->slots; x; x = x->next)
-        if (x->state == SLOT_READY && !x->leaving && (!best || x->used_us > best->used_us))
+        if (x->state == SLOT_READY && !x->leaving &&
+            (!best || x->used_us > best->used_us))
             best = x;
     if (best)
         *out = best->ref;
@@ -277,8 +279,7 @@ enum status models_find(struct models *p, const char *name, struct model_ref *ou
 
 static bool same_ref(const struct model_ref *a, const struct model_ref *b)
 {
-    return a->stored == b->stored &&
-           (!a->stored || digest_equal(&a->digest, &b->digest));
+    return a->stored == b->stored && (!a->stored || digest_equal(&a->digest, &b->digest));
 }
 
 /* With the lock.  A model of this name that the store has replaced goes. */
@@ -434,7 +435,7 @@ int64_t model_slot_left_us(const struct model_slot *x)
     if (x->given || x->keep_us == SERVER_KEEP_FOREVER)
         return SERVER_KEEP_FOREVER;
     const uint64_t now = clock_us();
-    const int64_t gone = x->n_call > 1 ? 0 : (int64_t)(now - x->used_us); // one looks
+    const int64_t gone = x->n_call > 0 ? 0 : (int64_t)(now - x->used_us);
     return x->keep_us > gone ? x->keep_us - gone : 0;
 }
 
@@ -451,7 +452,7 @@ int models_hold(struct models *p, struct model_slot *out[MODELS_HELD_MAX])
     for (struct model_slot *x = p->slots; x && n < MODELS_HELD_MAX; x = x->next) {
         if (x->state != SLOT_READY)
             continue;
-        x->n_call++;
+        x->n_look++;
         const int64_t mine = model_slot_left_us(x);
         int at = n++;
         for (; at > 0 && left[at - 1] < mine; at--) {
@@ -470,7 +471,7 @@ struct model_slot *models_hold_one(struct models *p, const struct model_ref *ref
     pthread_mutex_lock(&p->lock);
     struct model_slot *x = find_slot(p, ref);
     if (x && x->state == SLOT_READY)
-        x->n_call++;
+        x->n_look++;
     else
         x = NULL;
     pthread_mutex_unlock(&p->lock);
@@ -481,7 +482,7 @@ void models_let_go(struct models *p, struct model_slot *const *held, int n)
 {
     pthread_mutex_lock(&p->lock);
     for (int i = 0; i < n; i++)
-        held[i]->n_call--;
+        held[i]->n_look--;
     pthread_cond_signal(&p->changed);
     pthread_mutex_unlock(&p->lock);
 }

@@ -17,10 +17,10 @@ struct model_slot;
 
 /* What a name means. */
 struct model_ref {
-    bool stored;             // else: the file of the command line
-    bool start;              // the model of the command line
-    struct model_name name;  // stored: as spelled on disk
-    struct digest digest;    // stored: of its manifest
+    bool stored;            // else: the file of the command line
+    bool start;             // the model of the command line
+    struct model_name name; // stored: as spelled on disk
+    struct digest digest;   // stored: of its manifest
 };
 
 enum status model_pool_open(struct models **out, struct server *s, struct error *err);

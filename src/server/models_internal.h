@@ -13,10 +13,11 @@ struct model_slot {
     struct model_slot *next;
     enum slot_state state;
     struct model_ref ref;
-    bool leaving; // nobody new joins
-    bool begun;   // the loader is at it
-    bool given;   // its engine is the caller's: it stays
-    int n_call;   // that wait for it or use it, and holders
+    bool leaving;               // nobody new joins
+    bool begun;                 // the loader is at it
+    bool given;                 // its engine is the caller's: it stays
+    int n_call;                 // that wait for it or use it
+    int n_look;                 // that look at it: no use, but it is not closed
     struct loaded_model *model; // SLOT_READY
     struct api_error error;     // SLOT_FAILED
     int64_t keep_us;

@@ -23,6 +23,7 @@ struct model_use models_use(const struct model_slot *x)
 {
     return (struct model_use){.here = x->model != NULL,
                               .leaving = x->leaving,
+                              .kept = x->ref.start,
                               .n_call = x->n_call,
                               .used_us = x->used_us,
                               .keep_us = x->given ? SERVER_KEEP_FOREVER : x->keep_us};
@@ -97,7 +98,7 @@ static void sweep(struct models *p)
 {
     for (struct model_slot *x = p->slots; x;) {
         const bool goes = x->state == SLOT_READY ? x->leaving : !x->begun;
-        if (x->n_call || !goes) {
+        if (x->n_call || x->n_look || !goes) {
             x = x->next;
             continue;
         }

@@ -213,8 +213,8 @@ static enum status read_shown(struct server *s, const struct model_ref *ref,
 static const char *show_template(const struct shown *h)
 {
     /* Continue looks for .Suffix to know whether it may ask to fill in. */
-    if (h->card->can_insert && !(h->stored.template.len &&
-                                 strstr(h->stored.template.data, ".Suffix")))
+    if (h->card->can_insert &&
+        !(h->stored.template.len && strstr(h->stored.template.data, ".Suffix")))
         return "{{ .Prompt }}{{ .Suffix }}";
     return h->stored.template.len ? h->stored.template.data : h->card->template;
 }
@@ -283,14 +283,4 @@ void handle_cloud_status(struct call *c)
 {
     call_reply_json(
         c, 200, json_pack("{s:{s:b,s:s}}", "cloud", "disabled", 1, "source", "server"));
-}
-
-void handle_no_store(struct call *c)
-{
-    struct buf b;
-    buf_init(&b, 1024);
-    buf_puts(&b, "{\"error\":\"this server has the one model that it was started with: "
-                 "there is no store to create, copy, pull, push or delete in\"}");
-    call_reply(c, 501, "application/json", &b);
-    buf_release(&b);
 }

@@ -61,13 +61,16 @@ static const struct route routes[] = {
     HANDLER("GET", "/api/ps", PRIVATE, handle_ps),
     HANDLER("POST", "/api/show", PRIVATE, handle_show),
     HANDLER("GET", "/api/status", PRIVATE, handle_cloud_status),
-    HANDLER("POST", "/api/create", PRIVATE, handle_no_store),
-    HANDLER("POST", "/api/copy", PRIVATE, handle_no_store),
-    HANDLER("POST", "/api/pull", PRIVATE, handle_no_store),
-    HANDLER("POST", "/api/push", PRIVATE, handle_no_store),
-    HANDLER("DELETE", "/api/delete", PRIVATE, handle_no_store),
-    BELOW("POST", "/api/blobs/", PRIVATE, handle_no_store),
-    BELOW("GET", "/api/blobs/", PRIVATE, handle_no_store),
+    HANDLER("POST", "/api/create", PRIVATE, handle_create),
+    HANDLER("POST", "/api/copy", PRIVATE, handle_copy),
+    HANDLER("POST", "/api/pull", PRIVATE, handle_pull),
+    HANDLER("POST", "/api/push", PRIVATE, handle_push),
+    HANDLER("DELETE", "/api/delete", PRIVATE, handle_delete),
+    BELOW("POST", "/api/blobs/", PRIVATE, handle_blob),
+    BELOW("GET", "/api/blobs/", PRIVATE, handle_blob_head),
+    HANDLER("POST", "/api/me", PRIVATE, handle_account),
+    HANDLER("POST", "/api/signout", PRIVATE, handle_account),
+    BELOW("DELETE", "/api/user/keys/", PRIVATE, handle_account),
 };
 
 const struct route *route_table(int *n)

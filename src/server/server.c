@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "server/catalog.h"
 #include "server/internal.h"
+#include "server/store_jobs.h"
 
 enum { DRAIN_GRACE_US = 5000000, REPLAY_BYTES = 64 << 20, WORKERS = 4 };
 
@@ -94,6 +95,10 @@ static bool on_admit(void *ctx, struct http_exchange *x)
         call_fail(c, API_ERROR_NO_ROUTE, "nothing is served at %.200s", c->path);
     } else if (atomic_load(&s->draining) && !r->drains) {
         draining(c);
+    } else if (r->handle == handle_blob) {
+        if (http_body_stream(x))
+            return true;
+        call_fail(c, API_ERROR_INTERNAL, "out of memory");
     } else if (http_content_length(x) > s->o.limits.body_bytes) {
         on_no_room(s, x, true);
     } else {
@@ -113,7 +118,7 @@ static void on_step(void *ctx, struct http_exchange *x)
     }
     c->route->handle(c);
     if (c->logged) // it was answered: the model is free
-        call_close(c);
+        models_release(c);
 }
 
 static void on_release(void *ctx, struct http_exchange *x)
@@ -133,13 +138,16 @@ static void on_tick(void *ctx)
     if (!atomic_exchange(&s->draining, true)) {
         s->drain_start_us = now;
         http_server_quiesce(s->http);
+        store_routes_drain(s, false);
         log_event(s, "drain", "no new requests; answers that run may end");
     }
     const uint64_t waited = now - s->drain_start_us;
     if (!http_server_active(s->http) || waited > s->o.drain_us + DRAIN_GRACE_US)
         http_server_stop(s->http);
-    else if (waited > s->o.drain_us && !atomic_exchange(&s->ended, true))
+    else if (waited > s->o.drain_us && !atomic_exchange(&s->ended, true)) {
+        store_routes_drain(s, true);
         http_server_wake_all(s->http);
+    }
 }
 
 void server_shutdown(struct server *s)
@@ -184,7 +192,8 @@ static enum status open_http(struct server *s, struct error *err)
     const bool v6 = strchr(address, ':');
     snprintf(s->url, sizeof s->url, "http://%s%s%s:%d", v6 ? "[" : "", address,
              v6 ? "]" : "", http_server_port(s->http));
-    if (!guard_is_loopback(address) && !s->o.api_key && !s->o.insecure)
+    s->loopback = guard_is_loopback(address);
+    if (!s->loopback && !s->o.api_key && !s->o.insecure)
         return fail(err, STATUS_BAD_ARG,
                     "%s can be reached from other machines: give an API key "
                     "(--api-key-file), or say --insecure-no-auth",
@@ -217,6 +226,8 @@ static enum status open_parts(struct server *s, struct engine *e, struct schedul
         st = model_pool_open(&s->models, s, err);
     if (!st && (s->o.model_path || s->o.model_name))
         st = models_start(s->models, e, sched, err);
+    if (!st)
+        st = store_routes_open(s, err);
     return st ? st : open_http(s, err);
 }
 
@@ -249,7 +260,9 @@ void server_close(struct server *s)
 {
     if (!s)
         return;
+    store_jobs_end(s->jobs); // they use exchanges, and calls their watches
     http_server_close(s->http);
+    store_jobs_close(s->jobs);
     model_pool_close(s->models);
     catalog_close(s->catalog);
     guard_close(&s->guard);

@@ -14,6 +14,7 @@
 #include "server/model_params.h"
 
 struct server;
+struct pull_options;
 
 /* How models are loaded, as the command line says it: what is 0 or NULL is the model's
  * PARAMETER, else the default. */
@@ -22,15 +23,15 @@ struct model_settings {
     int tail;       // tokens that it keeps exact behind the newest; below 0: not said
     int n_ctx;      // of a request; default: the model's, as far as memory allows
     struct model_param_defaults defaults; // for models that do not say
-    int n_parallel; // answers at a time; default 4
+    int n_parallel;                       // answers at a time; default 4
     int n_thread;
-    int n_queue;         // requests that wait for a model; default 64, or 2 x n_parallel
-    uint64_t queue_us;   // how long they do; 0: for ever
-    enum cpu_isa cpu;    // at most
-    size_t memory;       // most bytes of all models; 0: what there is
-    int max_loaded;      // most models at a time; 0: as many as memory allows
-    int64_t keep_us;     // that a model stays behind its last request; 0: five minutes,
-                         // SERVER_KEEP_NONE: not at all, SERVER_KEEP_FOREVER
+    int n_queue;       // requests that wait for a model; default 64, or 2 x n_parallel
+    uint64_t queue_us; // how long they do; 0: for ever
+    enum cpu_isa cpu;  // at most
+    size_t memory;     // most bytes of all models; 0: what there is
+    int max_loaded;    // most models at a time; 0: as many as memory allows
+    int64_t keep_us;   // that a model stays behind its last request; 0: five minutes,
+                       // SERVER_KEEP_NONE: not at all, SERVER_KEEP_FOREVER
     /* Where calibrations are kept is known to the caller alone; NULL: there are none. */
     enum status (*calibrate)(void *ctx, struct engine *e, const struct kv_types *kv,
                              struct error *err);
@@ -63,6 +64,10 @@ struct server_options {
     uint64_t ping_us;       // of silence before a stream says that it lives; 0: 10 s
     size_t replay_bytes;    // of what a model wrote when it called tools; 0: 64 MiB
     bool log;               // JSON lines on stderr
+    /* How /api/pull fetches; NULL: it is refused.  Of its functions only
+     * `package` is used, and not with its ctx. */
+    const struct pull_options *pull;
+    bool no_prune; // blobs that nothing names stay when it starts
 };
 
 /* Listens on return, with the model of the options in memory.  STATUS_BAD_ARG: another

@@ -105,12 +105,12 @@ static void add_slots(json_t *list, const struct loaded_model *m)
     const int n = scheduler_slots(m->scheduler, slots, CONTEXT_SEQUENCES_MAX);
     for (int i = 0; i < n && i < CONTEXT_SEQUENCES_MAX; i++) {
         const struct scheduler_slot *t = &slots[i];
-        json_array_append_new(
-            list, json_pack("{s:i,s:s,s:b,s:b,s:i,s:i,s:i,s:i}", "id", t->id, "model",
-                            m->name, "is_processing", t->busy, "is_reading", t->reading,
-                            "n_ctx", t->n_ctx, "n_prompt_tokens", t->n_prompt,
-                            "n_prompt_tokens_processed", t->n_done, "n_decoded",
-                            t->n_decoded));
+        json_array_append_new(list, json_pack("{s:i,s:s,s:b,s:b,s:i,s:i,s:i,s:i}", "id",
+                                              t->id, "model", m->name, "is_processing",
+                                              t->busy, "is_reading", t->reading, "n_ctx",
+                                              t->n_ctx, "n_prompt_tokens", t->n_prompt,
+                                              "n_prompt_tokens_processed", t->n_done,
+                                              "n_decoded", t->n_decoded));
     }
 }
 
@@ -158,16 +158,16 @@ static json_t *props_of_loaded(const struct server *s, const struct loaded_model
     const struct sampler_params d = pipeline_sampling(m, &dialect_openai);
     struct scheduler_stats st;
     scheduler_stats(m->scheduler, &st);
-    json_t *props = json_pack(
-        "{s:{s:i,s:{s:f,s:i,s:f,s:f,s:f}},s:i,s:s,s:s,s:s,s:s,s:s,s:b,s:b,s:b}",
-        "default_generation_settings", "n_ctx", m->n_ctx, "params", "temperature",
-        (double)d.temp, "top_k", d.top_k, "top_p", (double)d.top_p, "min_p",
-        (double)d.min_p, "repeat_penalty", (double)d.repeat_penalty, "total_slots",
-        st.n_slot, "model_alias", m->name, "chat_template",
-        m->card->template ? m->card->template : "", "chat_format",
-        output_format_name(m->format), "kv_type", m->kv_name, "build_info",
-        m->fingerprint, "can_call_tools", m->card->can_call, "can_think",
-        m->card->can_think, "can_infill", m->card->can_insert);
+    json_t *props =
+        json_pack("{s:{s:i,s:{s:f,s:i,s:f,s:f,s:f}},s:i,s:s,s:s,s:s,s:s,s:s,s:b,s:b,s:b}",
+                  "default_generation_settings", "n_ctx", m->n_ctx, "params",
+                  "temperature", (double)d.temp, "top_k", d.top_k, "top_p",
+                  (double)d.top_p, "min_p", (double)d.min_p, "repeat_penalty",
+                  (double)d.repeat_penalty, "total_slots", st.n_slot, "model_alias",
+                  m->name, "chat_template", m->card->template ? m->card->template : "",
+                  "chat_format", output_format_name(m->format), "kv_type", m->kv_name,
+                  "build_info", m->fingerprint, "can_call_tools", m->card->can_call,
+                  "can_think", m->card->can_think, "can_infill", m->card->can_insert);
     if (props)
         add_model_props(s, m, props);
     return props;

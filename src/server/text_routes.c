@@ -33,8 +33,7 @@ static json_t *tokens_json(const struct call *c, const struct tokens *t, bool pi
 static bool wants_model(struct call *c)
 {
     return call_take_body(c) &&
-           call_wants_model(c,
-                            json_string_value(json_object_get(c->body, "model")));
+           call_wants_model(c, json_string_value(json_object_get(c->body, "model")));
 }
 
 void handle_tokenize(struct call *c)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "store/internal.h"
@@ -119,6 +120,25 @@ enum status store_delete(struct store *s, const struct model_name *name, uint64_
     if (!st && freed)
         *freed = pruned.bytes;
     return st;
+}
+
+enum status store_refresh_blob(struct store *s, const struct digest *d, bool *present,
+                               struct error *err)
+{
+    char path[STORE_PATH_BYTES], name[DIGEST_TEXT_BYTES];
+    struct store_lock l;
+    const bool there = !store_blob_path(s, d, 0, path, NULL);
+    *present = there;
+    if (!there || !*s->folder[0] || access(s->folder[0], W_OK))
+        return STATUS_OK;
+    const enum status st = store_lock(&l, s, err);
+    if (st)
+        return st;
+    digest_file_name(name, d);
+    if (utimensat(l.blobs, name, NULL, 0)) // gone meanwhile, or another folder's
+        *present = !store_blob_path(s, d, 0, path, NULL);
+    store_unlock(&l);
+    return STATUS_OK;
 }
 
 static enum status copy_blobs(struct addition *a, const struct manifest *m,

@@ -198,10 +198,24 @@ static enum status use_model(struct creation *c, const char *from, struct error 
     return s;
 }
 
+static enum status missing_blob(const struct digest *d, struct error *err)
+{
+    char name[DIGEST_TEXT_BYTES];
+    digest_print(name, d);
+    return fail(err, STATUS_NOT_FOUND, "blob %s is not in the store: send it first",
+                name);
+}
+
 static enum status take_from(struct creation *c, struct error *err)
 {
     const struct modelfile_command *from = modelfile_last(c->f, MODELFILE_FROM);
     char path[STORE_PATH_BYTES];
+    if (c->o->blob) {
+        const enum status st = store_blob_path(c->store, c->o->blob, 0, path, err);
+        if (st == STATUS_NOT_FOUND)
+            return missing_blob(c->o->blob, err);
+        return st ? st : use_file(c, path, err);
+    }
     for (const struct modelfile_command *p = c->f->commands; p != from; p++)
         if (p->keyword == MODELFILE_FROM)
             return fail(err, STATUS_UNSUPPORTED,

@@ -13,6 +13,7 @@ struct create_options {
         *folder;      // of the Modelfile: FROM is relative to it; NULL: the current one.
                       // "" for FROM as a name only, where no file may be read
     const char *home; // for "~"; NULL: unknown
+    const struct digest *blob; // a GGUF of the store in place of FROM, or NULL
     /* What is done, as Ollama says it ("creating new layer sha256:..."); may be NULL. */
     void (*say)(void *ctx, const char *text);
     void *ctx;

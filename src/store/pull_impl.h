@@ -19,11 +19,15 @@ struct pull_source {
     struct model_name name; // in the store
     struct model_name from; // at the server
     bool hub;
+    bool named; // the host is the name's, not one of the options
     char base[HTTP_URL_BYTES]; // scheme, host and port of the server, no '/' at the end
     const struct pull_package *package;
 };
 enum status pull_source_find(struct pull_source *out, const char *name,
                              const struct pull_options *o, struct error *err);
+
+/* The manifest is about to be written. */
+void pull_tell_writing(struct pull *p);
 
 /* A blob of this digest and size from url, unless it is there. */
 enum status pull_blob(struct pull *p, const char *url, const struct layer *l,

@@ -81,6 +81,7 @@ enum status pull_source_find(struct pull_source *s, const char *name,
         return set_base(s, o->hub ? o->hub : PULL_HUB, err);
     if (!strcasecmp(s->from.host, MODEL_NAME_HOST))
         return set_base(s, o->registry ? o->registry : PULL_REGISTRY, err);
+    s->named = true;
     snprintf(url, sizeof url, "%s://%s", s->from.plain_http ? "http" : "https",
              s->from.host);
     return set_base(s, url, err);

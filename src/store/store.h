@@ -64,6 +64,11 @@ enum status store_blob_path(const struct store *s, const struct digest *d, uint6
 enum status store_read_layer(const struct store *s, const struct layer *l, size_t max,
                              struct buf *out, struct error *err);
 
+/* *present: some folder has the blob.  One of our own counts as changed now, so that
+ * prune leaves it for a while. */
+enum status store_refresh_blob(struct store *s, const struct digest *d, bool *present,
+                               struct error *err);
+
 /* ---- adding ---- */
 
 /* What one create, copy or pull adds: blobs first, the manifest last. */

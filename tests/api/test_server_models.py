@@ -300,6 +300,16 @@ def test_least_recently_used_goes_first(made):
         assert sorted(s.ps()) == ['b:latest', 'c:latest']
 
 
+def test_the_model_of_the_command_line_goes_last(made):
+    with Serve(made, 'a', '--max-loaded', '2') as s:
+        for name in 'bcb':
+            s.text(name)
+            assert sorted(s.ps()) == ['a:latest', f'{name}:latest']
+    with Serve(made, 'a', '--max-loaded', '1') as s:
+        s.text('b')
+        assert s.ps() == ['b:latest'] and s.text('a') and s.ps() == ['a:latest']
+
+
 def test_three_by_default(made):
     with Serve(made) as s:
         for name in ('a', 'b', 'c', 'slow'):

@@ -2,16 +2,21 @@
 
 STORE_KILLS says how many processes are killed at random moments, and how many moments of
 each command are tried (`make check-store-kill`: 200, and all of them)."""
+import http.client
 import os
 import pathlib
 import random
 import re
 import shutil
+import subprocess
+import threading
 import time
 
 import pytest
 
-from store_helper import FORGET, STORIES, TURBINE, Store
+import pull_helper
+from store_helper import FORGET, STORIES, TURBINE, Store, sha256
+from store_server import StoreServer
 
 KILLS = int(os.environ.get('STORE_KILLS', 10))
 ALL = KILLS >= 200
@@ -35,6 +40,61 @@ def age(store):
     """Blobs look old enough to be removed."""
     for p in (store.folder / 'blobs').iterdir():
         os.utime(p, (1e9, 1e9))
+
+
+# ---- pulls, and a server's requests, as commands ----
+
+GGUF = STORIES.read_bytes()
+REGISTRY = pull_helper.Server()
+
+
+@pytest.fixture(scope='module', autouse=True)
+def registry():
+    with REGISTRY:
+        for name in 'xy':
+            REGISTRY.model(GGUF, name=name)
+        yield
+
+
+def pull(store, **env):
+    return store.run('pull', 'x', '--streams', 1, '--retries', 0, TURBINE_REGISTRY=REGISTRY.url, **env)
+
+
+UPLOAD = ('POST', '/api/blobs/sha256:' + sha256(GGUF), GGUF)
+CREATE = ('POST', '/api/create', {'model': 'n', 'files': {'m.gguf': 'sha256:' + sha256(GGUF)}, 'system': 'hello',
+                                  'license': 'shared', 'parameters': {'num_ctx': 64}})
+COPY = ('POST', '/api/copy', {'source': 'm', 'destination': 'n'})
+DELETE = ('DELETE', '/api/delete', {'model': 'm'})
+PULL = ('POST', '/api/pull', {'model': 'x'})
+
+
+def ask(server, request):
+    """The text of an error, '' for none; None: the server is gone."""
+    try:
+        r = server.request(*request)
+    except (OSError, http.client.HTTPException):
+        return None
+    return r.text if r.status >= 400 or '{"error"' in r.text else ''
+
+
+def served(*requests):
+    """A command: a server that answers these.  Its exit code is 1 where one of them fails."""
+    def run(store, **env):
+        try:
+            server = StoreServer(store.home, TURBINE_REGISTRY=REGISTRY.url, **env)
+        except RuntimeError as e:
+            return subprocess.CompletedProcess('serve', 1 if 'turbine serve:' in str(e) else -9, '', str(e))
+        errors = []
+        for r in requests:
+            errors.append(ask(server, r))
+            if errors[-1] is None:
+                break
+        code = server.stop()
+        text = ''.join(filter(None, errors))
+        if code == 0 and text and 'not found' not in text:
+            code = 1
+        return subprocess.CompletedProcess('serve', code, '', text + server.log())
+    return run
 
 
 # ---- kill -9 at random moments ----
@@ -63,12 +123,82 @@ def test_random_kills(tmp_path):
         if killed == KILLS:
             break
     assert killed == KILLS
+    end_well(store)
+
+
+def end_well(store):
     age(store)
+    for p in (store.folder / '.turbine').glob('*.part*'):  # of pulls that nobody took up again
+        os.utime(p, (1e9, 1e9))
     store.ok('verify', '--prune')
     assert leftovers(store) == []
     for name in store.names():
         store.ok('rm', name)
     assert store.blobs() == []
+
+
+def test_random_kills_of_pulls(tmp_path):
+    store = Store(tmp_path)
+    span = 60
+    for _ in range(3):
+        start = time.monotonic()
+        assert pull(store).returncode == 0
+        span = min(span, time.monotonic() - start)
+        store.ok('rm', 'x')
+    rng = random.Random(7)
+    killed = 0
+    for _ in range(KILLS * 20):
+        name = rng.choice('xy')
+        job = store.start('pull', name, TURBINE_REGISTRY=REGISTRY.url)
+        time.sleep(rng.random() * span)
+        job.kill()
+        job.communicate(timeout=60)
+        killed += job.returncode == -9
+        is_whole(store)
+        if rng.random() < 0.3:  # else the next one goes on from there
+            for n in store.names():
+                store.ok('rm', n)
+        if killed == KILLS:
+            break
+    assert killed == KILLS
+    assert pull(store).returncode == 0
+    assert 'x:latest' in store.names()
+    end_well(store)
+
+
+def test_random_kills_of_a_server(tmp_path):
+    store = Store(tmp_path)
+    rng = random.Random(8)
+    killed = 0
+    while killed < KILLS:
+        server = StoreServer(tmp_path, TURBINE_REGISTRY=REGISTRY.url)
+        going = threading.Event()
+
+        def work(n):
+            own = random.Random(killed * 10 + n)
+            going.wait()
+            while True:
+                request = own.choice([UPLOAD, CREATE, COPY, DELETE, PULL, (
+                    'POST', '/api/create', {'model': 'm', 'files': CREATE[2]['files'], 'system': f'{own.random()}'})])
+                if ask(server, request) is None:
+                    return
+
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(3)]
+        for t in threads:
+            t.start()
+        going.set()
+        time.sleep(rng.random() * 0.3)
+        server.process.kill()
+        assert server.stop() == -9
+        for t in threads:
+            t.join(60)
+        killed += 1
+        is_whole(store)
+    with StoreServer(tmp_path) as server:
+        for request in (UPLOAD, CREATE):
+            assert ask(server, request) == ''
+    is_whole(store)
+    end_well(store)
 
 
 # ---- a disk that forgets ----
@@ -123,6 +253,10 @@ def forget_bytes(folder, shadow, out):
             (out / p.name).write_bytes(content(shadow, p.stat().st_ino, p.stat().st_size))
 
 
+def run(store, args, **env):
+    return args(store, **env) if callable(args) else store.run(*args, **env)
+
+
 class Disk:
     """Copies of one store, on which a command runs until its Nth change of the disk."""
 
@@ -141,7 +275,7 @@ class Disk:
         shutil.copytree(self.base, home)
         store, shadow = Store(home), home / 'shadow'
         keep(store.folder, shadow)
-        done = store.run(*args, **{'LD_PRELOAD': str(FORGET), 'FORGET_SHADOW': str(shadow), **env})
+        done = run(store, args, **{'LD_PRELOAD': str(FORGET), 'FORGET_SHADOW': str(shadow), **env})
         others = []
         for i, recover in enumerate([lambda out: forget(shadow, home.stat().st_ino, out),
                                      lambda out: forget_bytes(home, shadow, out)]):
@@ -175,13 +309,18 @@ COMMANDS = {  # what was there before, the command, the models that are there af
     'copy': (one, ('cp', 'm', 'n'), {'m', 'n'}),
     'remove the last': (one, ('rm', 'm'), set()),
     'remove one of two': (two, ('rm', 'm'), {'other'}),
+    'pull': (nothing, pull, {'x'}),
+    'pull what is there': (one, pull, {'m', 'x'}),
+    'upload and create': (nothing, served(UPLOAD, CREATE), {'n'}),
+    'copy and delete': (two, served(COPY, DELETE), {'other', 'n'}),
+    'pull by a server': (two, served(PULL), {'m', 'other', 'x'}),
 }
 
 
-def moments():
+def moments(args):
     n = 0
     while True:
-        n += 1 if ALL else random.Random(n).randint(1, 12)
+        n += 1 if ALL else random.Random(n).randint(1, 60 if callable(args) else 12)
         yield n
 
 
@@ -194,7 +333,7 @@ def test_kill_at_each_change(tmp_path, command):
     prepare, args, after = COMMANDS[command]
     disk = Disk(tmp_path, prepare)
     before = models(Store(disk.base))
-    for n in moments():
+    for n in moments(args):
         done, store, others = disk.run(args, FORGET_KILL_AT=str(n))
         for s in [store, *others]:
             is_whole(s)
@@ -205,11 +344,13 @@ def test_kill_at_each_change(tmp_path, command):
             break
         assert done.returncode == -9
         # What was left does not hinder the next one, and prune clears it away.
-        assert store.run(*args).returncode == 0 or args[0] == 'rm'
-        assert models(store) == after
-        age(store)
-        store.ok('verify', '--prune')
-        assert leftovers(store) == []
+        for s in [store, *others] if callable(args) else [store]:
+            assert run(s, args).returncode == 0 or args[0] == 'rm'
+            assert models(s) == after
+            is_whole(s)
+            age(s)
+            s.ok('verify', '--prune')
+            assert leftovers(s) == []
         disk.drop()
 
 
@@ -218,7 +359,7 @@ def test_fail_at_each_change(tmp_path, command):
     prepare, args, after = COMMANDS[command]
     disk = Disk(tmp_path, prepare)
     before = models(Store(disk.base))
-    for n in moments():
+    for n in moments(args):
         done, store, others = disk.run(args, FORGET_FAIL_AT=str(n))
         assert done.returncode in (0, 1), done.stderr
         for s in [store, *others]:

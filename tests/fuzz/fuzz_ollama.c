@@ -1,6 +1,7 @@
 /* Any JSON as a request of each kind that Ollama has; every line of an answer is JSON. */
 #include "dialect/ollama.h"
 #include "dialect/ollama_keep_alive.h"
+#include "dialect/ollama_store.h"
 #include "dialect_fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
@@ -57,6 +58,27 @@ static void run(const struct api_operation *op, const json_t *body, const uint8_
     api_request_release(&r);
 }
 
+/* Requests for the store: what is read has what it must have. */
+static void read_store(const json_t *body)
+{
+    struct ollama_create create;
+    struct ollama_copy copy;
+    struct ollama_named named;
+    struct api_error err = {0};
+    if (ollama_read_create(&create, body, &err))
+        REQUIRE(*err.message);
+    else
+        REQUIRE(*create.model && !create.from != !create.files);
+    if (ollama_read_copy(&copy, body, &err))
+        REQUIRE(*err.message);
+    else
+        REQUIRE(*copy.source && *copy.destination);
+    if (!ollama_read_pull(&named, body, &err))
+        REQUIRE(*named.model);
+    if (!ollama_read_delete(&named, body, &err))
+        REQUIRE(*named.model);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     static const struct api_operation *const operations[] = {
@@ -67,6 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     if (body) {
         for (size_t i = 0; i < sizeof operations / sizeof *operations; i++)
             run(operations[i], body, script, n_script);
+        read_store(body);
         json_decref(body);
     }
     return 0;

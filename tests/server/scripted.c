@@ -430,7 +430,6 @@ enum status scheduler_plan(struct scheduler_memory *out, const struct model *m,
     return fail(err, STATUS_UNSUPPORTED, "a script loads no models");
 }
 
-
 enum status scripted_open(struct scheduler **out, struct engine *e, json_t *script,
                           struct error *err)
 {

@@ -13,8 +13,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,11 +33,11 @@ static long at(const char *name)
 /* Count a change; true if it is to fail. */
 static int change(int error)
 {
-    static long count;
-    count++;
-    if (count == at("FORGET_KILL_AT"))
+    static atomic_long count;
+    const long now = atomic_fetch_add(&count, 1) + 1;
+    if (now == at("FORGET_KILL_AT"))
         syscall(SYS_kill, getpid(), SIGKILL);
-    if (count != at("FORGET_FAIL_AT"))
+    if (now != at("FORGET_FAIL_AT"))
         return 0;
     errno = error;
     return 1;
@@ -113,12 +115,15 @@ int fsync(int fd)
     if (change(EIO))
         return -1;
     const char *shadow = getenv("FORGET_SHADOW");
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     if (!shadow || !*shadow || fstat(fd, &st))
         return 0;
+    pthread_mutex_lock(&lock);
     if (S_ISDIR(st.st_mode))
         keep_folder(fd, st.st_ino);
     else
         keep_file(fd, st.st_ino);
+    pthread_mutex_unlock(&lock);
     return 0;
 }
 
@@ -133,6 +138,23 @@ ssize_t write(int fd, const void *p, size_t n)
     if (!fstat(fd, &st) && S_ISREG(st.st_mode) && change(ENOSPC))
         return -1;
     return syscall(SYS_write, fd, p, n);
+}
+
+ssize_t pwrite(int fd, const void *p, size_t n, off_t where)
+{
+    return change(ENOSPC) ? -1 : syscall(SYS_pwrite64, fd, p, n, where);
+}
+
+int posix_fallocate(int fd, off_t from, off_t n)
+{
+    if (change(ENOSPC))
+        return ENOSPC;
+    return syscall(SYS_fallocate, fd, 0, from, n) ? errno : 0;
+}
+
+int ftruncate(int fd, off_t n)
+{
+    return change(EIO) ? -1 : (int)syscall(SYS_ftruncate, fd, n);
 }
 
 int renameat(int from, const char *a, int to, const char *b)

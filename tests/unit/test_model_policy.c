@@ -25,6 +25,10 @@ static void test_victims(void **state)
     list[1].used_us = 20;
     list[2].used_us = 10;
     assert_int_equal(model_policy_victim(list, 4, false), 2);
+    list[2].kept = true; // as long as there is another one
+    assert_int_equal(model_policy_victim(list, 4, false), 1);
+    assert_int_equal(model_policy_victim(list + 2, 1, false), 0);
+    list[2].kept = false;
     list[2].n_call = 1; // in use
     assert_int_equal(model_policy_victim(list, 4, false), 1);
     assert_int_equal(model_policy_victim(list, 4, true), 2);

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "http/client_fields.h"
+#include "http/client_impl.h"
 #include "http/client_url.h"
 #include "store/pull_impl.h"
 
@@ -198,6 +199,55 @@ static void test_loopback(void **state)
     }
 }
 
+/* Source: RFC 6890, the registries of special-purpose addresses. */
+static void test_private_hosts(void **state)
+{
+    (void)state;
+    static const char *const private_hosts[] = {
+        "127.0.0.1",
+        "127.255.255.255",
+        "10.0.0.1",
+        "172.16.0.1",
+        "172.31.255.255",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "100.127.255.255",
+        "0.0.0.0",
+        "198.18.0.1",
+        "198.19.255.255",
+        "224.0.0.1",
+        "255.255.255.255",
+        "192.0.2.1",
+        "localhost",
+        "a.localhost",
+        "[::1]",
+        "[::]",
+        "[fe80::1]",
+        "[fc00::1]",
+        "[fd12::1]",
+        "[ff02::1]",
+        "[::ffff:10.0.0.1]",
+        "[64:ff9b::a00:1]",
+        "[2002:a00:1::]",
+        "[2001:db8::1]",
+        "[2001::1]",
+    };
+    static const char *const public_hosts[] = {
+        "8.8.8.8",     "9.255.255.255",    "11.0.0.0",           "172.15.255.255",
+        "172.32.0.0",  "192.167.255.255",  "192.169.0.0",        "100.63.255.255",
+        "100.128.0.0", "198.17.255.255",   "198.20.0.0",         "223.255.255.255",
+        "169.253.0.1", "registry.example", "localhost.example",  "[2606:4700::1111]",
+        "[2a00::1]",   "[::ffff:8.8.8.8]", "[64:ff9b::808:808]", "[2001:4860::1]",
+    };
+    for (size_t i = 0; i < sizeof private_hosts / sizeof *private_hosts; i++)
+        if (!http_host_is_private(private_hosts[i]))
+            fail_msg("%s", private_hosts[i]);
+    for (size_t i = 0; i < sizeof public_hosts / sizeof *public_hosts; i++)
+        if (http_host_is_private(public_hosts[i]))
+            fail_msg("%s", public_hosts[i]);
+}
+
 static void test_redirects(void **state)
 {
     (void)state;
@@ -363,9 +413,9 @@ int main(void)
         cmocka_unit_test(test_challenges),    cmocka_unit_test(test_no_challenge),
         cmocka_unit_test(test_ranges),        cmocka_unit_test(test_fields),
         cmocka_unit_test(test_urls),          cmocka_unit_test(test_loopback),
-        cmocka_unit_test(test_redirects),     cmocka_unit_test(test_choices),
-        cmocka_unit_test(test_hostile_lists), cmocka_unit_test(test_sources),
-        cmocka_unit_test(test_short_names),
+        cmocka_unit_test(test_private_hosts), cmocka_unit_test(test_redirects),
+        cmocka_unit_test(test_choices),       cmocka_unit_test(test_hostile_lists),
+        cmocka_unit_test(test_sources),       cmocka_unit_test(test_short_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -78,7 +78,7 @@ export class Live {
       this.polling = false;
       const loaded = models?.models ?? [];
       this.model = loaded.find((m) => m.name === this.wanted()) ?? loaded[0] ?? null;
-      this.slots = Array.isArray(slots) ? slots : [];
+      this.slots = (Array.isArray(slots) ? slots : []).filter((s) => !s.model || !this.model || s.model === this.model.name);
       this.showModel();
       this.showCache();
       this.showRequests(metrics ?? '');
@@ -103,7 +103,9 @@ export class Live {
   }
 
   showModel() {
-    byId('model-name').textContent = byId('bar-model').textContent = this.model?.name ?? 'no model loaded';
+    const name = this.model?.name, wanted = this.wanted();
+    byId('model-name').textContent = byId('bar-model').textContent =
+      name && wanted && wanted !== name ? `${wanted} (${name} is loaded)` : name ?? 'no model loaded';
     const details = this.model?.details ?? {};
     byId('model-facts').textContent = [details.parameter_size, details.quantization_level,
       this.contextMax && `${count(this.contextMax)} tokens of context`,
