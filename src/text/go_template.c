@@ -366,6 +366,8 @@ enum status go_template_translate(struct buf *out, const char *source, size_t n,
     if (n > GO_TEMPLATE_BYTES)
         return fail(err, STATUS_LIMIT, "the template is longer than %d bytes",
                     GO_TEMPLATE_BYTES);
+    if (memchr(source, 0, n))
+        return fail(err, STATUS_BAD_INPUT, "a byte 0 in the template");
     const size_t start = out->len;
     arena_init(&arena, (size_t)64 << 20);
     struct error why = {0};

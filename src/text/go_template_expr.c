@@ -214,10 +214,12 @@ static const char *operand_number(struct go_pass *g)
 {
     const size_t start = g->at;
     g->at += g->s[g->at] == '-' || g->s[g->at] == '+';
-    while (isdigit((unsigned char)peek(g)) || peek(g) == '.')
-        g->at++;
+    for (bool point = false;
+         isdigit((unsigned char)peek(g)) || (peek(g) == '.' && !point); g->at++)
+        point |= peek(g) == '.';
     const size_t n = g->at - start;
-    if (n > 18 || is_word_char(peek(g)) || !isdigit((unsigned char)g->s[g->at - 1])) {
+    if (n > 18 || is_word_char(peek(g)) || peek(g) == '.' ||
+        !isdigit((unsigned char)g->s[g->at - 1])) {
         go_fail(g, STATUS_UNSUPPORTED, "a number of this form");
         return NULL;
     }

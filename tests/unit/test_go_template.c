@@ -249,6 +249,8 @@ static void test_refused(void **state)
         {"{{ eq 1 }}", "number of arguments", STATUS_BAD_INPUT},
         {"{{ break }}", "outside of a range", STATUS_BAD_INPUT},
         {"{{ .X .Y }}", "no function", STATUS_BAD_INPUT},
+        {"{{ eq 1.2.3 1 }}", "a number", STATUS_UNSUPPORTED},
+        {"{{ 1. }}", "a number", STATUS_UNSUPPORTED},
         {"{{ printf \"%d\" 1 }}", "function 'printf'", STATUS_UNSUPPORTED},
         {"{{ define \"x\" }}{{ end }}", "define", STATUS_UNSUPPORTED},
         {"{{ . }}", "whole template", STATUS_UNSUPPORTED},
