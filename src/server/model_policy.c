@@ -2,7 +2,7 @@
 
 #include "server/context_choice.h"
 
-static bool goes_before(const struct model_use *a, const struct model_use *b)
+static bool leaves_before(const struct model_use *a, const struct model_use *b)
 {
     return a->kept != b->kept ? b->kept : a->used_us < b->used_us;
 }
@@ -14,7 +14,7 @@ int model_policy_victim(const struct model_use *list, int n, bool busy)
         const struct model_use *m = &list[i];
         if (!m->here || m->leaving || (m->n_call > 0) != busy)
             continue;
-        if (victim < 0 || goes_before(m, &list[victim]))
+        if (victim < 0 || leaves_before(m, &list[victim]))
             victim = i;
     }
     return victim;

@@ -352,7 +352,8 @@ static enum model_wait look_at_slot(struct models *p, struct call *c)
     return MODEL_FAILED;
 }
 
-static enum model_wait give_up(struct call *c, enum api_error_kind kind, const char *text)
+static enum model_wait stop_waiting(struct call *c, enum api_error_kind kind,
+                                    const char *text)
 {
     const struct api_error e = {.kind = kind, .retry_after_s = 5};
     struct api_error out = e;
@@ -385,9 +386,9 @@ enum model_wait models_acquire(struct call *c, const char *name)
     if (w != MODEL_WAITS)
         return w;
     if (http_is_gone(c->x))
-        return give_up(c, API_ERROR_CANCELLED, "the client has gone");
+        return stop_waiting(c, API_ERROR_CANCELLED, "the client has gone");
     if (atomic_load(&c->server->ended))
-        return give_up(c, API_ERROR_DRAINING, "the server is about to end");
+        return stop_waiting(c, API_ERROR_DRAINING, "the server is about to end");
     return MODEL_WAITS;
 }
 

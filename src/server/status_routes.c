@@ -11,7 +11,7 @@ void handle_livez(struct call *c)
     call_reply_text(c, 200, "ok\n");
 }
 
-static bool is_full(const struct loaded_model *m)
+static bool queue_is_full(const struct loaded_model *m)
 {
     struct scheduler_stats st;
     scheduler_stats(m->scheduler, &st);
@@ -26,7 +26,7 @@ void handle_readyz(struct call *c)
     const int n = models_hold(s->models, held);
     bool full = n > 0;
     for (int i = 0; i < n; i++)
-        full &= is_full(model_slot_model(held[i]));
+        full &= queue_is_full(model_slot_model(held[i]));
     models_let_go(s->models, held, n);
     if (atomic_load(&s->draining))
         call_reply_text(c, 503, "draining\n");

@@ -383,7 +383,9 @@ def test_storm(made, texts, most):
         return len(os.listdir(f'/proc/{s.process.pid}/fd')), resident * 1024
 
     with Serve(made, '--max-loaded', most, '--keep-alive', '0.05') as s, concurrent.futures.ThreadPoolExecutor(4) as pool:
+        watcher = pool.submit(lambda: [s.get(path) for path in ('/api/ps', '/slots', '/props?model=a', '/v1/models') * 20])
         assert all(pool.map(ask, names[:100]))
+        watcher.result()
         s.until(lambda: s.ps() == [])
         fds, before = state()
         assert all(pool.map(ask, names[100:]))
@@ -581,3 +583,18 @@ def test_ollama_store_is_served(tmp_path):
 def test_version(made):
     with Serve(made) as s:
         assert re.fullmatch(r'\d+\.\d+\.\d+', s.get('/api/version')['turbine'])
+
+
+def test_environment(made):
+    with Serve(made, OLLAMA_KEEP_ALIVE='90', OLLAMA_MAX_LOADED_MODELS='1', OLLAMA_NUM_PARALLEL='2') as s:
+        s.text('b')
+        s.text('a')
+        assert s.ps() == ['a:latest'] and 88 < left(s.get('/api/ps')['models'][0]) <= 90
+        assert len(s.get('/slots')) == 2
+    with Serve(made, '--keep-alive', '2m', '--max-loaded', '2', TURBINE_KEEP_ALIVE='90', TURBINE_MAX_LOADED_MODELS='1') as s:
+        s.text('b')
+        s.text('a')
+        assert len(s.ps()) == 2 and 118 < left(s.get('/api/ps')['models'][0]) <= 120  # options win
+    with Serve(made, TURBINE_KEEP_ALIVE='-1') as s:
+        s.text('b')
+        assert s.get('/api/ps')['models'][0]['expires_at'].startswith('9999')
