@@ -39,8 +39,9 @@ enum status plan_largest(struct plan_cell *out, const struct plan *p,
     return STATUS_OK;
 }
 
-static enum status read_parameters(struct plan_fit *out, struct kv_types *types,
-                                   const char *model, const char *kv, struct error *err)
+static enum status read_model_parameters(struct plan_fit *out, struct kv_types *types,
+                                         const char *model, const char *kv,
+                                         struct error *err)
 {
     struct model_choice m;
     const char *type = kv ? kv : "turbo4";
@@ -68,7 +69,7 @@ enum status plan_fit(struct plan_fit *out, const char *model, const char *kv,
     *out = (struct plan_fit){0};
     p->memory = memory;
     p->n_mark = RUN_CHAT_MARKS;
-    enum status s = read_parameters(out, &types, model, kv, err);
+    enum status s = read_model_parameters(out, &types, model, kv, err);
     if (!s)
         s = planned_open(&p->p, model, 0, err);
     if (!s && !(s = plan_largest(&largest, p, &types, err))) {

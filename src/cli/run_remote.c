@@ -19,7 +19,7 @@ static struct run_remote *remote_of(struct run_place *p)
     return (struct run_remote *)p;
 }
 
-static enum status no_room(struct error *err)
+static enum status no_request_memory(struct error *err)
 {
     return fail(err, STATUS_NO_MEMORY, "no memory for a request");
 }
@@ -177,7 +177,7 @@ static enum status ask_show(const char *url, const char *model, json_t **out,
     json_t *body = json_pack("{s:s}", "model", model);
     const enum status s =
         body ? server_link_call(url, "POST", "/api/show", body, out, NULL, err)
-             : no_room(err);
+             : no_request_memory(err);
     json_decref(body);
     return s;
 }
@@ -197,7 +197,7 @@ static enum status remote_load(struct run_place *p, const char *model,
     body = json_pack("{s:s,s:b,s:o*}", "model", model, "stream", 0, "keep_alive",
                      run_keep_alive(set->keep_alive));
     s = body ? server_link_call(r->url, "POST", "/api/generate", body, NULL, NULL, err)
-             : no_room(err);
+             : no_request_memory(err);
     json_decref(body);
     if (!s)
         memcpy(p->model, model, strlen(model) + 1);
@@ -296,7 +296,7 @@ static enum status remote_save(struct run_place *p, const char *name,
         set->system, "messages", json_array_size(all) ? all : NULL);
     if (!s)
         s = body ? server_link_call(url, "POST", "/api/create", body, NULL, NULL, err)
-                 : no_room(err);
+                 : no_request_memory(err);
     json_decref(body);
     json_decref(all);
     json_decref(shown);
@@ -389,7 +389,7 @@ enum status run_remote_open(struct run_place **out, const struct cli_command *c,
     };
     struct run_remote *r = mem_array(1, sizeof *r);
     if (!r)
-        return no_room(err);
+        return no_request_memory(err);
     r->base.ops = &ops;
     r->base.command = c;
     snprintf(r->url, sizeof r->url, "%s", url);

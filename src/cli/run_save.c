@@ -6,9 +6,9 @@
 
 enum { SAVE_BYTES = 128 << 20 };
 
-static enum status add_command(struct modelfile *f, enum modelfile_keyword k,
-                               const char *name, const char *value, size_t n,
-                               struct error *err)
+static enum status add_modelfile_line(struct modelfile *f, enum modelfile_keyword k,
+                                      const char *name, const char *value, size_t n,
+                                      struct error *err)
 {
     struct modelfile_command *c = &f->commands[f->n];
     if (memchr(value, 0, n))
@@ -29,15 +29,15 @@ static enum status add_value(struct modelfile *f, const char *name, const json_t
 {
     char text[64];
     if (json_is_string(v))
-        return add_command(f, MODELFILE_PARAMETER, name, json_string_value(v),
-                           json_string_length(v), err);
+        return add_modelfile_line(f, MODELFILE_PARAMETER, name, json_string_value(v),
+                                  json_string_length(v), err);
     if (json_is_integer(v))
         snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
     else if (json_is_real(v))
         snprintf(text, sizeof text, "%.17g", json_real_value(v));
     else
         snprintf(text, sizeof text, "%s", json_is_true(v) ? "true" : "false");
-    return add_command(f, MODELFILE_PARAMETER, name, text, strlen(text), err);
+    return add_modelfile_line(f, MODELFILE_PARAMETER, name, text, strlen(text), err);
 }
 
 static size_t count_parameters(json_t *options)
@@ -73,8 +73,8 @@ static enum status add_messages(struct modelfile *f, const json_t *messages,
         const json_t *content = json_object_get(m, "content");
         const char *role = json_string_value(json_object_get(m, "role"));
         if (role && json_is_string(content))
-            s = add_command(f, MODELFILE_MESSAGE, role, json_string_value(content),
-                            json_string_length(content), err);
+            s = add_modelfile_line(f, MODELFILE_MESSAGE, role, json_string_value(content),
+                                   json_string_length(content), err);
     }
     return s;
 }
@@ -83,17 +83,19 @@ enum status run_modelfile(struct modelfile *out, const char *from,
                           const struct run_settings *set, const json_t *own,
                           const json_t *messages, struct error *err)
 {
-    const size_t n =
-        2 + count_parameters(set->options) + json_array_size(own) + json_array_size(messages);
+    const size_t n = 2 + count_parameters(set->options) + json_array_size(own) +
+                     json_array_size(messages);
     *out = (struct modelfile){0};
     arena_init(&out->arena, SAVE_BYTES);
     out->commands = arena_array(&out->arena, n, sizeof *out->commands);
     if (!out->commands)
         return fail(err, STATUS_NO_MEMORY, "no memory for a Modelfile");
-    enum status s = add_command(out, MODELFILE_FROM, NULL, from, strlen(from), err);
+    enum status s =
+        add_modelfile_line(out, MODELFILE_FROM, NULL, from, strlen(from), err);
     if (!s && set->system)
-        s = add_command(out, MODELFILE_SYSTEM, NULL, json_string_value(set->system),
-                        json_string_length(set->system), err);
+        s = add_modelfile_line(out, MODELFILE_SYSTEM, NULL,
+                               json_string_value(set->system),
+                               json_string_length(set->system), err);
     if (!s)
         s = add_values(out, set->options, err);
     /* Messages replace those of the model. */
