@@ -1,6 +1,7 @@
 # make              build/turbine, build/libturboquant.{a,so}
 # make lib          the library alone, which needs nothing but a C compiler
-# make install      both, under PREFIX=/usr/local         make lib install: the library alone
+# make install      both, a manual page and completions, under PREFIX=/usr/local
+# make lib install  the library alone
 # make check        all tests, under two minutes          make check SAN=address,undefined
 # make bench        kernel timings                        make fuzz FUZZ_SECONDS=600
 # make check-crowd  the scheduler, at length
@@ -16,6 +17,8 @@ PREFIX  ?= /usr/local
 BINDIR  ?= $(PREFIX)/bin
 LIBDIR  ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
+DATADIR ?= $(PREFIX)/share
+MANDIR  ?= $(DATADIR)/man
 FUZZ_SECONDS ?= 2
 FUZZ_CC ?= clang
 PYTHON  ?= $(if $(wildcard build/venv/bin/python),build/venv/bin/python,python3)
@@ -81,6 +84,9 @@ $(OUT)/src/server/web_assets.o build/fuzz/src/server/web_assets.o: $(wildcard sr
 # ---- tests ----
 $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(LIB_OBJ)
 	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS) -lcmocka
+
+# Tests of what commands share link more than the library.
+$(OUT)/tests/unit/test_server_link: $(OUT)/src/cli/server_link.o
 
 # The server with a scheduler that follows a script instead of a model.
 SCRIPTED := $(OUT)/tests/server/scripted_server
@@ -199,9 +205,17 @@ format:
 # `make lib install` installs the library alone.
 install: install-lib $(if $(filter lib,$(MAKECMDGOALS)),,install-turbine)
 
+# Where bash, zsh and fish look.
+COMPLETIONS := bash-completion/completions zsh/site-functions fish/vendor_completions.d
+
 install-turbine: $(OUT)/turbine
 	install -d $(DESTDIR)$(BINDIR)
 	install $(OUT)/turbine $(DESTDIR)$(BINDIR)/
+	install -d $(DESTDIR)$(MANDIR)/man1 $(addprefix $(DESTDIR)$(DATADIR)/,$(COMPLETIONS))
+	$(OUT)/turbine man >$(DESTDIR)$(MANDIR)/man1/turbine.1
+	$(OUT)/turbine completion bash >$(DESTDIR)$(DATADIR)/$(word 1,$(COMPLETIONS))/turbine
+	$(OUT)/turbine completion zsh >$(DESTDIR)$(DATADIR)/$(word 2,$(COMPLETIONS))/_turbine
+	$(OUT)/turbine completion fish >$(DESTDIR)$(DATADIR)/$(word 3,$(COMPLETIONS))/turbine.fish
 
 # A folder as turboquant.pc names it: relative to the prefix where it lies below.
 pc_dir = $(patsubst $(abspath $(PREFIX))/%,$${prefix}/%,$(abspath $(1)))

@@ -34,6 +34,39 @@ static void say_step(void *ctx, const char *text)
     cli_message(ctx, text);
 }
 
+/* What the store does not know: the types of caches. */
+static enum status check_cache(const struct modelfile *f, struct error *err)
+{
+    struct kv_types types;
+    struct error why;
+    for (int i = 0; i < f->n; i++) {
+        const struct modelfile_command *k = &f->commands[i];
+        if (k->keyword != MODELFILE_PARAMETER || strcmp(k->name, "kv_cache_type") != 0)
+            continue;
+        const enum status s = kv_types_parse(&types, k->value, &why);
+        if (s)
+            return fail(err, s, "(line %d): parameter kv_cache_type: %s", k->line,
+                        why.text);
+    }
+    return STATUS_OK;
+}
+
+/* Which chat template the new model has. */
+static void say_template(const struct cli_command *c, const struct store *store,
+                         const struct model_name *name)
+{
+    struct stored_model m;
+    struct gguf *g = NULL;
+    char words[900], text[960];
+    if (!stored_model_load(&m, store, name, NULL) && !gguf_open(&g, m.path, NULL)) {
+        models_template_words(words, sizeof words, &m, g);
+        snprintf(text, sizeof text, "chat template: %s", words);
+        cli_message(c, text);
+    }
+    gguf_close(g);
+    stored_model_release(&m);
+}
+
 static enum status create(const struct cli_command *c, const char *arg, const char *path,
                           struct error *err)
 {
@@ -49,7 +82,8 @@ static enum status create(const struct cli_command *c, const char *arg, const ch
     enum status s = models_name(&name, arg, err);
     if (!s)
         s = read_modelfile(&text, path, err);
-    if (!s && (s = modelfile_parse(&f, text.data ? text.data : "", text.len, &why)))
+    if (!s && ((s = modelfile_parse(&f, text.data ? text.data : "", text.len, &why)) ||
+               (s = check_cache(&f, &why))))
         s = fail(err, s, "%s: %s", path, why.text);
     const char *slash = strrchr(path, '/');
     if (!s && slash && (size_t)(slash - path) < sizeof folder) {
@@ -61,6 +95,8 @@ static enum status create(const struct cli_command *c, const char *arg, const ch
         s = models_open(&store, err);
     if (!s)
         s = store_create(store, &name, &f, &o, err);
+    if (!s && modelfile_last(&f, MODELFILE_TEMPLATE))
+        say_template(c, store, &name);
     store_close(store);
     modelfile_release(&f);
     buf_release(&text);

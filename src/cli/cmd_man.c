@@ -36,9 +36,9 @@ static void put_paragraphs(const char *text)
 {
     char line[800];
     while (*text) {
-        const size_t n = strcspn(text, "\n");
-        snprintf(line, sizeof line, "%.*s", (int)(n < sizeof line ? n : sizeof line - 1),
-                 text + strspn(text, " "));
+        const size_t n = strcspn(text, "\n"), indent = strspn(text, " ");
+        snprintf(line, sizeof line, "%.*s",
+                 (int)(n < sizeof line ? n - indent : sizeof line - 1), text + indent);
         fputs(*text == ' ' ? ".br\n" : ".PP\n", stdout);
         put_roff(line);
         putchar('\n');

@@ -2,29 +2,14 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/cli.h"
-#include "http/client.h"
+#include "cli/server_link.h"
+#include "cli/words.h"
 
-enum { ANSWER_BYTES = 4 << 20, TIMEOUT_MS = 10000 };
-
-/* --host, TURBINE_HOST or OLLAMA_HOST: "host", "host:port" or a URL without a path. */
-static void make_url(char *url, size_t n, const char *host)
-{
-    if (!host)
-        host = getenv("TURBINE_HOST");
-    if (!host)
-        host = getenv("OLLAMA_HOST");
-    if (!host || !*host)
-        host = "127.0.0.1";
-    const char *scheme = strstr(host, "://"), *name = scheme ? scheme + 3 : host;
-    const char *colon = strrchr(name, ':'), *bracket = strrchr(name, ']');
-    const bool has_port = colon && (!bracket || colon > bracket);
-    snprintf(url, n, "%s%s%s/api/ps", scheme ? "" : "http://", host,
-             has_port || scheme ? "" : ":11434");
-}
+enum { FOREVER_S = 20 * 365 * 86400 };
 
 static void print_bytes(char out[16], const json_t *v)
 {
@@ -41,71 +26,141 @@ static const char *string_of(const json_t *o, const char *name)
     return s ? s : "-";
 }
 
-/* What a server says goes to a terminal: no control characters. */
-static void print_safe(const char *s, int width)
+/* Seconds since 1970 of a time as RFC 3339 has it; false if it is none. */
+static bool read_expiry(int64_t *out, const char *text)
 {
-    int n = 0;
-    for (; *s && n < width; s++, n++)
-        putchar((unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s);
-    printf("%*s", width - n + 2, "");
+    int year, month, day, hour, minute, second, n = 0;
+    if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d%n", &year, &month, &day, &hour, &minute,
+               &second, &n) != 6 ||
+        month < 1 || month > 12)
+        return false;
+    const char *zone = text + n;
+    zone += *zone == '.' ? 1 + strspn(zone + 1, "0123456789") : 0;
+    int east_hour = 0, east_minute = 0;
+    if ((*zone == '+' || *zone == '-') &&
+        sscanf(zone + 1, "%2d:%2d", &east_hour, &east_minute) != 2)
+        return false;
+    const int64_t east = (east_hour * 60 + east_minute) * (*zone == '-' ? -60 : 60);
+    /* Days by counting years from March on, so that leap days come last. */
+    const int64_t y = year - (month < 3), m = (month + 9) % 12;
+    const int64_t days =
+        y * 365 + y / 4 - y / 100 + y / 400 + (m * 153 + 2) / 5 + day - 719469;
+    *out = ((days * 24 + hour) * 60 + minute) * 60 + second - east;
+    return true;
 }
 
-static void print_model(const json_t *m)
+/* As Ollama says it. */
+static void until_words(char out[48], const char *expires)
 {
+    const int64_t now = (int64_t)time(NULL);
+    int64_t then;
+    if (!read_expiry(&then, expires))
+        snprintf(out, 48, "-");
+    else if (then - now > FOREVER_S)
+        snprintf(out, 48, "Forever");
+    else if (then < now)
+        snprintf(out, 48, "Stopping...");
+    else
+        words_time(out, then, now);
+}
+
+static void processor_words(char out[32], const json_t *m)
+{
+    const double size = json_number_value(json_object_get(m, "size"));
+    const double vram = json_number_value(json_object_get(m, "size_vram"));
+    const int gpu = size > 0 ? (int)(vram / size * 100 + 0.5) : 0;
+    if (gpu <= 0 || gpu >= 100)
+        snprintf(out, 32, "100%% %s", gpu > 0 ? "GPU" : "CPU");
+    else
+        snprintf(out, 32, "%d%%/%d%% CPU/GPU", 100 - gpu, gpu);
+}
+
+/* Ollama's columns, then ours. */
+enum { PS_COLUMNS = 11, PS_CELL = 64 };
+
+struct ps_row {
+    char cell[PS_COLUMNS][PS_CELL];
+};
+
+static struct ps_row row_of(const json_t *m)
+{
+    struct ps_row r = {{""}};
+    char size[24], until[48];
     const json_t *kv = json_object_get(m, "kv");
-    char size[16], used[16], reserved[16], f16[16], types[64], context[48];
-    print_bytes(size, json_object_get(m, "size"));
-    print_bytes(used, json_object_get(kv, "bytes"));
-    print_bytes(reserved, json_object_get(kv, "bytes_reserved"));
-    print_bytes(f16, json_object_get(kv, "bytes_f16"));
     const char *k = string_of(kv, "type_k"), *v = string_of(kv, "type_v");
-    snprintf(types, sizeof types, "%s%s%s", k, strcmp(k, v) ? "/" : "",
+    words_bytes(size, (uint64_t)json_integer_value(json_object_get(m, "size")));
+    until_words(until, string_of(m, "expires_at"));
+    snprintf(r.cell[0], PS_CELL, "%s", string_of(m, "name"));
+    snprintf(r.cell[1], PS_CELL, "%.12s", string_of(m, "digest"));
+    snprintf(r.cell[2], PS_CELL, "%s", size);
+    processor_words(r.cell[3], m);
+    snprintf(r.cell[4], PS_CELL, "%" JSON_INTEGER_FORMAT,
+             json_integer_value(json_object_get(m, "context_length")));
+    snprintf(r.cell[5], PS_CELL, "%s", until);
+    snprintf(r.cell[6], PS_CELL, "%s%s%s", k, strcmp(k, v) ? "/" : "",
              strcmp(k, v) ? v : "");
-    snprintf(context, sizeof context, "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT,
+    snprintf(r.cell[7], PS_CELL, "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT,
              json_integer_value(json_object_get(kv, "tokens_used")),
              json_integer_value(json_object_get(kv, "tokens_max")));
-    print_safe(string_of(m, "name"), 32);
-    printf("%-10s  ", size);
-    print_safe(types, 14);
-    printf("%-18s  %-10s  %-10s  %-10s  ", context, used, reserved, f16);
-    print_safe(string_of(m, "expires_at"), 20);
+    print_bytes(r.cell[8], json_object_get(kv, "bytes"));
+    print_bytes(r.cell[9], json_object_get(kv, "bytes_reserved"));
+    print_bytes(r.cell[10], json_object_get(kv, "bytes_f16"));
+    return r;
+}
+
+/* What a server says goes to a terminal: no control characters. */
+static void print_ps_row(const struct ps_row *r, const int width[PS_COLUMNS])
+{
+    for (int i = 0; i < PS_COLUMNS; i++) {
+        const int n = (int)strlen(r->cell[i]);
+        for (const char *s = r->cell[i]; *s; s++)
+            putchar((unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s);
+        if (i + 1 < PS_COLUMNS)
+            printf("%*s", width[i] - n + 4, "");
+    }
     putchar('\n');
 }
 
-static enum status print_list(const struct buf *body, struct error *err)
+static enum status print_list(const json_t *answer, struct error *err)
 {
-    json_error_t why;
-    json_t *root = json_loadb(body->data ? body->data : "", body->len, 0, &why);
-    const json_t *models = json_object_get(root, "models");
-    if (!json_is_array(models)) {
-        json_decref(root);
+    static const struct ps_row head = {{"NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT",
+                                        "UNTIL", "KV", "TOKENS", "CACHE", "RESERVED",
+                                        "AS F16"}};
+    const json_t *models = json_object_get(answer, "models");
+    int width[PS_COLUMNS] = {0};
+    if (!json_is_array(models))
         return fail(err, STATUS_BAD_INPUT, "the server's answer is no list of models");
+    const size_t n = json_array_size(models);
+    for (size_t i = 0; i <= n; i++) {
+        const struct ps_row r = i < n ? row_of(json_array_get(models, i)) : head;
+        for (int k = 0; k < PS_COLUMNS; k++) {
+            const int bytes = (int)strlen(r.cell[k]);
+            width[k] = bytes > width[k] ? bytes : width[k];
+        }
     }
-    printf("%-32s  %-10s  %-14s  %-18s  %-10s  %-10s  %-10s  %s\n", "NAME", "SIZE", "KV",
-           "CONTEXT", "CACHE", "RESERVED", "AS F16", "UNTIL");
-    for (size_t i = 0; i < json_array_size(models); i++)
-        print_model(json_array_get(models, i));
-    json_decref(root);
+    print_ps_row(&head, width);
+    for (size_t i = 0; i < n; i++) {
+        const struct ps_row r = row_of(json_array_get(models, i));
+        print_ps_row(&r, width);
+    }
     return STATUS_OK;
 }
 
-static enum status show(const char *host, bool json, struct error *err)
+static enum status show_running(const char *host, bool json, struct error *err)
 {
-    char url[512];
-    int http_status = 0;
-    struct buf body;
-    make_url(url, sizeof url, host);
-    buf_init(&body, ANSWER_BYTES);
-    const struct http_call call = {"GET", url, getenv("TURBINE_API_KEY"), TIMEOUT_MS};
-    enum status s = http_call(&call, &http_status, &body, err);
-    if (!s && http_status != 200)
-        s = fail(err, STATUS_IO, "%s: HTTP status %d%s", url, http_status,
-                 http_status == 401 ? "; TURBINE_API_KEY is the server's key" : "");
-    if (!s && json)
-        puts(body.data ? body.data : "");
-    else if (!s)
-        s = print_list(&body, err);
-    buf_release(&body);
+    char url[SERVER_LINK_URL_BYTES];
+    json_t *answer = NULL;
+    if (!server_link_url(url, sizeof url, host))
+        return fail(err, STATUS_BAD_ARG, "the address of the server is too long: %s",
+                    url);
+    enum status s = server_link_call(url, "GET", "/api/ps", NULL, &answer, NULL, err);
+    if (!s && json) {
+        json_dumpf(answer, stdout, JSON_COMPACT);
+        putchar('\n');
+    } else if (!s) {
+        s = print_list(answer, err);
+    }
+    json_decref(answer);
     return s;
 }
 
@@ -114,9 +169,7 @@ int cmd_ps(int argc, char **argv)
     const char *host = NULL;
     bool json = false;
     const struct cli_option options[] = {
-        {"--host", CLI_STRING, &host, 0, 0,
-         "HOST[:PORT]  of the server (default TURBINE_HOST, OLLAMA_HOST, "
-         "127.0.0.1:11434)"},
+        {"--host", CLI_STRING, &host, 0, 0, SERVER_LINK_HELP},
         {"--json", CLI_FLAG, &json, 0, 0, "the server's own answer"},
         {NULL, CLI_FLAG, NULL, 0, 0, NULL},
     };
@@ -128,5 +181,5 @@ int cmd_ps(int argc, char **argv)
     if (rc >= 0)
         return rc;
     struct error err = {0};
-    return show(host, json, &err) ? cli_fail(&c, &err) : CLI_OK;
+    return show_running(host, json, &err) ? cli_fail(&c, &err) : CLI_OK;
 }

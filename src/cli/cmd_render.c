@@ -83,7 +83,9 @@ static enum status open_model(struct template **out, json_t *vars, const char *p
     if (s == STATUS_OK)
         s = gguf_str(g, "tokenizer.chat_template", &source, err);
     if (s == STATUS_NOT_FOUND && g)
-        s = fail(err, s, "%s: there is no tokenizer.chat_template; give a FILE.jinja",
+        s = fail(err, s,
+                 "%s: there is no tokenizer.chat_template; give a FILE.jinja "
+                 "or, of Go, a FILE.gotmpl",
                  path);
     if (s == STATUS_OK)
         s = template_compile(out, source.s, source.n, err);
@@ -94,12 +96,14 @@ static enum status open_model(struct template **out, json_t *vars, const char *p
     return s;
 }
 
-static enum status open_jinja(struct template **out, const char *path, struct error *err)
+static enum status open_source(struct template **out, const char *path, bool go,
+                               struct error *err)
 {
     struct buf text;
     enum status s = read_file(&text, path, err);
     if (s == STATUS_OK)
-        s = template_compile(out, text.data ? text.data : "", text.len, err);
+        s = (go ? template_compile_go : template_compile)(out, text.data ? text.data : "",
+                                                          text.len, err);
     buf_release(&text);
     return s;
 }
@@ -156,7 +160,7 @@ int cmd_render(int argc, char **argv)
     };
     const struct cli_command command = {
         .name = "render",
-        .args = "MODEL|FILE.jinja --messages FILE.json",
+        .args = "MODEL|FILE.jinja|FILE.gotmpl --messages FILE.json",
         .summary = "print the prompt text of a chat",
         .options = options,
         .min_args = 1,
@@ -176,7 +180,7 @@ int cmd_render(int argc, char **argv)
     if (s == STATUS_OK)
         s = has_suffix(arg[0], ".gguf") || !models_is_path(arg[0])
                 ? open_model(&t, vars, arg[0], &err)
-                : open_jinja(&t, arg[0], &err);
+                : open_source(&t, arg[0], has_suffix(arg[0], ".gotmpl"), &err);
     if (s == STATUS_OK)
         s = render_print(t, vars, now < 0 ? time(NULL) : (time_t)now, tokens, &err);
     rc = s == STATUS_OK ? CLI_OK : cli_fail(&command, &err);

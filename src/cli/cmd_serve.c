@@ -1,7 +1,6 @@
-/* cmd_serve.c - turbine serve: the APIs of OpenAI, Anthropic and Ollama for one model. */
+/* cmd_serve.c - turbine serve: the APIs of OpenAI, Anthropic and Ollama. */
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,40 +8,27 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/mem.h"
 #include "cli/calibrate.h"
 #include "cli/cli.h"
 #include "cli/environment.h"
 #include "cli/models.h"
 #include "cli/pull_settings.h"
-#include "kv/kv.h"
+#include "dialect/ollama_keep_alive.h"
 #include "server/server.h"
 
-enum {
-    PARALLEL = 4,
-    QUEUE_LEAST = 64,
-    CTX_AUTO_MAX = 131072,
-    CTX_AUTO_MIN = 2048,
-    CTX_BESIDE = 8192
-};
+enum { CTX_LEAST = 64, CTX_MOST = 1 << 24, MAX_LOADED = 3 };
 
 struct serve {
     const struct cli_command *command;
     struct server_options o;
     struct environment_host address;
-    struct store *store;
     struct pull_options pull;
-    const char *kv, *key_file;
-    int ctx, tail, threads, parallel, queue, queue_s, drain_s;
+    const char *key_file, *ctx, *keep;
+    int queue_s, drain_s;
     bool quiet;
-    enum cpu_isa cpu;
     char key[512];
-    char kv_name[KV_NAME_BYTES];
-    struct model_choice model;
-    struct sampler_params sampling;
-    const char *stops[MODELS_STOP_MAX];
-    struct engine engine;
-    struct scheduler *scheduler;
+    char path[STORE_PATH_BYTES], name[MODEL_NAME_BYTES];
+    struct store *store;
     struct server *server;
 };
 
@@ -107,56 +93,68 @@ static enum status take_address(struct serve *v, struct error *err)
     return STATUS_OK;
 }
 
-/* Default < environment < option; what a Modelfile may say, too, is in take_model. */
+/* Default < environment < option; a model's PARAMETERs stand between the last two. */
 static enum status take_environment(struct serve *v, struct error *err)
 {
-    int parallel = 0, queue = 0;
+    struct model_settings *m = &v->o.models;
+    int most = 0;
+    int64_t keep = 0;
     enum status s = environment_check(err);
     if (s || (s = take_address(v, err)))
         return s;
-    environment_count("NUM_PARALLEL", &parallel);
-    environment_count("MAX_QUEUE", &queue);
-    if (!v->parallel)
-        v->parallel = parallel ? parallel : PARALLEL;
-    if (!v->queue)
-        v->queue = queue                           ? queue
-                   : v->parallel * 2 > QUEUE_LEAST ? v->parallel * 2
-                                                   : QUEUE_LEAST;
+    m->defaults.kv = environment_text("KV_CACHE_TYPE");
+    m->defaults.kv_source = environment_source("KV_CACHE_TYPE");
+    environment_count("CONTEXT_LENGTH", &m->defaults.n_ctx);
+    environment_count("NUM_PARALLEL", &m->defaults.n_parallel);
+    if (!m->n_queue)
+        environment_count("MAX_QUEUE", &m->n_queue);
+    environment_count("MAX_LOADED_MODELS", &most);
+    if (m->max_loaded < 0)
+        m->max_loaded = most ? most : MAX_LOADED;
+    if (environment_text("KEEP_ALIVE")) {
+        environment_duration("KEEP_ALIVE", &keep);
+        m->keep_us = keep ? keep : SERVER_KEEP_NONE;
+    }
     if (!v->o.origins)
         v->o.origins = environment_text("ORIGINS");
     environment_warn();
     return STATUS_OK;
 }
 
-/* ---- how much context ---- */
+/* ---- options that are words ---- */
 
-static bool plan_fits(const struct serve *v, const struct context_options *o,
-                      size_t available)
+static enum status read_ctx(struct serve *v, struct error *err)
 {
-    struct scheduler_memory m;
-    return !scheduler_plan(&m, v->engine.model, o, NULL) &&
-           m.pages + m.states + m.scratch < available / 4 * 3;
+    char *end;
+    if (!v->ctx || !strcmp(v->ctx, "auto"))
+        return STATUS_OK;
+    const long n = strtol(v->ctx, &end, 10);
+    if (end == v->ctx || *end || n < CTX_LEAST || n > CTX_MOST)
+        return fail(err, STATUS_BAD_ARG,
+                    "--ctx takes auto or a whole number between %d and %d, not '%s'",
+                    CTX_LEAST, CTX_MOST, v->ctx);
+    v->o.models.n_ctx = (int)n;
+    return STATUS_OK;
 }
 
-/* As long as the model was trained for, at most CTX_AUTO_MAX, with pages for one answer
- * of that length and others of CTX_BESIDE; what does not fit into memory shrinks, first
- * the others. */
-static void choose_context(const struct serve *v, struct context_options *o)
+/* Numbers are seconds, as in requests. */
+static enum status read_keep(struct serve *v, struct error *err)
 {
-    const size_t available = mem_available();
-    const int n_train = model_hparams(v->engine.model)->n_ctx_train;
-    o->n_ctx = v->ctx ? v->ctx : n_train < CTX_AUTO_MAX ? n_train : CTX_AUTO_MAX;
-    for (;;) {
-        const int beside = kv_pages_for(o->n_ctx < CTX_BESIDE ? o->n_ctx : CTX_BESIDE);
-        for (int n = v->parallel; n >= 1; n = n > 2 ? 2 : n - 1) {
-            o->n_page = kv_pages_for(o->n_ctx) + (n - 1) * beside;
-            if (!available || plan_fits(v, o, available))
-                return;
-        }
-        if (v->ctx || o->n_ctx / 2 < CTX_AUTO_MIN)
-            return; // scheduler_open says what is missing
-        o->n_ctx /= 2;
-    }
+    int64_t us;
+    char *end;
+    if (!v->keep)
+        return STATUS_OK;
+    const double seconds = strtod(v->keep, &end);
+    json_t *j = end != v->keep && !*end ? json_real(seconds) : json_string(v->keep);
+    const bool ok = j && ollama_keep_alive(j, &us);
+    json_decref(j);
+    if (!ok)
+        return fail(err, STATUS_BAD_ARG,
+                    "--keep-alive takes seconds or a duration (5m, 1h30m; -1: for ever), "
+                    "not '%s'",
+                    v->keep);
+    v->o.models.keep_us = us ? us : SERVER_KEEP_NONE;
+    return STATUS_OK;
 }
 
 /* ---- running ---- */
@@ -180,170 +178,161 @@ static void catch_end_signals(struct server *s)
     sigaction(SIGINT, &a, NULL);
 }
 
-/* What the command line leaves open is the model's PARAMETER, else the environment's,
- * else the default; the rest of its Modelfile is for requests that do not say it. */
-static enum status take_model(struct serve *v, struct error *err)
+static enum status calibrate(void *ctx, struct engine *e, const struct kv_types *kv,
+                             struct error *err)
 {
-    const struct model_choice *m = &v->model;
-    double threads = 0;
-    enum status s;
-    v->sampling = (struct sampler_params){.temp = NAN,
-                                          .top_k = -1,
-                                          .top_p = NAN,
-                                          .min_p = NAN,
-                                          .typical_p = NAN,
-                                          .repeat_penalty = NAN,
-                                          .repeat_last_n = -2,
-                                          .presence_penalty = NAN,
-                                          .frequency_penalty = NAN};
-    if ((s = models_sampling(m, &v->sampling, err)) ||
-        (s = models_stops(m, v->stops, &v->o.n_stop, err)) ||
-        (s = models_ctx(m, v->ctx, &v->ctx, err)) ||
-        (s = models_number(m, "num_thread", 0, 256, &threads, err)))
-        return s;
-    v->threads = v->threads ? v->threads : (int)threads;
-    v->o.model_path = m->path;
-    v->o.model_name = m->stored ? m->name : NULL;
-    v->o.sampling = &v->sampling;
-    v->o.stop = v->stops;
-    v->o.system = m->m.system.len ? m->m.system.data : NULL;
-    v->o.messages = m->m.messages;
-    return STATUS_OK;
+    (void)ctx;
+    return cli_calibrate(e, "serve", kv, 1, err);
+}
+
+/* A path is as it is; a name must be one of the store's. */
+static enum status choose_start(struct serve *v, const char *arg, struct error *err)
+{
+    struct model_choice m;
+    const enum status s = models_choose(&m, arg, err);
+    if (!s && m.stored) {
+        snprintf(v->name, sizeof v->name, "%s", m.name);
+        v->o.model_name = v->name;
+    } else if (!s) {
+        snprintf(v->path, sizeof v->path, "%s", m.path);
+        v->o.model_path = v->path;
+    }
+    models_close(&m);
+    return s;
 }
 
 static enum status open_serve(struct serve *v, const char *arg, struct error *err)
 {
-    enum status s = take_environment(v, err);
-    if (s)
+    struct kv_types kv;
+    enum status s;
+    if ((s = take_environment(v, err)) || (s = find_key(v, err)) ||
+        (s = read_ctx(v, err)) || (s = read_keep(v, err)) ||
+        (v->o.models.kv && (s = kv_types_parse(&kv, v->o.models.kv, err))) ||
+        (s = models_open(&v->store, err)) || (arg && (s = choose_start(v, arg, err))))
         return s;
-    struct scheduler_options so = {.n_queue = v->queue,
-                                   .queue_us = (uint64_t)v->queue_s * 1000000};
-    struct context_options *co = &so.context;
-    if ((s = find_key(v, err)) || (s = models_choose(&v->model, arg, err)) ||
-        (s = take_model(v, err)) ||
-        (s = models_kv(&v->model, v->kv, v->tail, &co->kv, err)) ||
-        (s = engine_open(&v->engine, v->model.path, ENGINE_TEXT, v->threads, v->cpu,
-                         err)) ||
-        (s = models_template(&v->model, "serve", &v->engine, err)) ||
-        (s = cli_calibrate(&v->engine, "serve", &co->kv, 1, err)))
-        return s;
-    co->calibration = v->engine.calibration;
-    co->n_seq = v->parallel;
-    choose_context(v, co);
-    if ((s = scheduler_open(&v->scheduler, &v->engine, &so, err)))
-        return s;
-    v->o.kv_name = kv_types_name(v->kv_name, &co->kv);
+    v->o.store = v->store;
+    v->o.models.queue_us = (uint64_t)v->queue_s * 1000000;
+    v->o.models.calibrate = calibrate;
     v->o.limits = http_limits_default;
-    v->o.n_queue = so.n_queue;
     v->o.drain_us = (uint64_t)v->drain_s * 1000000;
     v->o.log = !v->quiet;
     pull_settings_read(&v->pull);
-    if ((s = pull_settings_check(&v->pull, err)) || (s = models_open(&v->store, err)))
+    if ((s = pull_settings_check(&v->pull, err)))
         return s;
-    v->o.store = v->store;
     v->o.pull = &v->pull;
     v->o.no_prune = environment_flag("NOPRUNE");
-    return server_open(&v->server, &v->engine, v->scheduler, &v->o, err);
+    return server_open(&v->server, NULL, NULL, &v->o, err);
 }
 
 static void print_start(const struct serve *v)
 {
-    const struct context *c = scheduler_context(v->scheduler);
-    struct scheduler_stats m;
-    scheduler_stats(v->scheduler, &m);
-    const int n_ctx = context_n_ctx(c);
-    const int n_train = model_hparams(v->engine.model)->n_ctx_train;
-    fprintf(
-        stderr,
-        "turbine serve: %d tokens of context, %d answers at a time; cache %s: %.1f MiB "
-        "of pages for %d tokens in all, %.1f MiB exact\n",
-        n_ctx, v->parallel, v->kv_name, (double)m.n_page * (double)m.page_bytes / 0x1p20,
-        m.n_page * KV_PAGE_TOKENS, (double)m.state_bytes / 0x1p20);
+    const int n_ctx = server_start_n_ctx(v->server);
+    const int n_train = server_start_n_train(v->server);
+    if (n_ctx)
+        fprintf(stderr, "turbine serve: %s\n", server_start_text(v->server));
     if (n_ctx > n_train)
         fprintf(stderr, "turbine serve: note: the model was trained for %d tokens\n",
                 n_train);
-    else if (n_ctx < 32768)
+    else if (n_ctx && n_ctx < 32768)
         fprintf(stderr, "turbine serve: note: coding agents want 32768 tokens or more\n");
     printf("listening on %s\n", server_url(v->server));
     fflush(stdout);
 }
 
+static int run_serve(struct serve *v, const char *arg)
+{
+    struct error err;
+    int rc = CLI_OK;
+    if (open_serve(v, arg, &err)) {
+        rc = cli_fail(v->command, &err);
+    } else {
+        catch_end_signals(v->server);
+        print_start(v);
+        server_run(v->server);
+    }
+    server_close(v->server);
+    store_close(v->store);
+    return rc;
+}
+
 int cmd_serve(int argc, char **argv)
 {
-    struct serve v = {.o = {.port = -1},
-                      .tail = -1,
-                      .queue_s = 60,
-                      .drain_s = 30,
-                      .cpu = CPU_ISA_COUNT - 1};
+    struct serve v = {
+        .o = {.port = -1,
+              .models = {.max_loaded = -1, .tail = -1, .cpu = CPU_ISA_COUNT - 1}},
+        .queue_s = 60,
+        .drain_s = 30};
+    struct model_settings *m = &v.o.models;
     const struct cli_option options[] = {
         {"--host", CLI_STRING, &v.o.host, 0, 0,
          "HOST  to listen on (default 127.0.0.1); others need a key"},
         {"--port", CLI_INT, &v.o.port, 0, 65535,
          "N  (default 11434; 0: any that is free)"},
-        {"--ctx", CLI_INT, &v.ctx, 64, 1 << 24,
-         "N  tokens of context of a request (default: the model's, as far as memory "
-         "allows)"},
-        {"--kv", CLI_STRING, &v.kv, 0, 0,
+        {"--ctx", CLI_STRING, &v.ctx, 0, 0,
+         "N  tokens of context of a request, or auto (default): the model's, as far as "
+         "memory allows"},
+        {"--kv", CLI_STRING, &m->kv, 0, 0,
          "K[/V]  type of the cache: turbo4 (default), turbo8/turbo4, f16 ..."},
-        {"--tail", CLI_INT, &v.tail, 0, KV_TAIL_MAX,
+        {"--tail", CLI_INT, &m->tail, 0, KV_TAIL_MAX,
          "N  tokens behind the newest that the cache keeps exact (default 128)"},
-        {"--parallel", CLI_INT, &v.parallel, 1, CONTEXT_SEQUENCES_MAX,
-         "N  answers at a time (default 4)"},
-        {"--queue", CLI_INT, &v.queue, 1, 1 << 20,
-         "N  requests that wait; more are refused (default 64, or 2 x parallel)"},
+        {"--parallel", CLI_INT, &m->n_parallel, 1, CONTEXT_SEQUENCES_MAX,
+         "N  answers of a model at a time (default 4)"},
+        {"--queue", CLI_INT, &m->n_queue, 1, 1 << 20,
+         "N  requests that wait for a model; more are refused (default 64, or 2 x "
+         "parallel)"},
         {"--queue-timeout", CLI_INT, &v.queue_s, 0, 86400,
          "S  seconds that they wait at most (default 60, 0: for ever)"},
+        {"--keep-alive", CLI_STRING, &v.keep, 0, 0,
+         "T  how long a model stays behind its last request (default 5m; 0: not at all, "
+         "-1: for ever; MODEL stays)"},
+        {"--max-loaded", CLI_INT, &m->max_loaded, 0, 1024,
+         "N  models in memory at a time (default 3; 0: as many as fit)"},
+        {"--memory", CLI_BYTES, &m->memory, 0, 0,
+         "BYTES  that models may take together (default: what there is, with a reserve)"},
         {"--api-key-file", CLI_STRING, &v.key_file, 0, 0,
          "FILE  with the API key, mode 0600 (else TURBINE_API_KEY)"},
         {"--insecure-no-auth", CLI_FLAG, &v.o.insecure, 0, 0,
          "serve other machines without a key"},
-        {"--alias", CLI_STRING, &v.o.aliases, 0, 0, "A,B  more names of the model"},
+        {"--alias", CLI_STRING, &v.o.aliases, 0, 0, "A,B  more names of MODEL"},
         {"--any-model", CLI_FLAG, &v.o.any_model, 0, 0,
-         "answer whatever name a client asks for"},
+         "answer names that no model has by MODEL"},
         {"--origins", CLI_STRING, &v.o.origins, 0, 0,
          "A,B  web pages that may call (https://x.example), or *"},
         {"--allow-host", CLI_STRING, &v.o.allow_host, 0, 0,
          "A,B  more names that clients may call this host"},
-        {"--threads", CLI_INT, &v.threads, 1, 256,
+        {"--threads", CLI_INT, &m->n_thread, 1, 256,
          "N  compute threads (default: physical cores)"},
         {"--http-threads", CLI_INT, &v.o.n_worker, 1, 256,
          "N  that read requests and print answers (default 4)"},
         {"--drain", CLI_INT, &v.drain_s, 1, 3600,
          "S  seconds that answers may take after SIGTERM (default 30)"},
         {"--quiet", CLI_FLAG, &v.quiet, 0, 0, "no line of log for each request"},
-        {"--cpu", CLI_CPU, &v.cpu, 0, 0,
+        {"--cpu", CLI_CPU, &m->cpu, 0, 0,
          "LEVEL  at most c, avx2, avxvnni, avx512, avx512vnni"},
         {"TURBINE_*", CLI_ENVIRONMENT, NULL, 0, 0, ""},
         {0},
     };
     const struct cli_command command = {
         "serve",
-        "MODEL",
-        "Serve the APIs of OpenAI, Anthropic and Ollama, and a web page.  " MODELS_HELP
-        "\nWhat its Modelfile says is the default of the options below, and of requests.",
+        "[MODEL]",
+        "Serve the APIs of OpenAI, Anthropic and Ollama, and a web page, for the models "
+        "that\n'turbine list' shows: each is loaded when a request names it, and goes "
+        "when it was not\nused for a while.  " MODELS_HELP
+        "  It is loaded\nat the start, and stays.  What a model's Modelfile says is the "
+        "default of the options\nbelow, and of requests.",
         options,
-        1,
+        0,
         1,
     };
     const char *arg[1];
-    int rc = cli_parse(&command, argc, argv, arg);
+    const int rc = cli_parse(&command, argc, argv, arg);
     if (rc >= 0)
         return rc;
-    struct error err;
     v.command = &command;
-    if (open_serve(&v, arg[0], &err)) {
-        rc = cli_fail(&command, &err);
-    } else {
-        catch_end_signals(v.server);
-        print_start(&v);
-        server_run(v.server);
-        rc = CLI_OK;
+    if (!arg[0] && (v.o.any_model || v.o.aliases)) {
+        fprintf(stderr, "turbine serve: %s needs a MODEL\n",
+                v.o.any_model ? "--any-model" : "--alias");
+        return CLI_USAGE;
     }
-    server_close(v.server);
-    store_close(v.store);
-    if (v.scheduler)
-        scheduler_close(v.scheduler);
-    engine_close(&v.engine);
-    models_close(&v.model);
-    return rc;
+    return run_serve(&v, arg[0]);
 }

@@ -8,35 +8,11 @@
 #include "gguf/gguf.h"
 #include "store/arch_label.h"
 #include "store/create.h"
+#include "store/param_lines.h"
 
 enum { SHOW_LINES = 2, SHOW_BYTES = 32 << 20 }; // lines of a text in the summary
 
 /* ---- one part ---- */
-
-static int show_append(const char *p, size_t n, void *out)
-{
-    return buf_append(out, p, n) ? 0 : -1;
-}
-
-/* One line for each value: "name, blanks, value", texts in quotes, as Ollama prints. */
-static void put_param_lines(struct buf *b, const json_t *params, int width,
-                            const char *indent)
-{
-    const char *name;
-    const json_t *v, *one;
-    size_t i;
-    json_object_foreach((json_t *)(uintptr_t)params, name, v)
-    {
-        const size_t n = json_is_array(v) ? json_array_size(v) : 1;
-        for (i = 0; i < n; i++) {
-            one = json_is_array(v) ? json_array_get(v, i) : v;
-            buf_printf(b, "%s%-*s ", indent, width, name);
-            json_dump_callback(one, show_append, b,
-                               JSON_ENCODE_ANY | JSON_REAL_PRECISION(10));
-            buf_puts(b, "\n");
-        }
-    }
-}
 
 static enum status put_template(struct buf *b, const struct stored_model *m,
                                 struct error *err)
@@ -133,14 +109,12 @@ static void put_first_lines(struct buf *b, const char *title, const struct buf *
     buf_puts(b, p < end ? "    ...\n\n" : "\n");
 }
 
-static void put_template_note(struct buf *b, const struct stored_model *m)
+static void put_template_note(struct buf *b, const struct stored_model *m,
+                              const struct gguf *g)
 {
-    static const char *const used[] = {
-        [STORED_TEMPLATE_NONE] = "the GGUF's",
-        [STORED_TEMPLATE_JINJA] = "the model's TEMPLATE (Jinja)",
-        [STORED_TEMPLATE_GO] = "the GGUF's; TEMPLATE is Go's, which is kept only",
-    };
-    buf_printf(b, "  Template\n    %s\n\n", used[m->template_kind]);
+    char words[900];
+    models_template_words(words, sizeof words, m, g);
+    buf_printf(b, "  Template\n    %s\n\n", words);
 }
 
 static enum status put_summary(struct buf *b, const struct stored_model *m,
@@ -154,10 +128,10 @@ static enum status put_summary(struct buf *b, const struct stored_model *m,
     put_capabilities(b, g);
     if (json_object_size(m->params)) {
         buf_puts(b, "  Parameters\n");
-        put_param_lines(b, m->params, 19, "    ");
+        store_print_params(b, m->params, 19, "    ");
         buf_puts(b, "\n");
     }
-    put_template_note(b, m);
+    put_template_note(b, m, g);
     put_first_lines(b, "System", &m->system);
     put_first_lines(b, "License", &m->license);
     gguf_close(g);
@@ -184,7 +158,7 @@ static enum status put_part(struct buf *b, const struct stored_model *m,
     case SHOW_MODELFILE:
         return create_print_modelfile(b, m, m->path, err);
     case SHOW_PARAMETERS:
-        put_param_lines(b, m->params, 30, "");
+        store_print_params(b, m->params, 30, "");
         break;
     case SHOW_TEMPLATE:
         return put_template(b, m, err);

@@ -36,14 +36,13 @@ static void put_kv_types(struct completion *out)
     }
 }
 
-/* "c, avx2, avx512" without the commas. */
+/* "c|avx2|avx512" with blanks. */
 static void put_cpus(struct completion *out)
 {
     size_t n = 0;
     out->kind = COMPLETE_WORDS;
     for (const char *p = cpu_isa_names(); *p && n + 1 < sizeof out->words; p++)
-        if (*p != ',')
-            out->words[n++] = *p;
+        out->words[n++] = *p == '|' ? ' ' : *p;
     out->words[n] = 0;
 }
 

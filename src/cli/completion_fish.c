@@ -35,11 +35,13 @@ static void put_fish_command(void *ctx, const struct cli_command *c, const char 
             continue;
         const char *text = cli_option_text(o, value, sizeof value);
         const bool wide = o->name[1] == '-';
+        completion_of_option(&what, o);
         printf("complete -c turbine -n '__fish_seen_subcommand_from %s' -%c %s%s -d ",
                c->name, wide ? 'l' : 's', o->name + (wide ? 2 : 1),
-               o->kind == CLI_FLAG ? "" : " -x");
+               o->kind == CLI_FLAG                                         ? ""
+               : what.kind == COMPLETE_MODEL || what.kind == COMPLETE_FILE ? " -r"
+                                                                           : " -x");
         completion_quote(text, true);
-        completion_of_option(&what, o);
         if (o->kind != CLI_FLAG)
             put_fish_action(&what);
         putchar('\n');

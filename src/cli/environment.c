@@ -76,14 +76,14 @@ static const char *kept_text(int i, int first)
     return memcpy(*kept, text, n);
 }
 
-static const char *variable_text(int i)
+static const char *table_text(int i)
 {
     return kept_text(i, 0);
 }
 
 const char *environment_text(const char *name)
 {
-    return variable_text(variable_index(name));
+    return table_text(variable_index(name));
 }
 
 const char *environment_twin(const char *name)
@@ -151,7 +151,7 @@ static enum status wrong(int i, const char *what, struct error *err)
 static enum status check_entry(int i, struct error *err)
 {
     const struct environment_entry *e = &entries[i];
-    const char *text = variable_text(i);
+    const char *text = table_text(i);
     struct environment_host host;
     struct kv_types types;
     struct error why;
@@ -204,7 +204,7 @@ enum status environment_check(struct error *err)
 void environment_count(const char *name, int *out)
 {
     const int i = variable_index(name);
-    const char *text = variable_text(i);
+    const char *text = table_text(i);
     if (text)
         read_count(text, &entries[i], out);
 }

@@ -5,7 +5,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/ollama_api.h"
 #include "cli/environment.h"
+#include "server/model_params.h"
+#include "store/create.h"
 
 /* ---- the folders ---- */
 
@@ -101,149 +104,76 @@ enum status models_path(char path[STORE_PATH_BYTES], const char *arg, struct err
 enum status models_number(const struct model_choice *c, const char *name, double min,
                           double max, double *out, struct error *err)
 {
-    const json_t *v = json_object_get(c->m.params, name);
-    if (!v || json_is_null(v))
-        return STATUS_OK;
-    if (!json_is_number(v))
-        return fail(err, STATUS_BAD_FILE, "model '%s': parameter %s is no number",
-                    c->name, name);
-    const double x = json_number_value(v);
-    if (!(x >= min && x <= max))
-        return fail(err, STATUS_BAD_FILE,
-                    "model '%s': parameter %s is %.10g, not between %.10g and %.10g",
-                    c->name, name, x, min, max);
-    *out = x;
-    return STATUS_OK;
+    return model_param_number(&c->m, name, min, max, out, err);
 }
 
 enum status models_text(const struct model_choice *c, const char *name, const char **out,
                         struct error *err)
 {
-    const json_t *v = json_object_get(c->m.params, name);
-    if (!v || json_is_null(v))
-        return STATUS_OK;
-    if (!json_is_string(v))
-        return fail(err, STATUS_BAD_FILE, "model '%s': parameter %s is no text", c->name,
-                    name);
-    *out = json_string_value(v);
-    return STATUS_OK;
-}
-
-/* The text that says the types, and who says it. */
-static enum status parse_cache_types(struct kv_types *out, const char *text,
-                                     const char *who, const char *name, struct error *err)
-{
-    struct error why;
-    const enum status s = kv_types_parse(out, text, &why);
-    return s ? fail(err, s, "%s%s%s", who, name, why.text) : s;
+    return model_param_text(&c->m, name, out, err);
 }
 
 enum status models_kv(const struct model_choice *c, const char *kv, int tail,
                       struct kv_types *out, struct error *err)
 {
-    const char *set = environment_text("KV_CACHE_TYPE"), *own = NULL;
-    double own_tail = -1;
-    enum status s;
-    if ((s = models_text(c, "kv_cache_type", &own, err)) ||
-        (s = models_number(c, "kv_tail", 0, KV_TAIL_MAX, &own_tail, err)))
-        return s;
-    s = kv    ? parse_cache_types(out, kv, "", "", err)
-        : own ? parse_cache_types(out, own, c->name, ": PARAMETER kv_cache_type: ", err)
-        : set
-            ? parse_cache_types(out, set, environment_source("KV_CACHE_TYPE"), ": ", err)
-            : parse_cache_types(out, MODELS_KV, "", "", err);
-    if (s)
-        return s;
-    /* A tail that stands behind the types of the option is an option, too. */
-    if (own_tail >= 0 && !(kv && strstr(kv, ":tail=")))
-        kv_types_tail(out, (int)own_tail);
-    if (tail >= 0)
-        kv_types_tail(out, tail);
-    return STATUS_OK;
+    const struct model_param_defaults d = {.kv = environment_text("KV_CACHE_TYPE"),
+                                           .kv_source =
+                                               environment_source("KV_CACHE_TYPE")};
+    return model_param_kv(&c->m, kv, tail, &d, out, err);
 }
 
 enum status models_ctx(const struct model_choice *c, int ctx, int *out, struct error *err)
 {
-    int set = 0;
-    environment_count("CONTEXT_LENGTH", &set);
-    double own = 0;
-    const enum status s = models_number(c, "num_ctx", 0, 1 << 24, &own, err);
-    if (!s)
-        *out = ctx ? ctx : own > 0 ? (int)own : set;
-    return s;
+    struct model_param_defaults d = {0};
+    environment_count("CONTEXT_LENGTH", &d.n_ctx);
+    return model_param_ctx(&c->m, ctx, &d, out, err);
 }
 
 enum status models_stops(const struct model_choice *c, const char *out[MODELS_STOP_MAX],
                          int *n, struct error *err)
 {
-    const json_t *v = json_object_get(c->m.params, "stop");
-    size_t i;
-    json_t *one;
-    *n = 0;
-    if (json_is_string(v)) {
-        out[(*n)++] = json_string_value(v);
-        return STATUS_OK;
-    }
-    if (json_array_size(v) > MODELS_STOP_MAX)
-        return fail(err, STATUS_LIMIT, "model '%s': %zu stops are more than %d", c->name,
-                    json_array_size(v), MODELS_STOP_MAX);
-    json_array_foreach(v, i, one)
-    {
-        if (!json_is_string(one))
-            return fail(err, STATUS_BAD_FILE, "model '%s': a stop is no text", c->name);
-        if (json_string_length(one))
-            out[(*n)++] = json_string_value(one);
-    }
-    return STATUS_OK;
+    return model_param_stops(&c->m, out, n, err);
 }
 
 enum status models_sampling(const struct model_choice *c, struct sampler_params *out,
                             struct error *err)
 {
-    struct sampler_params p = *out;
-    const struct {
-        const char *name;
-        double min, max;
-        float *real;
-        int *whole;
-    } taken[] = {
-        {"temperature", 0, 100, &p.temp, NULL},
-        {"top_k", 0, 1 << 24, NULL, &p.top_k},
-        {"top_p", 0, 1, &p.top_p, NULL},
-        {"min_p", 0, 1, &p.min_p, NULL},
-        {"typical_p", 0, 1, &p.typical_p, NULL},
-        {"repeat_penalty", 0.01, 100, &p.repeat_penalty, NULL},
-        {"repeat_last_n", -1, 1 << 24, NULL, &p.repeat_last_n},
-        {"presence_penalty", -100, 100, &p.presence_penalty, NULL},
-        {"frequency_penalty", -100, 100, &p.frequency_penalty, NULL},
-    };
-    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) {
-        double v = taken[i].real ? (double)*taken[i].real : *taken[i].whole;
-        const enum status s =
-            models_number(c, taken[i].name, taken[i].min, taken[i].max, &v, err);
-        if (s)
-            return s;
-        if (taken[i].real)
-            *taken[i].real = (float)v;
-        else
-            *taken[i].whole = (int)v;
-    }
-    *out = p;
-    return STATUS_OK;
+    return model_param_sampling(&c->m, out, err);
 }
 
 enum status models_template(const struct model_choice *c, const char *command,
                             struct engine *e, struct error *err)
 {
-    struct error why;
-    if (c->m.template_kind == STORED_TEMPLATE_GO)
+    const char *requires = json_string_value(json_object_get(c->m.config, "requires"));
+    if (requires && create_version_newer(requires, OLLAMA_API))
         fprintf(stderr,
-                "turbine %s: note: the TEMPLATE of %s is Go's; the chat template of its "
-                "GGUF is used\n",
-                command, c->name);
-    if (c->m.template_kind != STORED_TEMPLATE_JINJA)
-        return STATUS_OK;
-    const enum status s =
-        engine_set_template(e, c->m.template.data, c->m.template.len, &why);
-    return s ? fail(err, s, "TEMPLATE of %s: %s", c->name, why.text) : s;
+                "turbine %s: note: %s REQUIRES Ollama %.40s; this follows the API of "
+                "" OLLAMA_API "\n",
+                command, c->name, requires);
+    char note[MODEL_NOTE_BYTES];
+    const enum status s = model_param_template(&c->m, e, note, err);
+    if (*note)
+        fprintf(stderr, "turbine %s: note: %s\n", command, note);
+    return s;
+}
+
+void models_template_words(char *out, size_t n, const struct stored_model *m,
+                           const struct gguf *g)
+{
+    struct gguf_str own;
+    struct template *t = NULL;
+    struct error why;
+    const bool has = !gguf_str(g, "tokenizer.chat_template", &own, NULL) && own.n;
+    if (m->template_kind == STORED_TEMPLATE_NONE)
+        snprintf(out, n, "%s", has ? "the GGUF's" : "none");
+    else if (m->template_kind == STORED_TEMPLATE_JINJA)
+        snprintf(out, n, "the model's TEMPLATE (Jinja)");
+    else if (has && !m->template_own)
+        snprintf(out, n, "the GGUF's; TEMPLATE is Go's, which is kept only");
+    else if (template_compile_go(&t, m->template.data, m->template.len, &why))
+        snprintf(out, n, "%s; TEMPLATE is Go's and more than is supported: %s",
+                 has ? "the GGUF's" : "none", why.text);
+    else
+        snprintf(out, n, "the model's TEMPLATE (Go)");
+    template_close(t);
 }

@@ -7,8 +7,6 @@
 #include "engine/sampler.h"
 #include "store/stored_model.h"
 
-#define MODELS_KV "turbo4" // where nobody says another type of the cache
-
 /* What commands say of MODEL. */
 #define MODELS_HELP "MODEL is a .gguf file or a name that 'turbine list' shows."
 
@@ -53,11 +51,14 @@ enum status models_ctx(const struct model_choice *c, int ctx, int *out,
 /* How tokens are picked: the model's parameters over what is in *out; not its seed. */
 enum status models_sampling(const struct model_choice *c, struct sampler_params *out,
                             struct error *err);
-/* Its TEMPLATE in place of the GGUF's, if it is Jinja; a note of the command if it is
- * Go's. */
+/* Its TEMPLATE in place of the GGUF's, if it is Jinja, or Go's and to be used
+ * (engine_try_go_template); a note of the command says which, if it is Go's. */
 enum status models_template(const struct model_choice *c, const char *command,
                             struct engine *e, struct error *err);
-enum { MODELS_STOP_MAX = 16 };
+/* The same in words, for people, of a model that is not loaded: g is its GGUF. */
+void models_template_words(char *out, size_t n, const struct stored_model *m,
+                           const struct gguf *g);
+enum { MODELS_STOP_MAX = 16 }; // MODEL_STOPS_MAX of server/model_params.h
 enum status models_stops(const struct model_choice *c, const char *out[MODELS_STOP_MAX],
                          int *n, struct error *err);
 

@@ -26,6 +26,7 @@ static const char *error_type(enum api_error_kind kind)
     case API_ERROR_DRAINING:
         return "overloaded_error";
     case API_ERROR_CANCELLED:
+    case API_ERROR_NO_ROOM:
     case API_ERROR_INTERNAL:
         break;
     }

@@ -20,6 +20,7 @@
     X(BUSY, 503)         /* queue full, or its deadline; Retry-After */     \
     X(DRAINING, 503)     /* the server is about to end */                   \
     X(CANCELLED, 499)    /* the client is gone */                           \
+    X(NO_ROOM, 503)      /* no memory for the model */                      \
     X(INTERNAL, 500)     /* numeric failure, out of memory */
 
 enum api_error_kind {

@@ -119,14 +119,20 @@ void ollama_print_show(struct buf *out, const struct ollama_model *m)
         json_print_value(out, m->model_info);
     else
         buf_puts(out, "{}");
+    if (m->messages) {
+        buf_puts(out, ",\"messages\":");
+        json_print_value(out, m->messages);
+    }
     print_capabilities(out, m);
     buf_puts(out, "}");
 }
 
-void ollama_print_version(struct buf *out, const char *version)
+void ollama_print_version(struct buf *out, const char *version, const char *turbine)
 {
     buf_puts(out, "{\"version\":");
     json_print_string(out, version);
+    buf_puts(out, ",\"turbine\":");
+    json_print_string(out, turbine);
     buf_puts(out, "}");
 }
 

@@ -27,6 +27,7 @@ struct ollama_model {
     const char *parameters;   // lines of ollama_print_parameter
     const char *template;     // the chat template's source
     const json_t *model_info; // an object; NULL is printed as {}
+    const json_t *messages;   // that chats start with; NULL: left out
 };
 
 /* The cache of keys and values: this server's own addition to /api/ps. */
@@ -50,7 +51,8 @@ struct ollama_running {
 void ollama_print_tags(struct buf *out, const struct ollama_model *models, int n);
 void ollama_print_ps(struct buf *out, const struct ollama_running *running, int n);
 void ollama_print_show(struct buf *out, const struct ollama_model *m);
-void ollama_print_version(struct buf *out, const char *version);
+/* version: of Ollama's API; turbine: our own, by which our commands know our server. */
+void ollama_print_version(struct buf *out, const char *version, const char *turbine);
 
 /* A line of ollama_model.parameters, as clients look for them: "num_ctx ... 4096". */
 void ollama_print_parameter(struct buf *out, const char *name, const char *value);

@@ -19,6 +19,7 @@ static const struct error_shape shapes[] = {
     [API_ERROR_BUSY] = {"server_error", "server_overloaded"},
     [API_ERROR_DRAINING] = {"server_error", "server_shutting_down"},
     [API_ERROR_CANCELLED] = {"invalid_request_error", "request_cancelled"},
+    [API_ERROR_NO_ROOM] = {"server_error", "model_does_not_fit"},
     [API_ERROR_INTERNAL] = {"server_error", NULL},
 };
 

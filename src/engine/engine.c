@@ -59,17 +59,38 @@ enum status engine_open(struct engine *e, const char *path, enum engine_parts pa
     return s;
 }
 
+static void use_template(struct engine *e, struct template *t, const char *source,
+                         size_t n)
+{
+    template_close(e->template);
+    e->template = t;
+    chat_caps_probe(&e->chat, t, source, n, e->tokenizer);
+}
+
 enum status engine_set_template(struct engine *e, const char *source, size_t n,
                                 struct error *err)
 {
     struct template *t;
     const enum status s = template_compile(&t, source, n, err);
-    if (s)
-        return s;
-    template_close(e->template);
-    e->template = t;
-    chat_caps_probe(&e->chat, t, source, n, e->tokenizer);
-    return STATUS_OK;
+    if (!s)
+        use_template(e, t, source, n);
+    return s;
+}
+
+bool engine_try_go_template(struct engine *e, const char *source, size_t n, bool own,
+                            struct error *why)
+{
+    struct template *t;
+    enum status s;
+    if (!own && e->template)
+        s = fail(why, STATUS_UNSUPPORTED, "its GGUF has a chat template of its own");
+    else
+        s = template_compile_go(&t, source, n, why);
+    if (!s)
+        use_template(e, t, source, n);
+    else if (!e->template)
+        e->template_error = *why;
+    return !s;
 }
 
 void engine_close(struct engine *e)

@@ -38,6 +38,11 @@ void engine_close(struct engine *e);
  * e stays as it was. */
 enum status engine_set_template(struct engine *e, const char *source, size_t n,
                                 struct error *err);
+/* A TEMPLATE of Go (go_template.h), which is used if it is the user's own or the file has
+ * no chat template that can be.  true: it is used now; else *why says the reason, which
+ * is e->template_error then if there is no other. */
+bool engine_try_go_template(struct engine *e, const char *source, size_t n, bool own,
+                            struct error *why);
 
 /* What to tell a person while calibrating; either may be NULL. */
 struct calibrate_notices {

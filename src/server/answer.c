@@ -118,7 +118,7 @@ static void take_bytes(struct choice *ch, const char *text, size_t n, bool speci
 
 static void print_logprob(struct choice *ch, const struct generation_event *e)
 {
-    const struct tokenizer *t = ch->call->server->engine->tokenizer;
+    const struct tokenizer *t = ch->call->model->engine->tokenizer;
     struct answer_token top[SCHEDULER_LOGPROBS_MAX];
     struct answer_event out = {.kind = ANSWER_LOGPROB,
                                .choice = ch->index,
@@ -173,7 +173,7 @@ static void keep_calls(struct choice *ch)
     if (!ch->calls || ch->raw.failed || ch->mark.failed || ch->content.failed)
         return;
     const size_t from = output_parser_answer_start(ch->parser);
-    replay_keep(ch->call->server->replay, ch->calls,
+    replay_keep(ch->call->model->replay, ch->calls,
                 ch->content.data ? ch->content.data : "", ch->raw.data + from,
                 (const uint8_t *)ch->mark.data + from, ch->raw.len - from);
 }
@@ -206,6 +206,7 @@ static void end_choice(struct choice *ch, const struct generation_event *e)
                   .queue_us = s->queue_us,
                   .prefill_us = s->prefill_us,
                   .decode_us = s->decode_us,
+                  .load_us = c->load_us,
                   .total_us = clock_us() - http_start_us(c->x)}};
     print_event(c, &out);
     add_usage(&c->usage, &out.usage);
@@ -332,7 +333,10 @@ static void ping(struct call *c)
 
 void answer_nothing(struct call *c)
 {
-    const struct answer_event out = {.kind = ANSWER_END};
+    const struct answer_event out = {
+        .kind = ANSWER_END,
+        .usage = {.load_us = c->load_us,
+                  .total_us = clock_us() - http_start_us(c->x)}};
     if (!answer_open(c))
         return;
     if (c->req.stream)
@@ -400,7 +404,7 @@ static bool open_parser(struct call *c, struct choice *ch)
 {
     struct error err;
     const struct output_options o = {
-        .format = c->server->format,
+        .format = c->model->format,
         .tools = c->tools,
         .reasoning = c->chat.reasoning,
         .max_bytes = SERVER_CALL_MAX,

@@ -38,6 +38,7 @@ void call_release(struct call *c)
         c->writer->ops->close(c->writer);
     api_request_release(&c->req);
     json_decref(c->messages);
+    json_decref(c->body);
     for (int i = 0; i < API_N_MAX; i++)
         tokens_release(&c->prompt[i]);
     buf_release(&c->out);
@@ -49,6 +50,7 @@ void call_close(struct call *c)
     pipeline_close(c);
     embed_close(c);
     store_call_release(c);
+    models_release(c);
 }
 
 void call_account(struct call *c, int status)
@@ -179,4 +181,14 @@ bool call_read_json(struct call *c, json_t **out)
     if (!*out)
         call_error(c, &e);
     return *out;
+}
+
+bool call_take_body(struct call *c)
+{
+    return c->body || call_read_json(c, &c->body);
+}
+
+bool call_wants_model(struct call *c, const char *name)
+{
+    return models_acquire(c, name ? name : "") == MODEL_READY;
 }

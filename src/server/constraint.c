@@ -15,7 +15,7 @@ static bool refuse_constraint(struct call *c, const struct error *err)
 static bool compile(struct call *c, const struct grammar_source *src)
 {
     struct error err;
-    return !grammar_cache_get(c->server->grammars, src, &c->grammar, &err) ||
+    return !grammar_cache_get(c->model->grammars, src, &c->grammar, &err) ||
            refuse_constraint(c, &err);
 }
 
@@ -27,7 +27,7 @@ static bool constrain_calls(struct call *c, json_t *answer)
     const enum api_tool_choice choice = c->req.tool_choice;
     const bool required = choice == API_TOOLS_REQUIRED || choice == API_TOOLS_NAMED;
     const enum status s = output_grammar(
-        &g, c->server->format, c->tools,
+        &g, c->model->format, c->tools,
         choice == API_TOOLS_NAMED ? c->req.tool_name : NULL, required || answer,
         c->req.parallel_tool_calls, c->chat.reasoning, required ? NULL : answer, &err);
     if (s == STATUS_UNSUPPORTED && !required && !answer)
@@ -64,7 +64,7 @@ static void skip_thoughts(const struct call *c, struct grammar_source *src,
                           const char **close)
 {
     const char *open;
-    if (!c->chat.reasoning || !output_format_thinks(c->server->format, &open, close))
+    if (!c->chat.reasoning || !output_format_thinks(c->model->format, &open, close))
         return;
     src->triggers = close;
     src->n_trigger = 1;

@@ -42,13 +42,13 @@ bool embed_begin(struct call *c)
         call_fail(c, API_ERROR_INVALID, "%zu inputs: at most %d", n, API_PROMPTS_MAX);
         return false;
     }
-    if (c->dialect == &dialect_openai && c->req.dimensions > c->server->n_embd) {
+    if (c->dialect == &dialect_openai && c->req.dimensions > c->model->n_embd) {
         call_fail(c, API_ERROR_INVALID, "dimensions must be at most %d, not %d",
-                  c->server->n_embd, c->req.dimensions);
+                  c->model->n_embd, c->req.dimensions);
         return false;
     }
     j->inputs = mem_array(n ? n : 1, sizeof *j->inputs);
-    j->vectors = mem_array(n ? n : 1, sizeof(float) * (size_t)c->server->n_embd);
+    j->vectors = mem_array(n ? n : 1, sizeof(float) * (size_t)c->model->n_embd);
     if (!j->inputs || !j->vectors) {
         call_fail(c, API_ERROR_INTERNAL, "out of memory");
         return false;
@@ -74,7 +74,7 @@ static bool submit_input(struct call *c, int place, bool *full)
         .wake_ctx = c->x,
     };
     const enum status s =
-        scheduler_submit(c->server->scheduler, &g, &j->active[place], NULL, &err);
+        scheduler_submit(c->model->scheduler, &g, &j->active[place], NULL, &err);
     *full = s == STATUS_FULL && j->n_submitted > j->n_done;
     if (*full) // those that run make room
         return true;
@@ -106,7 +106,7 @@ static bool submit_inputs(struct call *c)
 static bool take_vector(struct call *c, int place)
 {
     struct embedding_job *j = &c->embed;
-    const size_t n_embd = (size_t)c->server->n_embd;
+    const size_t n_embd = (size_t)c->model->n_embd;
     struct generation_event e;
     while (j->active[place] && generation_next(j->active[place], &e)) {
         if (e.kind == GENERATION_EMBEDDING)
@@ -137,14 +137,15 @@ static void print_vectors(struct call *c)
     const struct answer_head head = {.request_id = c->request_id,
                                      .id = c->id,
                                      .model = *c->req.model ? c->req.model
-                                                            : c->server->card.name,
-                                     .fingerprint = c->server->fingerprint,
+                                                            : c->model->name,
+                                     .fingerprint = c->model->fingerprint,
                                      .n_prompt = j->n_prompt};
     const struct api_embeddings e = {.vectors = j->vectors,
                                      .n = j->n,
-                                     .n_embd = c->server->n_embd,
+                                     .n_embd = c->model->n_embd,
                                      .n_prompt = j->n_prompt,
-                                     .total_us = clock_us() - http_start_us(c->x)};
+                                     .total_us = clock_us() - http_start_us(c->x),
+                                     .load_us = c->load_us};
     buf_init(&b, (size_t)1 << 30);
     c->route->op->print_embeddings(&b, &c->req, &head, &e);
     c->usage.n_prompt = j->n_prompt;

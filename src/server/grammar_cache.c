@@ -1,11 +1,11 @@
-/* grammar_cache.c - compiled grammars by the text that they were made of. */
+#include "server/grammar_cache.h"
+
 #include <pthread.h>
 #include <string.h>
 #include <xxhash.h>
 
 #include "base/mem.h"
 #include "dialect/json_print.h"
-#include "server/internal.h"
 
 enum { CACHE_ENTRIES = 64, CACHE_KEY_MAX = 16 << 20 };
 

@@ -4,7 +4,9 @@
 
 #include "server/internal.h"
 
-void infill_find(struct infill_tokens *out, const struct tokenizer *t)
+const struct infill_tokens infill_none = {-1, -1, -1, -1};
+
+void infill_note(struct infill_tokens *out, const char *text, size_t n, int32_t id)
 {
     static const struct {
         const char *text;
@@ -22,18 +24,18 @@ void infill_find(struct infill_tokens *out, const struct tokenizer *t)
         {"<|file_sep|>", offsetof(struct infill_tokens, file)},
         {"<file_sep>", offsetof(struct infill_tokens, file)},
     };
-    *out = (struct infill_tokens){-1, -1, -1, -1};
-    for (int32_t id = 0; id < tokenizer_n_vocab(t); id++) {
-        size_t n;
-        const char *text = tokenizer_text(t, id, &n);
-        if (!n || text[0] != '<')
-            continue;
-        for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
-            int32_t *at = (int32_t *)(void *)((char *)out + known[k].offset);
-            if (*at < 0 && n == strlen(known[k].text) && !memcmp(text, known[k].text, n))
-                *at = id;
-        }
+    if (!n || text[0] != '<')
+        return;
+    for (size_t k = 0; k < sizeof known / sizeof *known; k++) {
+        int32_t *at = (int32_t *)(void *)((char *)out + known[k].offset);
+        if (*at < 0 && n == strlen(known[k].text) && !memcmp(text, known[k].text, n))
+            *at = id;
     }
+}
+
+bool infill_complete(const struct infill_tokens *t)
+{
+    return t->prefix >= 0 && t->suffix >= 0 && t->middle >= 0;
 }
 
 static const json_t *prompt_at(const struct call *c, size_t i)
@@ -60,7 +62,7 @@ static bool add_prompt_part(struct call *c, const json_t *text)
 static bool add_files(struct call *c)
 {
     const size_t n = json_array_size(c->req.prompts);
-    const int32_t separator = c->server->infill.file;
+    const int32_t separator = c->model->infill.file;
     for (size_t i = 2; i + 1 < n; i += 2) {
         if (separator >= 0 && !add_token(c, separator))
             return false;
@@ -75,10 +77,10 @@ static bool add_files(struct call *c)
 
 bool infill_make(struct call *c)
 {
-    const struct infill_tokens *f = &c->server->infill;
-    const struct tokenizer *t = c->server->engine->tokenizer;
+    const struct infill_tokens *f = &c->model->infill;
+    const struct tokenizer *t = c->model->engine->tokenizer;
     const int32_t bos = tokenizer_bos(t);
-    if (f->prefix < 0 || f->suffix < 0 || f->middle < 0) {
+    if (!infill_complete(f)) {
         call_fail(c, API_ERROR_UNSUPPORTED,
                   "this model's vocabulary has no tokens to fill in text");
         return false;

@@ -8,9 +8,9 @@
 
 #include "dialect/dialect.h"
 #include "engine/chat_prompt.h"
-#include "engine/replay.h"
 #include "server/guard.h"
 #include "server/metrics.h"
+#include "server/models.h"
 #include "server/server.h"
 #include "text/output.h"
 
@@ -20,13 +20,11 @@ enum {
     SERVER_ANSWER_MAX = 64 << 20, // bytes of an answer that is not streamed
     SERVER_JSON_MAX = 64 << 20,   // of other replies
     SERVER_CALL_MAX = 1 << 20,    // of a tool call that is held back
-    SERVER_NAMES_MAX = GUARD_LIST_MAX + 2,
-    SERVER_EMBED_WINDOW = 8, // inputs of one request that are computed at a time
+    SERVER_EMBED_WINDOW = 8,      // inputs of one request that are computed at a time
 };
 
 struct call;
-struct grammar_cache;
-struct grammar_entry;
+struct catalog;
 struct store_jobs;
 struct store_call;
 
@@ -57,48 +55,17 @@ const struct dialect *route_dialect(const char *path, bool anthropic_version);
 
 /* ---- the server ---- */
 
-struct model_card {
-    char name[128];    // file stem: what is shown
-    char general[128]; // general.name, "" for none
-    char claude[160];  // "claude-turbine-NAME": clients list names with "claude" only
-    char **aliases;    // [n_alias]
-    int n_alias;
-    char digest[72];     // "sha256:..." in form; of the metadata and tensors
-    char size_label[32]; // "135M"
-    char quant[16];      // of most bytes
-    char modified[40];
-    json_t *info;   // of /api/show
-    char *template; // source, NULL for none
-    uint64_t n_param;
-    int64_t created;
-    bool can_insert, can_think, can_call;
-};
-
-struct infill_tokens {
-    int32_t prefix, suffix, middle, file; // -1: the vocabulary has none
-};
-
 struct server {
     struct server_options o;
-    struct engine *engine;
-    struct scheduler *scheduler;
+    struct models *models;
+    struct catalog *catalog;
     struct http_server *http;
     struct guard guard;
-    struct model_card card;
-    struct infill_tokens infill;
-    const struct output_format *format;
-    struct replay *replay;
-    struct grammar_cache *grammars;
     struct metrics metrics;
     struct store_jobs *jobs;
     bool loopback; // only this machine reaches it
     char url[128];
-    char kv_key[KV_NAME_BYTES], kv_value[KV_NAME_BYTES];
-    size_t f16_page_bytes; // of a page, if the cache were of 16-bit floats
-    char fingerprint[32];
     uint64_t start_us;
-    int n_ctx, n_embd;
-    size_t piece_bytes; // of the longest token
     atomic_bool asked_to_end;
     atomic_bool draining; // no new work
     atomic_bool ended;    // time is up: answers end now
@@ -114,7 +81,8 @@ struct choice {
     int index;
     bool done, reasoning, called;
     int n_reasoning;
-    struct buf raw, mark, content, thought, args; // of the answer, as clients send it back
+    struct buf raw, mark, content, thought,
+        args; // of the answer, as clients send it back
     json_t *calls;
     char tool_id[SERVER_ID_BYTES];
     char *tool_name;
@@ -140,6 +108,12 @@ struct call {
 
     struct api_request req;
     bool has_req;
+    json_t *body; // of a route without an operation
+    /* models.c: the model that answers, once it is there, and its place. */
+    const struct loaded_model *model;
+    struct model_slot *slot;
+    struct call *next_waiting;
+    uint64_t wait_us, load_us; // since when it waits for it; how long it did
     struct answer_head head;
     struct answer_writer *writer;
     struct buf out;
@@ -178,13 +152,18 @@ void call_add_headers(struct call *c);
 void call_account(struct call *c, int status);
 /* An object of the body; false: it was answered with an error. */
 bool call_read_json(struct call *c, json_t **out);
+/* The same as c->body, parsed once. */
+bool call_take_body(struct call *c);
+/* c->model for a route without an operation: what `name` of its body or query says.
+ * false: it was answered, or the step is called again. */
+bool call_wants_model(struct call *c, const char *name);
 /* From a status of the engine. */
 void call_engine_error(struct call *c, const struct error *err);
 
 /* pipeline.c */
 void pipeline_step(struct call *c);
-/* What requests of a dialect get that do not say. */
-struct sampler_params pipeline_sampling(const struct server *s,
+/* What requests of a dialect get that do not say; m NULL: the server's defaults. */
+struct sampler_params pipeline_sampling(const struct loaded_model *m,
                                         const struct dialect *dialect);
 void pipeline_close(struct call *c); // generations, grammar
 /* embed.c */
@@ -199,16 +178,7 @@ int prompt_limit(const struct call *c); // most tokens of prompt and answer
 bool prompt_add_text(struct call *c, struct tokens *out, const char *text, size_t n,
                      unsigned flags);
 /* infill.c */
-void infill_find(struct infill_tokens *out, const struct tokenizer *t);
 bool infill_make(struct call *c); // like prompt_make
-/* grammar_cache.c */
-enum status grammar_cache_open(struct grammar_cache **out, struct error *err);
-void grammar_cache_close(struct grammar_cache *c);
-/* Compile, or find: an entry to be given back, behind all generations that use it. */
-enum status grammar_cache_get(struct grammar_cache *c, const struct grammar_source *src,
-                              struct grammar_entry **out, struct error *err);
-void grammar_cache_put(struct grammar_cache *c, struct grammar_entry *e);
-const struct grammar *grammar_entry_grammar(const struct grammar_entry *e);
 /* constraint.c: c->grammar; false: answered with an error. */
 bool constraint_make(struct call *c);
 /* answer.c: false: answered. */
@@ -219,12 +189,6 @@ void answer_close(struct call *c);
 
 /* read_ahead.c: what the next prompt begins with; behind the reply. */
 void read_ahead(const struct call *c);
-
-/* model_card.c */
-enum status model_card_open(struct model_card *m, const struct server *s,
-                            struct error *err);
-void model_card_close(struct model_card *m);
-bool model_card_has(const struct server *s, const char *name);
 
 /* Handlers: model_list.c, status_routes.c, text_routes.c, pages.c */
 void handle_root(struct call *c);

@@ -53,6 +53,12 @@ void log_call(const struct call *c, uint64_t us)
     json_print_string(&b, c->path);
     buf_printf(&b, ",\"dialect\":\"%s\",\"status\":%d,\"ms\":%.1f", c->dialect->name,
                c->status, (double)us / 1e3);
+    if (c->req.model && *c->req.model) {
+        buf_puts(&b, ",\"model\":");
+        json_print_string(&b, c->req.model);
+    }
+    if (c->load_us > 1000)
+        buf_printf(&b, ",\"load_ms\":%.1f", (double)c->load_us / 1e3);
     if (c->usage.n_prompt)
         buf_printf(&b, ",\"prompt_tokens\":%d,\"cached_tokens\":%d,\"tokens\":%d",
                    c->usage.n_prompt, c->usage.n_cached, c->usage.n_decoded);

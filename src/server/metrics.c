@@ -2,6 +2,9 @@
  * turbine: for the rest. */
 #include "server/metrics.h"
 
+#include <stddef.h>
+#include <string.h>
+
 /* Seconds; the last is the wait that clients take for an error. */
 static const double bounds[METRICS_BUCKETS] = {
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600};
@@ -131,32 +134,142 @@ static void print_llamacpp(struct buf *out, const struct scheduler_stats *s)
            s->n_tokens_max);
 }
 
-static void print_memory(struct buf *out, const struct metrics_gauges *g)
+/* ---- models ---- */
+
+void metrics_add_counters(struct scheduler_stats *a, const struct scheduler_stats *b)
+{
+    a->prompt_tokens += b->prompt_tokens;
+    a->cached_tokens += b->cached_tokens;
+    a->ahead_tokens += b->ahead_tokens;
+    a->decoded_tokens += b->decoded_tokens;
+    a->steps += b->steps;
+    a->parked += b->parked;
+    a->runs += b->runs;
+    a->accepted += b->accepted;
+    a->refused_full += b->refused_full;
+    a->refused_long += b->refused_long;
+    a->expired += b->expired;
+    a->cancelled += b->cancelled;
+    a->failed += b->failed;
+    a->prefill_us += b->prefill_us;
+    a->decode_us += b->decode_us;
+    a->n_tokens_max = a->n_tokens_max > b->n_tokens_max ? a->n_tokens_max
+                                                        : b->n_tokens_max;
+}
+
+/* Of all models, loaded or not any more. */
+static struct scheduler_stats sum_stats(const struct metrics_gauges *g)
+{
+    struct scheduler_stats all = g->past;
+    for (int i = 0; i < g->n_model; i++) {
+        const struct scheduler_stats *s = &g->models[i].stats;
+        metrics_add_counters(&all, s);
+        all.n_running += s->n_running;
+        all.n_waiting += s->n_waiting;
+        all.n_parked += s->n_parked;
+        all.n_slot += s->n_slot;
+        all.n_page += s->n_page;
+        all.n_page_used += s->n_page_used;
+        all.n_page_cached += s->n_page_cached;
+        all.n_tokens += s->n_tokens;
+    }
+    return all;
+}
+
+static bool is_first_of_type(const struct metrics_gauges *g, int i)
+{
+    for (int j = 0; j < i; j++)
+        if (!strcmp(g->models[j].kv_name, g->models[i].kv_name))
+            return false;
+    return true;
+}
+
+/* Caches of the same type together. */
+static void print_caches(struct buf *out, const struct metrics_gauges *g)
 {
     head(out, "turbine:kv_bytes", "gauge", "Bytes that the cache reserved, by what.");
-    buf_printf(out,
-               "turbine:kv_bytes{type=\"%s\",part=\"pages\"} %zu\n"
-               "turbine:kv_bytes{type=\"%s\",part=\"exact\"} %zu\n",
-               g->kv_name, g->kv_bytes, g->kv_name, g->exact_bytes);
+    for (int i = 0; i < g->n_model; i++) {
+        size_t pages = 0, exact = 0;
+        const char *type = g->models[i].kv_name;
+        if (!is_first_of_type(g, i))
+            continue;
+        for (int j = i; j < g->n_model; j++)
+            if (!strcmp(g->models[j].kv_name, type)) {
+                pages += g->models[j].kv_bytes;
+                exact += g->models[j].exact_bytes;
+            }
+        buf_printf(out,
+                   "turbine:kv_bytes{type=\"%s\",part=\"pages\"} %zu\n"
+                   "turbine:kv_bytes{type=\"%s\",part=\"exact\"} %zu\n",
+                   type, pages, type, exact);
+    }
+}
+
+/* A value of each model: offset is that of a size_t in struct metrics_model. */
+static void print_of_models(struct buf *out, const struct metrics_gauges *g,
+                            const char *name, const char *help, size_t offset)
+{
+    if (!g->n_model)
+        return;
+    head(out, name, "gauge", help);
+    for (int i = 0; i < g->n_model; i++) {
+        const struct metrics_model *m = &g->models[i];
+        buf_printf(out, "%s{model=\"", name);
+        for (const char *at = m->name; *at; at++)
+            if (!strchr("\"\\{}", *at) && (unsigned char)*at >= ' ')
+                buf_append(out, at, 1);
+        const size_t v = *(const size_t *)(const void *)((const char *)m + offset);
+        buf_printf(out, "\"} %zu\n", v);
+    }
+}
+
+static void print_models(struct buf *out, const struct metrics_gauges *g)
+{
+    number(out, "turbine:models_loaded", "gauge", "Models in memory.", g->n_model);
+    number(out, "turbine:models_loading", "gauge", "Models that requests wait for.",
+           g->n_loading);
+    number(out, "turbine:model_loads_total", "counter", "Times that a model was loaded.",
+           (double)g->n_load);
+    number(out, "turbine:model_load_failures_total", "counter",
+           "Times that loading failed.", (double)g->n_load_failed);
+    number(out, "turbine:model_unloads_total", "counter",
+           "Times that a model was unloaded.", (double)g->n_unload);
+    print_of_models(out, g, "turbine_model_weight_bytes", "Weights, by model.",
+                    offsetof(struct metrics_model, weight_bytes));
+    print_of_models(out, g, "turbine_model_kv_bytes", "Pages of the cache, by model.",
+                    offsetof(struct metrics_model, kv_bytes));
+    print_of_models(out, g, "turbine_model_exact_bytes",
+                    "Exact part of the cache, by model.",
+                    offsetof(struct metrics_model, exact_bytes));
+    print_of_models(out, g, "turbine_model_scratch_bytes", "Scratch of a step, by model.",
+                    offsetof(struct metrics_model, scratch_bytes));
+}
+
+static void print_memory(struct buf *out, const struct metrics_gauges *g,
+                         const struct scheduler_stats *s)
+{
+    size_t weights = 0, scratch = 0;
+    for (int i = 0; i < g->n_model; i++) {
+        weights += g->models[i].weight_bytes;
+        scratch += g->models[i].scratch_bytes;
+    }
+    print_caches(out, g);
     head(out, "turbine:kv_pages", "gauge", "Pages of 64 tokens, by state.");
-    const struct scheduler_stats *s = g->stats;
     buf_printf(out,
                "turbine:kv_pages{state=\"used\"} %d\n"
                "turbine:kv_pages{state=\"cached\"} %d\n"
                "turbine:kv_pages{state=\"free\"} %d\n",
                s->n_page_used, s->n_page_cached,
                s->n_page - s->n_page_used - s->n_page_cached);
-    number(out, "turbine:weight_bytes", "gauge", "Bytes of weights.",
-           (double)g->weight_bytes);
-    number(out, "turbine:scratch_bytes", "gauge", "Bytes of a step.",
-           (double)g->scratch_bytes);
+    number(out, "turbine:weight_bytes", "gauge", "Bytes of weights.", (double)weights);
+    number(out, "turbine:scratch_bytes", "gauge", "Bytes of a step.", (double)scratch);
     number(out, "process_resident_memory_bytes", "gauge", "Resident set.",
            (double)g->resident);
 }
 
-static void print_scheduler(struct buf *out, const struct metrics_gauges *g)
+static void print_scheduler(struct buf *out, const struct metrics_gauges *g,
+                            const struct scheduler_stats *s)
 {
-    const struct scheduler_stats *s = g->stats;
     number(out, "turbine:slots", "gauge", "Places for answers.", s->n_slot);
     number(out, "turbine:requests_parked", "gauge", "Answers parked for memory.",
            s->n_parked);
@@ -192,9 +305,11 @@ void metrics_print(struct metrics *m, const struct metrics_gauges *g, struct buf
         API_ERROR_MAP(X)
 #undef X
     };
-    print_llamacpp(out, g->stats);
-    print_memory(out, g);
-    print_scheduler(out, g);
+    const struct scheduler_stats all = sum_stats(g);
+    print_llamacpp(out, &all);
+    print_memory(out, g, &all);
+    print_models(out, g);
+    print_scheduler(out, g, &all);
     pthread_mutex_lock(&m->lock);
     head(out, "turbine:requests_total", "counter", "Requests, by dialect and status.");
     for (int i = 0; i < m->n_requests; i++)

@@ -38,10 +38,23 @@ void metrics_first(struct metrics *m, double seconds);
 /* n tokens that came together, seconds after those before. */
 void metrics_next(struct metrics *m, double seconds, int n);
 
+/* a's counters, which only rise, plus those of b. */
+void metrics_add_counters(struct scheduler_stats *a, const struct scheduler_stats *b);
+
+struct metrics_model {
+    const char *name, *kv_name;
+    struct scheduler_stats stats;
+    size_t kv_bytes, exact_bytes, scratch_bytes, weight_bytes;
+    int n_ctx;
+};
+
 struct metrics_gauges {
-    const struct scheduler_stats *stats;
-    const char *kv_name;
-    size_t kv_bytes, exact_bytes, scratch_bytes, weight_bytes, resident;
+    const struct metrics_model *models; // [n_model] that are loaded
+    int n_model;
+    struct scheduler_stats past; // counters of those that were
+    uint64_t n_load, n_load_failed, n_unload;
+    int n_loading;
+    size_t resident;
     int n_connection, n_active;
     double uptime;
     bool draining;

@@ -1,4 +1,6 @@
-/* model_card.c - what is told about the model: names, sizes, metadata of its file. */
+/* model_card.c - what is told about a model: sizes, types, metadata of its file. */
+#include "server/model_card.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -7,13 +9,11 @@
 #include <xxhash.h>
 
 #include "base/mem.h"
-#include "gguf/gguf.h"
-#include "server/internal.h"
+#include "store/arch_label.h"
 
 enum { CARD_ARRAY_MAX = 8, CARD_STRING_MAX = 4096 };
 
-/* "folder/name-Q4_K_M.gguf" -> "name-Q4_K_M". */
-static void name_of_file(char *out, size_t bytes, const char *path)
+void model_card_file_name(char *out, size_t bytes, const char *path)
 {
     const char *slash = strrchr(path, '/');
     const char *name = slash ? slash + 1 : path;
@@ -87,20 +87,7 @@ static void find_quant(char *out, size_t bytes, const struct gguf *g)
     snprintf(out, bytes, "%s", d && sum[best] ? d->name : "unknown");
 }
 
-static void read_metadata(struct model_card *m, const struct gguf *g)
-{
-    struct gguf_str s;
-    if (!gguf_str(g, "general.name", &s, NULL))
-        snprintf(m->general, sizeof m->general, "%.*s", (int)(s.n < 120 ? s.n : 120),
-                 s.s);
-    if (!gguf_str(g, "tokenizer.chat_template", &s, NULL) &&
-        (m->template = mem_array(s.n + 1, 1)))
-        memcpy(m->template, s.s, s.n);
-    m->info = info_json(g);
-    find_quant(m->quant, sizeof m->quant, g);
-}
-
-/* ---- the rest ---- */
+/* ---- sizes ---- */
 
 static void write_size(struct model_card *m)
 {
@@ -113,84 +100,187 @@ static void write_size(struct model_card *m)
         snprintf(m->size_label, sizeof m->size_label, "%.2fK", n / 1e3);
 }
 
-static void write_time(struct model_card *m, const char *path)
+static void write_time(struct model_card *m)
 {
-    struct stat st;
     struct tm tm;
-    m->created = stat(path, &st) ? (int64_t)time(NULL) : (int64_t)st.st_mtime;
     const time_t t = (time_t)m->created;
     gmtime_r(&t, &tm);
     strftime(m->modified, sizeof m->modified, "%Y-%m-%dT%H:%M:%SZ", &tm);
 }
 
-/* Clients want 64 hexadecimal digits. */
-static void write_digest(struct model_card *m, const struct model *model)
+static uint64_t count_values(const struct gguf *g)
 {
-    const uint64_t d = model_digest(model);
+    uint64_t n = 0;
+    for (int i = 0; i < gguf_n_tensors(g); i++) {
+        const struct gguf_tensor *t = gguf_tensor_at(g, i);
+        n += (uint64_t)t->ne[0] * (uint64_t)t->ne[1] * (uint64_t)t->ne[2] *
+             (uint64_t)t->ne[3];
+    }
+    return n;
+}
+
+static int arch_number(const struct gguf *g, const char *arch, const char *key)
+{
+    char name[128];
+    int64_t v;
+    snprintf(name, sizeof name, "%s.%s", arch, key);
+    return gguf_int(g, name, 1, INT32_MAX, &v, NULL) ? 0 : (int)v;
+}
+
+static bool finds_infill(const struct gguf *g)
+{
+    struct gguf_strings a;
+    struct infill_tokens t = infill_none;
+    if (gguf_strings_open(&a, g, "tokenizer.ggml.tokens", NULL))
+        return false;
+    for (size_t i = 0; i < a.n; i++) {
+        const struct gguf_str s = gguf_strings_at(&a, i);
+        infill_note(&t, s.s, s.n, (int32_t)i);
+    }
+    gguf_strings_close(&a);
+    return infill_complete(&t);
+}
+
+/* ---- the whole ---- */
+
+static void read_abilities(struct model_card *m, const char *template)
+{
+    m->can_complete = true;
+    m->can_call = template && strstr(template, "tools");
+    m->can_think =
+        template && (strstr(template, "think") || strstr(template, "reasoning"));
+}
+
+static enum status read_card_file(struct model_card *m, const struct gguf *g,
+                             const struct stored_model *stored,
+                             enum model_card_parts parts, struct error *err)
+{
+    struct gguf_str s;
+    char *template = NULL;
+    if (stored && stored->template_kind == STORED_TEMPLATE_JINJA)
+        s = (struct gguf_str){stored->template.data, stored->template.len};
+    else if (gguf_str(g, "tokenizer.chat_template", &s, NULL))
+        s = (struct gguf_str){NULL, 0};
+    if (s.s) {
+        if (!(template = mem_array(s.n + 1, 1)))
+            return fail(err, STATUS_NO_MEMORY, "no memory for the model's metadata");
+        memcpy(template, s.s, s.n);
+    }
+    read_abilities(m, template);
+    if (!gguf_str(g, "general.name", &s, NULL))
+        snprintf(m->general, sizeof m->general, "%.*s", (int)(s.n < 120 ? s.n : 120),
+                 s.s);
+    store_arch_label(m->arch, g);
+    m->n_ctx_train = arch_number(g, m->arch, "context_length");
+    m->n_embd = arch_number(g, m->arch, "embedding_length");
+    m->n_param = count_values(g);
+    m->file_bytes = gguf_file_bytes(g);
+    m->can_insert = finds_infill(g);
+    write_size(m);
+    find_quant(m->quant, sizeof m->quant, g);
+    if (parts == MODEL_CARD_WHOLE) {
+        m->template = template;
+        m->info = info_json(g);
+        return m->info ? STATUS_OK
+                       : fail(err, STATUS_NO_MEMORY, "no memory for metadata");
+    }
+    mem_free(template);
+    return STATUS_OK;
+}
+
+static void take_config_text(char *out, size_t n, const json_t *config, const char *name)
+{
+    const char *v = json_string_value(json_object_get(config, name));
+    if (v && *v)
+        snprintf(out, n, "%s", v);
+}
+
+/* What the store says wins: other programs show it, too. */
+static void read_store(struct model_card *m, const struct stored_model *stored)
+{
+    const json_t *ctx = json_object_get(stored->params, "num_ctx");
+    digest_hex(m->digest, &stored->entry.digest);
+    m->created = stored->entry.modified_s;
+    m->file_bytes = stored->entry.bytes;
+    m->n_ctx_param = json_is_integer(ctx) && json_integer_value(ctx) > 0 &&
+                             json_integer_value(ctx) < 1 << 24
+                         ? (int)json_integer_value(ctx)
+                         : 0;
+    take_config_text(m->size_label, sizeof m->size_label, stored->config, "model_type");
+    take_config_text(m->quant, sizeof m->quant, stored->config, "file_type");
+}
+
+static struct model_card *new_card(void)
+{
+    struct model_card *m = mem_array(1, sizeof *m);
+    if (m)
+        atomic_init(&m->refs, 1);
+    return m;
+}
+
+enum status model_card_open(struct model_card **out, const char *path,
+                            const struct stored_model *stored,
+                            enum model_card_parts parts, struct error *err)
+{
+    struct gguf *g;
+    struct stat st;
+    *out = NULL;
+    enum status s = gguf_open(&g, path, err);
+    if (s)
+        return s;
+    struct model_card *m = new_card();
+    s = m ? read_card_file(m, g, stored, parts, err)
+          : fail(err, STATUS_NO_MEMORY, "no memory for the model's metadata");
+    gguf_close(g);
+    if (s) {
+        model_card_drop(m);
+        return s;
+    }
+    if (stored)
+        read_store(m, stored);
+    else
+        m->created = stat(path, &st) ? (int64_t)time(NULL) : (int64_t)st.st_mtime;
+    write_time(m);
+    *out = m;
+    return STATUS_OK;
+}
+
+enum status model_card_of_entry(struct model_card **out, const struct store_entry *e,
+                                struct error *err)
+{
+    struct model_card *m = *out = new_card();
+    if (!m)
+        return fail(err, STATUS_NO_MEMORY, "no memory for the model's metadata");
+    digest_hex(m->digest, &e->digest);
+    m->created = e->modified_s;
+    m->file_bytes = e->bytes;
+    m->damaged = true;
+    snprintf(m->arch, sizeof m->arch, "unknown");
+    snprintf(m->quant, sizeof m->quant, "unknown");
+    write_time(m);
+    return STATUS_OK;
+}
+
+struct model_card *model_card_share(struct model_card *m)
+{
+    atomic_fetch_add(&m->refs, 1);
+    return m;
+}
+
+void model_card_drop(struct model_card *m)
+{
+    if (!m || atomic_fetch_sub(&m->refs, 1) > 1)
+        return;
+    json_decref(m->info);
+    mem_free(m->template);
+    mem_free(m);
+}
+
+/* Clients want 64 hexadecimal digits. */
+void model_card_set_digest(struct model_card *m, uint64_t d)
+{
     const XXH128_hash_t h = XXH3_128bits(&d, sizeof d);
     snprintf(m->digest, sizeof m->digest, "%016llx%016llx%016llx%016llx",
              (unsigned long long)d, (unsigned long long)h.low64,
              (unsigned long long)h.high64, (unsigned long long)(d ^ h.low64));
-}
-
-enum status model_card_open(struct model_card *m, const struct server *s,
-                            struct error *err)
-{
-    struct gguf *g;
-    const char *path = s->o.model_path;
-    if (s->o.model_name)
-        snprintf(m->name, sizeof m->name, "%s", s->o.model_name);
-    else
-        name_of_file(m->name, sizeof m->name, path);
-    enum status st = guard_list(&m->aliases, &m->n_alias, s->o.aliases, err);
-    if (!st)
-        st = gguf_open(&g, path, err);
-    if (st)
-        return st;
-    read_metadata(m, g);
-    gguf_close(g);
-    snprintf(m->claude, sizeof m->claude, "claude-turbine-%s", m->name);
-    m->n_param = model_params(s->engine->model);
-    write_size(m);
-    write_time(m, path);
-    write_digest(m, s->engine->model);
-    m->can_insert =
-        s->infill.prefix >= 0 && s->infill.suffix >= 0 && s->infill.middle >= 0;
-    m->can_call = m->template && strstr(m->template, "tools");
-    m->can_think =
-        m->template && (strstr(m->template, "think") || strstr(m->template, "reasoning"));
-    return m->info ? STATUS_OK
-                   : fail(err, STATUS_NO_MEMORY, "no memory for the model's metadata");
-}
-
-void model_card_close(struct model_card *m)
-{
-    guard_list_free(m->aliases, m->n_alias);
-    json_decref(m->info);
-    mem_free(m->template);
-    *m = (struct model_card){0};
-}
-
-/* A name as it is, or with Ollama's tag for none. */
-static bool names(const char *asked, const char *name)
-{
-    static const char latest[] = ":latest";
-    const size_t tag = sizeof latest - 1;
-    size_t n = strlen(name);
-    if (n > tag && !strcasecmp(name + n - tag, latest))
-        n -= tag;
-    return n && !strncasecmp(asked, name, n) &&
-           (!asked[n] || !strcasecmp(asked + n, latest));
-}
-
-bool model_card_has(const struct server *s, const char *name)
-{
-    const struct model_card *m = &s->card;
-    if (s->o.any_model || !*name || names(name, m->name) || names(name, m->general) ||
-        names(name, m->claude))
-        return true;
-    for (int i = 0; i < m->n_alias; i++)
-        if (names(name, m->aliases[i]))
-            return true;
-    return false;
 }

@@ -1,245 +1,165 @@
-/* model_list.c - lists of models in the shapes of three APIs, and what runs. */
+/* model_list.c - lists of models in the shapes of OpenAI and Anthropic. */
 #include <stdio.h>
 #include <string.h>
 
-#include "dialect/ollama_models.h"
+#include "base/mem.h"
 #include "dialect/openai.h"
-#include "kv/kv.h"
+#include "server/catalog.h"
 #include "server/internal.h"
 
-/* The version of Ollama's API that is followed: clients compare it. */
-#define OLLAMA_API "0.33.0"
+/* A name that a client may use: list[0..n_plain) are models and more names of the first,
+ * behind them one for each model that Claude Code shows, which drops those without its
+ * own name. */
+struct listed {
+    char id[MODEL_NAME_BYTES + 16];
+    const struct catalog_model *model;
+};
 
-/* ---- OpenAI and Anthropic ---- */
-
-/* Ids that mean the model; the last is for Claude Code, which drops those without its own
- * name. */
-static int list_names(const struct model_card *m, const char **out)
+static const char *display_name(const struct catalog_model *m)
 {
-    int n = 0;
-    out[n++] = m->name;
-    for (int i = 0; i < m->n_alias; i++)
-        out[n++] = m->aliases[i];
-    out[n++] = m->claude;
+    return *m->card->general ? m->card->general : m->name;
+}
+
+static struct listed *add_listed(struct listed *l, const struct catalog_model *m,
+                                 const char *prefix, const char *name)
+{
+    snprintf(l->id, sizeof l->id, "%s%s", prefix, name);
+    l->model = m;
+    return l + 1;
+}
+
+/* Freed by mem_free; NULL without memory. */
+static struct listed *list_ids(const struct server *s, const struct catalog_model *list,
+                               int n, int *n_listed)
+{
+    const struct model_start *t = models_start_model(s->models);
+    struct listed *all = mem_array((size_t)(2 * n + t->n_alias + 1), sizeof *all);
+    struct listed *l = all;
+    for (int i = 0; all && i < n; i++) {
+        l = add_listed(l, &list[i], "", list[i].name);
+        for (int k = 0; list[i].ref.start && k < t->n_alias; k++)
+            l = add_listed(l, &list[i], "", t->aliases[k]);
+    }
+    for (int i = 0; all && i < n; i++)
+        l = add_listed(l, &list[i], MODELS_CLAUDE_PREFIX, list[i].name);
+    *n_listed = (int)(l - all);
+    return all;
+}
+
+/* The context that it has, or would get. */
+static int n_ctx_of(struct server *s, const struct catalog_model *m)
+{
+    struct model_slot *x = models_hold_one(s->models, &m->ref);
+    if (!x)
+        return catalog_n_ctx(s, m->card);
+    const int n = model_slot_model(x)->n_ctx;
+    models_let_go(s->models, &x, 1);
     return n;
 }
 
-static const char *display_name(const struct model_card *m)
+static json_t *more_of_model(struct server *s, const struct catalog_model *m)
 {
-    return *m->general ? m->general : m->name;
-}
-
-static json_t *more_of_model(const struct server *s)
-{
-    const struct model_card *m = &s->card;
+    const int n_ctx = n_ctx_of(s, m);
     return json_pack("{s:s,s:i,s:{s:i,s:i,s:I,s:I}}", "display_name", display_name(m),
-                     "max_model_len", s->n_ctx, "meta", "n_ctx", s->n_ctx, "n_embd",
-                     s->n_embd, "n_params", (json_int_t)m->n_param, "size",
-                     (json_int_t)s->engine->file_bytes);
+                     "max_model_len", n_ctx, "meta", "n_ctx", n_ctx, "n_embd",
+                     m->card->n_embd, "n_params", (json_int_t)m->card->n_param, "size",
+                     (json_int_t)m->card->file_bytes);
 }
 
-/* all: a list of them, else names[0] alone. */
-static void reply_openai_models(struct call *c, const char *const *names, int n, bool all)
+static void reply_openai_models(struct call *c, const struct listed *ids, int n)
 {
-    struct openai_model models[SERVER_NAMES_MAX];
-    json_t *more = more_of_model(c->server);
+    struct openai_model *models = mem_array((size_t)n + 1, sizeof *models);
+    json_t **more = mem_array((size_t)n + 1, sizeof *more);
     struct buf b;
     buf_init(&b, SERVER_JSON_MAX);
-    for (int i = 0; i < n; i++)
-        models[i] =
-            (struct openai_model){names[i], c->server->card.created * 1000000, more};
-    if (all)
+    for (int i = 0; models && more && i < n; i++) {
+        more[i] = more_of_model(c->server, ids[i].model);
+        models[i] = (struct openai_model){ids[i].id, ids[i].model->card->created * 1000000,
+                                          more[i]};
+    }
+    if (models && more)
         openai_print_models(&b, models, n);
     else
-        openai_print_model(&b, models);
+        b.failed = true;
     call_reply(c, 200, "application/json", &b);
     buf_release(&b);
-    json_decref(more);
+    for (int i = 0; more && i < n; i++)
+        json_decref(more[i]);
+    mem_free(more);
+    mem_free(models);
 }
 
-static json_t *anthropic_model(const struct server *s, const char *id)
+static json_t *anthropic_model(struct server *s, const struct catalog_model *m,
+                               const char *id)
 {
-    const struct model_card *m = &s->card;
     return json_pack("{s:s,s:s,s:s,s:s,s:i}", "type", "model", "id", id, "display_name",
-                     display_name(m), "created_at", m->modified, "max_input_tokens",
-                     s->n_ctx);
+                     display_name(m), "created_at", m->card->modified, "max_input_tokens",
+                     n_ctx_of(s, m));
+}
+
+static void reply_anthropic_models(struct call *c, const struct listed *ids, int n)
+{
+    json_t *data = json_array();
+    for (int i = 0; i < n; i++)
+        json_array_append_new(data, anthropic_model(c->server, ids[i].model, ids[i].id));
+    call_reply_json(c, 200,
+                    json_pack("{s:o,s:b,s:s*,s:s*}", "data", data, "has_more", 0,
+                              "first_id", n ? ids[0].id : NULL, "last_id",
+                              n ? ids[n - 1].id : NULL));
 }
 
 void handle_models(struct call *c)
 {
-    const char *ids[SERVER_NAMES_MAX];
-    const int n = list_names(&c->server->card, ids);
-    if (c->dialect != &dialect_anthropic) {
-        reply_openai_models(c, ids, n, true);
+    struct catalog_model *list;
+    struct error err;
+    int n, n_id = 0;
+    if (catalog_list(c->server, &list, &n, &err)) {
+        call_engine_error(c, &err);
         return;
     }
-    json_t *data = json_array();
-    for (int i = 0; i < n; i++)
-        json_array_append_new(data, anthropic_model(c->server, ids[i]));
-    call_reply_json(c, 200,
-                    json_pack("{s:o,s:b,s:s,s:s}", "data", data, "has_more", 0,
-                              "first_id", ids[0], "last_id", ids[n - 1]));
+    struct listed *ids = list_ids(c->server, list, n, &n_id);
+    if (!ids)
+        call_fail(c, API_ERROR_INTERNAL, "out of memory");
+    else if (c->dialect == &dialect_anthropic)
+        reply_anthropic_models(c, ids, n_id);
+    else
+        reply_openai_models(c, ids, n_id);
+    mem_free(ids);
+    catalog_free(list, n);
+}
+
+static void reply_model(struct call *c, const struct catalog_model *m, const char *id)
+{
+    struct buf b;
+    if (c->dialect == &dialect_anthropic) {
+        call_reply_json(c, 200, anthropic_model(c->server, m, id));
+        return;
+    }
+    json_t *more = more_of_model(c->server, m);
+    const struct openai_model model = {id, m->card->created * 1000000, more};
+    buf_init(&b, SERVER_JSON_MAX);
+    openai_print_model(&b, &model);
+    call_reply(c, 200, "application/json", &b);
+    buf_release(&b);
+    json_decref(more);
 }
 
 void handle_model(struct call *c)
 {
     const char *id = c->path + strcspn(c->path + 1, "/") + 1; // behind /v1 or /models
     id += strncmp(id, "/models/", 8) ? 1 : 8;
-    if (!model_card_has(c->server, id))
-        call_fail(c, API_ERROR_NO_MODEL, "model '%.200s' not found", id);
-    else if (c->dialect == &dialect_anthropic)
-        call_reply_json(c, 200, anthropic_model(c->server, id));
-    else
-        reply_openai_models(c, &id, 1, false);
-}
-
-/* ---- Ollama ---- */
-
-enum { CAPABILITIES_MAX = 5 };
-
-static struct ollama_model ollama_model(const struct server *s, const char *name,
-                                        const char *capabilities[CAPABILITIES_MAX])
-{
-    const struct model_card *m = &s->card;
-    int n = 0;
-    capabilities[n++] = "completion";
-    capabilities[n++] = "embedding";
-    if (m->can_call)
-        capabilities[n++] = "tools";
-    if (m->can_insert)
-        capabilities[n++] = "insert";
-    if (m->can_think)
-        capabilities[n++] = "thinking";
-    return (struct ollama_model){
-        .name = name,
-        .digest = m->digest,
-        .size = s->engine->file_bytes,
-        .modified_us = m->created * 1000000,
-        .parent = "",
-        .format = "gguf",
-        .family = model_arch(s->engine->model),
-        .parameter_size = m->size_label,
-        .quantization = m->quant,
-        .context_length = model_hparams(s->engine->model)->n_ctx_train,
-        .embedding_length = s->n_embd,
-        .capabilities = capabilities,
-        .n_capability = n,
-    };
-}
-
-void handle_tags(struct call *c)
-{
-    const struct server *s = c->server;
-    const char *names[SERVER_NAMES_MAX], *capabilities[CAPABILITIES_MAX];
-    struct ollama_model models[SERVER_NAMES_MAX];
-    struct buf b;
-    const int n = list_names(&s->card, names) - 1; // Claude Code does not look here
-    buf_init(&b, SERVER_JSON_MAX);
-    for (int i = 0; i < n; i++)
-        models[i] = ollama_model(s, names[i], capabilities);
-    ollama_print_tags(&b, models, n);
-    call_reply(c, 200, "application/json", &b);
-    buf_release(&b);
-}
-
-void handle_ps(struct call *c)
-{
-    const struct server *s = c->server;
-    const char *capabilities[CAPABILITIES_MAX];
-    const struct ollama_model model = ollama_model(s, s->card.name, capabilities);
-    const struct context_memory m = context_memory(scheduler_context(s->scheduler));
-    struct scheduler_stats st;
-    struct buf b;
-    scheduler_stats(s->scheduler, &st);
-    const size_t held = (size_t)(st.n_page_used + st.n_page_cached);
-    const struct ollama_running r = {
-        .model = &model,
-        .size = model_bytes(s->engine->model) + m.pages + st.state_bytes + m.scratch,
-        .expires_us = INT64_MAX,
-        .n_ctx = s->n_ctx,
-        .kv = {.type_k = s->kv_key,
-               .type_v = s->kv_value,
-               .bytes = held * m.page_bytes,
-               .bytes_reserved = m.pages + st.state_bytes,
-               .bytes_f16 = held * s->f16_page_bytes,
-               .tokens_used = (uint64_t)held * KV_PAGE_TOKENS,
-               .tokens_max = (uint64_t)st.n_page * KV_PAGE_TOKENS}};
-    buf_init(&b, SERVER_JSON_MAX);
-    ollama_print_ps(&b, &r, 1);
-    call_reply(c, 200, "application/json", &b);
-    buf_release(&b);
-}
-
-static void print_parameters(struct buf *b, const struct server *s)
-{
-    const struct sampler_params d = pipeline_sampling(s, &dialect_ollama);
-    char v[32];
-    snprintf(v, sizeof v, "%d", s->n_ctx);
-    ollama_print_parameter(b, "num_ctx", v);
-    snprintf(v, sizeof v, "%g", (double)d.temp);
-    ollama_print_parameter(b, "temperature", v);
-    snprintf(v, sizeof v, "%d", d.top_k);
-    ollama_print_parameter(b, "top_k", v);
-    snprintf(v, sizeof v, "%g", (double)d.top_p);
-    ollama_print_parameter(b, "top_p", v);
-    snprintf(v, sizeof v, "%g", (double)d.min_p);
-    ollama_print_parameter(b, "min_p", v);
-}
-
-static void reply_show(struct call *c)
-{
-    const struct server *s = c->server;
-    const struct model_card *m = &s->card;
-    const char *capabilities[CAPABILITIES_MAX];
-    struct ollama_model model = ollama_model(s, m->name, capabilities);
-    struct buf b, parameters, file;
-    buf_init(&b, SERVER_JSON_MAX);
-    buf_init(&parameters, 4096);
-    buf_init(&file, 8192);
-    print_parameters(&parameters, s);
-    buf_printf(&file, "# %s\nFROM %s\n", m->name, m->name);
-    model.parameters = parameters.data;
-    model.modelfile = file.data;
-    model.model_info = m->info;
-    model.template = m->template;
-    /* Continue looks for .Suffix to know whether it may ask to fill in. */
-    if (m->can_insert)
-        model.template = "{{ .Prompt }}{{ .Suffix }}";
-    ollama_print_show(&b, &model);
-    call_reply(c, 200, "application/json", &b);
-    buf_release(&file);
-    buf_release(&parameters);
-    buf_release(&b);
-}
-
-void handle_show(struct call *c)
-{
-    json_t *body;
-    if (!call_read_json(c, &body))
+    struct model_ref ref;
+    struct catalog_model m;
+    struct api_error e;
+    struct error err;
+    if (models_find(c->server->models, id, &ref, &e)) {
+        call_error(c, &e);
         return;
-    const char *name = json_string_value(json_object_get(body, "model"));
-    if (!name || !*name)
-        name = json_string_value(json_object_get(body, "name"));
-    if (!name || !*name)
-        call_fail(c, API_ERROR_INVALID, "model is required");
-    else if (!model_card_has(c->server, name))
-        call_fail(c, API_ERROR_NO_MODEL, "model '%.200s' not found", name);
-    else
-        reply_show(c);
-    json_decref(body);
-}
-
-void handle_version(struct call *c)
-{
-    struct buf b;
-    buf_init(&b, 256);
-    ollama_print_version(&b, OLLAMA_API);
-    call_reply(c, 200, "application/json", &b);
-    buf_release(&b);
-}
-
-void handle_cloud_status(struct call *c)
-{
-    call_reply_json(
-        c, 200, json_pack("{s:{s:b,s:s}}", "cloud", "disabled", 1, "source", "server"));
+    }
+    if (catalog_find(c->server, &ref, &m, &err)) {
+        call_engine_error(c, &err);
+        return;
+    }
+    reply_model(c, &m, id);
+    model_card_drop(m.card);
 }

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "dialect/ollama.h"
+#include "dialect/ollama_keep_alive.h"
 #include "server/internal.h"
 
 static bool parse_request(struct call *c)
@@ -18,13 +19,14 @@ static bool parse_request(struct call *c)
         call_error(c, &e);
         return false;
     }
-    if (!model_card_has(c->server, c->req.model)) {
-        call_fail(c, API_ERROR_NO_MODEL, "model '%.200s' not found", c->req.model);
-        return false;
-    }
+    return true;
+}
+
+static bool check_think(struct call *c)
+{
     /* As Ollama does: its clients ask /api/show for what a model can. */
     if (c->dialect == &dialect_ollama && c->req.think == API_THINK_ON &&
-        !c->server->card.can_think) {
+        !c->model->card->can_think) {
         call_fail(c, API_ERROR_UNSUPPORTED, "\"%.200s\" does not support thinking",
                   c->req.model);
         return false;
@@ -38,12 +40,12 @@ static float given(float v, float standard)
 }
 
 /* Over the defaults what the dialect says, over that what the model's file does. */
-struct sampler_params pipeline_sampling(const struct server *server,
+struct sampler_params pipeline_sampling(const struct loaded_model *model,
                                         const struct dialect *dialect)
 {
     struct sampler_params d = sampler_defaults;
     const struct api_sampling *s = dialect->sampling;
-    const struct sampler_params *m = server->o.sampling;
+    const struct sampler_params *m = model ? &model->sampling : NULL;
     if (s) {
         d.temp = given(s->temperature, d.temp);
         d.top_k = s->top_k >= 0 ? s->top_k : d.top_k;
@@ -72,7 +74,7 @@ static void set_sampling(struct sampler_params *out, const struct call *c, uint6
 {
     const struct api_request *r = &c->req;
     const struct api_sampling *s = &r->sampling;
-    const struct sampler_params d = pipeline_sampling(c->server, c->dialect);
+    const struct sampler_params d = pipeline_sampling(c->model, c->dialect);
     *out = (struct sampler_params){
         .temp = given(s->temperature, d.temp),
         .top_k = s->top_k >= 0 ? s->top_k : d.top_k,
@@ -94,7 +96,7 @@ static void set_sampling(struct sampler_params *out, const struct call *c, uint6
 
 static bool check_bias(struct call *c)
 {
-    const int n_vocab = tokenizer_n_vocab(c->server->engine->tokenizer);
+    const int n_vocab = tokenizer_n_vocab(c->model->engine->tokenizer);
     for (int i = 0; i < c->req.n_bias; i++) {
         bool twice = false;
         const int32_t id = c->req.bias[i].id;
@@ -126,7 +128,7 @@ static bool refuse_submit(struct call *c, const struct error *err, size_t n_prom
         call_engine_error(c, err);
         return false;
     }
-    scheduler_stats(c->server->scheduler, &stats);
+    scheduler_stats(c->model->scheduler, &stats);
     const struct api_error e = {
         .kind = API_ERROR_BUSY,
         .message = "server busy, please try again.  maximum pending requests exceeded",
@@ -139,17 +141,17 @@ static bool submit(struct call *c, struct choice *ch, uint64_t seed)
 {
     struct sampler_bias bias[API_BIAS_MAX];
     struct error err;
-    const struct server_options *o = &c->server->o;
-    const char *const *stop = c->req.n_stop ? c->req.stop : o->stop;
+    const struct loaded_model *m = c->model;
+    const char *const *stop = c->req.n_stop ? c->req.stop : m->stop;
     const struct tokens *prompt = &c->prompt[ch->index / c->req.n];
     struct generation_request g = {
         .prompt = prompt->id,
         .n_prompt = prompt->n,
         .n_stable = c->chat.stable.n,
-        .max_tokens = c->req.max_tokens,
+        .max_tokens = c->req.max_tokens >= 0 ? c->req.max_tokens : m->max_tokens,
         .n_ctx = c->req.n_ctx,
         .n_logprobs = c->req.n_logprobs,
-        .n_stop = c->req.n_stop ? c->req.n_stop : o->n_stop,
+        .n_stop = c->req.n_stop ? c->req.n_stop : m->n_stop,
         .grammar = grammar_entry_grammar(c->grammar),
         .wake = wake,
         .wake_ctx = c->x,
@@ -159,7 +161,7 @@ static bool submit(struct call *c, struct choice *ch, uint64_t seed)
     for (int i = 0; i < g.n_stop; i++)
         g.stop[i] = stop[i];
     set_sampling(&g.sampling, c, seed + (uint64_t)(ch->index % c->req.n), bias);
-    return !scheduler_submit(c->server->scheduler, &g, &ch->g, NULL, &err) ||
+    return !scheduler_submit(c->model->scheduler, &g, &ch->g, NULL, &err) ||
            refuse_submit(c, &err, prompt->n);
 }
 
@@ -170,8 +172,8 @@ static void fill_head(struct call *c)
     c->head = (struct answer_head){
         .request_id = c->request_id,
         .id = c->id,
-        .model = *c->req.model ? c->req.model : c->server->card.name,
-        .fingerprint = c->server->fingerprint,
+        .model = *c->req.model || !c->model ? c->req.model : c->model->name,
+        .fingerprint = c->model ? c->model->fingerprint : "",
         .created_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000,
     };
     for (int i = 0; i < c->n_prompts; i++)
@@ -187,10 +189,33 @@ static void count_tokens(struct call *c)
     buf_release(&b);
 }
 
+/* Nothing but that the model go: one that is not there need not come for it. */
+static bool unloads_only(const struct call *c)
+{
+    int64_t us;
+    return c->dialect == &dialect_ollama && c->req.task != API_EMBED &&
+           ollama_loads_only(&c->req) && c->req.keep_alive &&
+           ollama_keep_alive_text(c->req.keep_alive, &us) && us == 0;
+}
+
+static void unload(struct call *c)
+{
+    struct model_ref ref;
+    struct api_error e;
+    if (models_find(c->server->models, c->req.model, &ref, &e)) {
+        call_error(c, &e);
+        return;
+    }
+    models_unload(c->server->models, &ref);
+    c->n_choice = 1;
+    fill_head(c);
+    answer_nothing(c);
+}
+
 /* false: answered. */
 static bool begin(struct call *c)
 {
-    if (!parse_request(c))
+    if (!check_think(c))
         return false;
     if (c->req.task == API_EMBED)
         return embed_begin(c);
@@ -212,7 +237,9 @@ static bool begin(struct call *c)
     c->n_choice = c->n_prompts * c->req.n;
     if (!answer_open(c))
         return false;
-    const uint64_t seed = c->req.sampling.has_seed ? c->req.sampling.seed : id_random();
+    const uint64_t seed = c->req.sampling.has_seed ? c->req.sampling.seed
+                          : c->model->has_seed     ? c->model->seed
+                                                   : id_random();
     for (int i = 0; i < c->n_choice; i++)
         if (!submit(c, &c->choice[i], seed))
             return false;
@@ -221,12 +248,36 @@ static bool begin(struct call *c)
     return true;
 }
 
+enum first_step { FIRST_GOES_ON, FIRST_WAITS, FIRST_ANSWERED };
+
+/* Up to what needs the model. */
+static enum first_step first_step(struct call *c)
+{
+    if (!c->has_req) {
+        if (!parse_request(c))
+            return FIRST_ANSWERED;
+        c->has_req = true;
+        if (unloads_only(c)) {
+            unload(c);
+            return FIRST_ANSWERED;
+        }
+    }
+    const enum model_wait w = models_acquire(c, c->req.model);
+    if (w == MODEL_READY) {
+        c->started = true;
+        return begin(c) ? FIRST_GOES_ON : FIRST_ANSWERED;
+    }
+    return w == MODEL_WAITS ? FIRST_WAITS : FIRST_ANSWERED;
+}
+
 void pipeline_step(struct call *c)
 {
     bool goes_on = true;
     if (!c->started) {
-        c->started = true;
-        goes_on = begin(c);
+        const enum first_step first = first_step(c);
+        if (first == FIRST_WAITS)
+            return;
+        goes_on = first == FIRST_GOES_ON;
     }
     if (goes_on)
         goes_on = c->req.task == API_EMBED ? embed_step(c) : answer_step(c);
@@ -237,6 +288,7 @@ void pipeline_step(struct call *c)
 void pipeline_close(struct call *c)
 {
     answer_close(c);
-    grammar_cache_put(c->server->grammars, c->grammar);
+    if (c->grammar)
+        grammar_cache_put(c->model->grammars, c->grammar);
     c->grammar = NULL;
 }

@@ -7,7 +7,7 @@
 
 int prompt_limit(const struct call *c)
 {
-    const int n_ctx = c->server->n_ctx;
+    const int n_ctx = c->model->n_ctx;
     return c->req.n_ctx > 0 && c->req.n_ctx < n_ctx ? c->req.n_ctx : n_ctx;
 }
 
@@ -46,7 +46,7 @@ bool prompt_add_text(struct call *c, struct tokens *out, const char *text, size_
                      unsigned flags)
 {
     struct error err;
-    if (!tokenizer_encode(c->server->engine->tokenizer, out, text, n, NULL, flags, &err))
+    if (!tokenizer_encode(c->model->engine->tokenizer, out, text, n, NULL, flags, &err))
         return true;
     call_engine_error(c, &err);
     return false;
@@ -60,7 +60,7 @@ static bool no_memory(struct call *c)
 
 bool prompt_encode_input(struct call *c, const json_t *input, struct tokens *out)
 {
-    const int n_vocab = tokenizer_n_vocab(c->server->engine->tokenizer);
+    const int n_vocab = tokenizer_n_vocab(c->model->engine->tokenizer);
     size_t i;
     json_t *v;
     if (json_is_string(input))
@@ -93,8 +93,8 @@ static bool make_texts(struct call *c)
     }
     for (size_t i = 0; i < n; i++, c->n_prompts++) {
         const size_t bytes = json_string_length(json_array_get(c->req.prompts, i));
-        if (bytes > (size_t)prompt_limit(c) * c->server->piece_bytes)
-            return prompt_too_long(c, bytes / c->server->piece_bytes);
+        if (bytes > (size_t)prompt_limit(c) * c->model->piece_bytes)
+            return prompt_too_long(c, bytes / c->model->piece_bytes);
         if (!prompt_encode_input(c, json_array_get(c->req.prompts, i), &c->prompt[i]))
             return false;
         if (!c->prompt[i].n) {
@@ -134,7 +134,7 @@ static size_t content_bytes(const json_t *messages)
 /* No prompt of more bytes has few enough tokens: none of the vocabulary is longer. */
 static size_t prompt_bytes_max(const struct call *c)
 {
-    return (size_t)prompt_limit(c) * c->server->piece_bytes;
+    return (size_t)prompt_limit(c) * c->model->piece_bytes;
 }
 
 static enum status render_chat(struct call *c, struct tokens *out, struct error *err)
@@ -145,10 +145,10 @@ static enum status render_chat(struct call *c, struct tokens *out, struct error 
         .vars = c->req.template_vars,
         .think = c->req.think == API_THINK_DEFAULT ? -1 : c->req.think == API_THINK_ON,
         .think_effort = c->req.think_effort,
-        .replay = c->server->replay,
+        .replay = c->model->replay,
     };
     out->n = 0;
-    return chat_prompt_tokens(c->server->engine, &turn, out, &c->chat, err);
+    return chat_prompt_tokens(c->model->engine, &turn, out, &c->chat, err);
 }
 
 /* ---- chats that are too long ---- */
@@ -254,7 +254,7 @@ static bool make_chat(struct call *c)
     const bool hopeless = c->req.task != API_COUNT && bytes > prompt_bytes_max(c);
     /* Before work that would be for nothing: the number is the least that it can be. */
     if (hopeless && !c->req.truncate)
-        return prompt_too_long(c, bytes / c->server->piece_bytes);
+        return prompt_too_long(c, bytes / c->model->piece_bytes);
     struct error err;
     enum status s = hopeless ? STATUS_OK : render_chat(c, out, &err);
     if (!s && c->req.truncate && (hopeless || !prompt_fits(c, out->n)))
@@ -275,7 +275,7 @@ static bool make_chat(struct call *c)
  * none, then its MESSAGEs. */
 static void add_model_messages(const struct call *c, json_t *messages)
 {
-    const struct server_options *o = &c->server->o;
+    const struct loaded_model *o = c->model;
     if (!json_array_size(messages))
         return;
     const bool has_system = has_role(messages, 0, "system");
@@ -291,7 +291,7 @@ static bool messages_of_prompt(struct call *c)
 {
     const json_t *prompt = json_array_get(c->req.prompts, 0);
     c->messages = json_array();
-    const char *system = c->req.system ? c->req.system : c->server->o.system;
+    const char *system = c->req.system ? c->req.system : c->model->system;
     if (system)
         json_array_append_new(
             c->messages, json_pack("{s:s,s:s}", "role", "system", "content", system));

@@ -50,11 +50,11 @@ static bool render_next(const struct call *c, const struct choice *ch, const cha
         .vars = c->req.template_vars,
         .think = c->req.think == API_THINK_DEFAULT ? -1 : c->req.think == API_THINK_ON,
         .think_effort = c->req.think_effort,
-        .replay = c->server->replay,
+        .replay = c->model->replay,
     };
     const bool ok = !json_array_append_new(messages, answer_message(c, ch)) &&
                     add_next(messages, ch->calls, text) &&
-                    !chat_prompt_tokens(c->server->engine, &turn, out, &result, NULL);
+                    !chat_prompt_tokens(c->model->engine, &turn, out, &result, NULL);
     json_decref(messages);
     return ok;
 }
@@ -74,7 +74,7 @@ void read_ahead(const struct call *c)
         while (n < one.n && n < other.n && one.id[n] == other.id[n])
             n++;
     if (n && n < (size_t)prompt_limit(c))
-        scheduler_read_ahead(c->server->scheduler, one.id, n);
+        scheduler_read_ahead(c->model->scheduler, one.id, n);
     tokens_release(&one);
     tokens_release(&other);
 }

@@ -5,11 +5,10 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "kv/kv.h"
+#include "server/catalog.h"
 #include "server/internal.h"
 #include "server/store_jobs.h"
 
@@ -108,10 +107,13 @@ static void on_step(void *ctx, struct http_exchange *x)
 {
     struct call *c = http_data(x);
     (void)ctx;
-    if (c->route->op)
+    if (c->route->op) {
         pipeline_step(c);
-    else
-        c->route->handle(c);
+        return;
+    }
+    c->route->handle(c);
+    if (c->logged) // it was answered: the model is free
+        call_close(c);
 }
 
 static void on_release(void *ctx, struct http_exchange *x)
@@ -203,67 +205,20 @@ static void set_defaults(struct server_options *o)
         o->replay_bytes = REPLAY_BYTES;
 }
 
-/* "turbo8/turbo4:plain" is turbo8 and turbo4. */
-static enum status describe_cache(struct server *s, struct error *err)
+static enum status open_parts(struct server *s, struct engine *e, struct scheduler *sched,
+                              struct error *err)
 {
-    const char *name = s->o.kv_name;
-    const size_t key = strcspn(name, "/:");
-    const char *value = name[key] == '/' ? name + key + 1 : name;
-    struct context_options o = {.n_ctx = KV_PAGE_TOKENS, .n_seq = 1};
-    struct context_memory m;
-    snprintf(s->kv_key, sizeof s->kv_key, "%.*s", (int)key, name);
-    snprintf(s->kv_value, sizeof s->kv_value, "%.*s", (int)strcspn(value, ":"), value);
-    enum status st = kv_types_parse(&o.kv, "f16", err);
+    enum status st = guard_open(&s->guard, s->o.api_key, s->o.host, s->o.allow_host,
+                                s->o.origins, err);
     if (!st)
-        st = context_plan(&m, s->engine->model, &o, err);
-    if (!st)
-        s->f16_page_bytes = m.page_bytes;
-    return st;
-}
-
-static size_t longest_piece(const struct tokenizer *t)
-{
-    size_t longest = 1;
-    for (int32_t id = 0; id < tokenizer_n_vocab(t); id++) {
-        size_t n;
-        tokenizer_piece(t, id, true, &n);
-        longest = n > longest ? n : longest;
-    }
-    return longest;
-}
-
-/* Of what the bytes of an answer depend on. */
-static void write_fingerprint(struct server *s)
-{
-    struct buf b;
-    buf_init(&b, 1024);
-    buf_printf(&b, "%llx %s %s", (unsigned long long)model_digest(s->engine->model),
-               s->o.kv_name, cpu_isa_name(model_isa(s->engine->model)));
-    snprintf(s->fingerprint, sizeof s->fingerprint, "fp_%012llx",
-             (unsigned long long)XXH3_64bits(b.data, b.len) & 0xffffffffffff);
-    buf_release(&b);
-}
-
-static enum status open_parts(struct server *s, struct error *err)
-{
-    enum status st = metrics_open(&s->metrics, err);
-    if (!st)
-        st = describe_cache(s, err);
-    if (!st)
-        st = model_card_open(&s->card, s, err);
-    if (!st)
-        st = guard_open(&s->guard, s->o.api_key, s->o.host, s->o.allow_host, s->o.origins,
-                        err);
-    if (!st)
-        st = replay_open(&s->replay, s->o.replay_bytes, err);
-    if (!st)
-        st = grammar_cache_open(&s->grammars, err);
+        st = catalog_open(&s->catalog, err);
     if (!st)
         st = store_routes_open(s, err);
-    if (st)
-        return st;
-    s->format = s->engine->chat.format;
-    return open_http(s, err);
+    if (!st)
+        st = model_pool_open(&s->models, s, err);
+    if (!st && (s->o.model_path || s->o.model_name))
+        st = models_start(s->models, e, sched, err);
+    return st ? st : open_http(s, err);
 }
 
 enum status server_open(struct server **out, struct engine *e, struct scheduler *sched,
@@ -276,15 +231,13 @@ enum status server_open(struct server **out, struct engine *e, struct scheduler 
     json_object_seed(0);
     s->o = *o;
     set_defaults(&s->o);
-    s->engine = e;
-    s->scheduler = sched;
     s->start_us = clock_us();
-    s->n_ctx = context_n_ctx(scheduler_context(sched));
-    s->n_embd = model_hparams(e->model)->n_embd;
-    infill_find(&s->infill, e->tokenizer);
-    s->piece_bytes = longest_piece(e->tokenizer);
-    write_fingerprint(s);
-    const enum status st = open_parts(s, err);
+    enum status st = metrics_open(&s->metrics, err);
+    if (st) {
+        mem_free(s);
+        return st;
+    }
+    st = open_parts(s, e, sched, err);
     if (st)
         server_close(s);
     else
@@ -299,10 +252,9 @@ void server_close(struct server *s)
     store_jobs_end(s->jobs); // they use exchanges, and calls their watches
     http_server_close(s->http);
     store_jobs_close(s->jobs);
-    grammar_cache_close(s->grammars);
-    replay_close(s->replay);
+    model_pool_close(s->models);
+    catalog_close(s->catalog);
     guard_close(&s->guard);
-    model_card_close(&s->card);
     metrics_close(&s->metrics);
     mem_free(s);
 }
@@ -310,4 +262,19 @@ void server_close(struct server *s)
 const char *server_url(const struct server *s)
 {
     return s->url;
+}
+
+const char *server_start_text(const struct server *s)
+{
+    return models_start_model(s->models)->text;
+}
+
+int server_start_n_ctx(const struct server *s)
+{
+    return models_start_model(s->models)->n_ctx;
+}
+
+int server_start_n_train(const struct server *s)
+{
+    return models_start_model(s->models)->n_train;
 }

@@ -24,26 +24,33 @@ static json_t *tokens_json(const struct call *c, const struct tokens *t, bool pi
     for (size_t i = 0; i < t->n; i++)
         json_array_append_new(
             a, pieces ? json_pack("{s:i,s:o}", "id", (int)t->id[i], "piece",
-                                  piece_json(c->server->engine->tokenizer, t->id[i]))
+                                  piece_json(c->model->engine->tokenizer, t->id[i]))
                       : json_integer(t->id[i]));
     return a;
 }
 
+/* The model that the body names, loaded; false: not yet, or answered. */
+static bool wants_model(struct call *c)
+{
+    return call_take_body(c) &&
+           call_wants_model(c,
+                            json_string_value(json_object_get(c->body, "model")));
+}
+
 void handle_tokenize(struct call *c)
 {
-    json_t *body;
     struct error err;
     struct tokens t;
-    if (!call_read_json(c, &body))
+    if (!wants_model(c))
         return;
-    const json_t *text = json_object_get(body, "content");
+    const json_t *body = c->body, *text = json_object_get(body, "content");
     const json_t *parse = json_object_get(body, "parse_special");
     unsigned flags = !parse || json_is_true(parse) ? TOKENIZER_SPECIAL : 0;
     flags |= json_is_true(json_object_get(body, "add_special")) ? TOKENIZER_ADD : 0;
     tokens_init(&t);
     if (!json_is_string(text))
         call_fail(c, API_ERROR_INVALID, "content must be a string");
-    else if (tokenizer_encode(c->server->engine->tokenizer, &t, json_string_value(text),
+    else if (tokenizer_encode(c->model->engine->tokenizer, &t, json_string_value(text),
                               json_string_length(text), NULL, flags, &err))
         call_engine_error(c, &err);
     else
@@ -53,20 +60,19 @@ void handle_tokenize(struct call *c)
                 "{s:o}", "tokens",
                 tokens_json(c, &t, json_is_true(json_object_get(body, "with_pieces")))));
     tokens_release(&t);
-    json_decref(body);
 }
 
 void handle_detokenize(struct call *c)
 {
-    const struct tokenizer *t = c->server->engine->tokenizer;
-    const int n_vocab = tokenizer_n_vocab(t);
-    json_t *body, *v;
+    json_t *v;
     size_t i;
     struct buf b;
     bool ok = true;
-    if (!call_read_json(c, &body))
+    if (!wants_model(c))
         return;
-    const json_t *ids = json_object_get(body, "tokens");
+    const struct tokenizer *t = c->model->engine->tokenizer;
+    const int n_vocab = tokenizer_n_vocab(t);
+    const json_t *ids = json_object_get(c->body, "tokens");
     buf_init(&b, SERVER_JSON_MAX);
     buf_puts(&b, "");
     ok = json_is_array(ids);
@@ -92,7 +98,6 @@ void handle_detokenize(struct call *c)
                       "these tokens are not whole characters of UTF-8");
     }
     buf_release(&b);
-    json_decref(body);
 }
 
 /* The prompt of a chat request, by the same path: only the last step differs. */
@@ -101,24 +106,29 @@ void handle_apply_template(struct call *c)
     struct api_error e;
     struct error err;
     struct buf text;
-    json_t *body;
-    if (!call_read_json(c, &body))
-        return;
-    if (openai_chat.parse(&c->req, body, &e)) {
-        json_decref(body);
-        call_error(c, &e);
-        return;
+    if (!c->has_req) {
+        json_t *body;
+        if (!call_read_json(c, &body))
+            return;
+        if (openai_chat.parse(&c->req, body, &e)) {
+            json_decref(body);
+            call_error(c, &e);
+            return;
+        }
+        c->has_req = true;
     }
+    if (!call_wants_model(c, c->req.model))
+        return;
     const struct chat_turn turn = {
         .messages = c->req.messages,
         .tools = c->req.tools,
         .vars = c->req.template_vars,
         .think = c->req.think == API_THINK_DEFAULT ? -1 : c->req.think == API_THINK_ON,
         .think_effort = c->req.think_effort,
-        .replay = c->server->replay,
+        .replay = c->model->replay,
     };
     buf_init(&text, SERVER_JSON_MAX);
-    if (chat_prompt_text(c->server->engine, &turn, &text, &err)) {
+    if (chat_prompt_text(c->model->engine, &turn, &text, &err)) {
         call_engine_error(c, &err);
     } else {
         json_t *v = json_stringn(text.data, text.len);

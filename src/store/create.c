@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/mem.h"
+#include "base/ollama_api.h"
 #include "store/stored_model.h"
 
 enum { CREATE_LAYERS = 1024 };
@@ -20,6 +22,7 @@ struct creation {
     struct addition *a;
     struct manifest m; // what becomes of it
     json_t *config, *params;
+    bool has_chat_template; // the GGUF has one
 };
 
 static void say(const struct creation *c, const char *what, const struct digest *d)
@@ -126,6 +129,12 @@ static bool is_blob(const struct creation *c, const char *path, struct digest *d
     return true;
 }
 
+static bool has_chat_template(const struct gguf *g)
+{
+    struct gguf_str s;
+    return !gguf_str(g, "tokenizer.chat_template", &s, NULL) && s.n;
+}
+
 static enum status use_file(struct creation *c, const char *path, struct error *err)
 {
     struct gguf *g;
@@ -141,6 +150,7 @@ static enum status use_file(struct creation *c, const char *path, struct error *
                  gguf_n_files(g));
     if (!s)
         s = create_config(&c->config, g, err);
+    c->has_chat_template = has_chat_template(g);
     gguf_close(g);
     const bool is_there = !s && is_blob(c, path, &d, &size);
     if (is_there)
@@ -175,6 +185,11 @@ static enum status use_model(struct creation *c, const char *from, struct error 
             say(c, "using existing layer", &l->digest);
         }
     }
+    struct gguf *g = NULL;
+    if (!s && modelfile_last(c->f, MODELFILE_TEMPLATE) &&
+        !(s = gguf_open(&g, base.path, err)))
+        c->has_chat_template = has_chat_template(g);
+    gguf_close(g);
     if (!s) {
         c->params = json_incref(base.params);
         c->config = base.config ? json_incref(base.config) : json_object();
@@ -259,6 +274,21 @@ static bool is_version(const char *s)
                                 "UVWXYZ.-+")];
 }
 
+bool create_version_newer(const char *a, const char *b)
+{
+    a += *a == 'v';
+    b += *b == 'v';
+    for (int i = 0; i < 3; i++) {
+        char *a_end, *b_end;
+        const long x = strtol(a, &a_end, 10), y = strtol(b, &b_end, 10);
+        if (x != y)
+            return x > y;
+        a = a_end + (*a_end == '.');
+        b = b_end + (*b_end == '.');
+    }
+    return false; // a pre-release of the same three comes before it
+}
+
 /* What is wrong with the Modelfile itself, before a large file is copied. */
 static enum status check_commands(const struct creation *c, struct error *err)
 {
@@ -280,6 +310,13 @@ static enum status check_commands(const struct creation *c, struct error *err)
         return fail(err, STATUS_BAD_INPUT,
                     "(line %d): requires must be a valid semver (e.g. 0.14.0)",
                     requires->line);
+    if (requires && c->o->say && create_version_newer(requires->value, OLLAMA_API)) {
+        char text[160];
+        snprintf(text, sizeof text,
+                 "note: REQUIRES Ollama %.40s; this follows the API of " OLLAMA_API,
+                 requires->value);
+        c->o->say(c->o->ctx, text);
+    }
     json_t *params;
     const enum status s = modelfile_params(&params, c->f, NULL, err);
     json_decref(params);
@@ -369,6 +406,21 @@ static enum status take_properties(struct creation *c, struct error *err)
     return STATUS_OK;
 }
 
+/* A TEMPLATE of Go is kept in any case; where the GGUF has a chat template, the config
+ * says that this one is meant. */
+static enum status mark_template(struct creation *c, struct error *err)
+{
+    const struct modelfile_command *t = modelfile_last(c->f, MODELFILE_TEMPLATE);
+    if (!t)
+        return STATUS_OK;
+    json_object_del(c->config, STORED_TEMPLATE_OWN);
+    if (c->has_chat_template &&
+        stored_template_kind(t->value, strlen(t->value)) == STORED_TEMPLATE_GO &&
+        json_object_set_new(c->config, STORED_TEMPLATE_OWN, json_true()))
+        return fail(err, STATUS_NO_MEMORY, "no memory for properties");
+    return STATUS_OK;
+}
+
 /* ---- the end ---- */
 
 static enum status add_config(struct creation *c, struct error *err)
@@ -435,7 +487,8 @@ enum status store_create(struct store *s, const struct model_name *name,
         !(st = replace_text(&c, MODELFILE_TEMPLATE, LAYER_TEMPLATE, err)) &&
         !(st = replace_text(&c, MODELFILE_SYSTEM, LAYER_SYSTEM, err)) &&
         !(st = take_licenses(&c, err)) && !(st = take_params(&c, err)) &&
-        !(st = take_messages(&c, err)) && !(st = take_properties(&c, err)))
+        !(st = take_messages(&c, err)) && !(st = take_properties(&c, err)) &&
+        !(st = mark_template(&c, err)))
         st = finish_model(&c, name, err);
     addition_close(c.a);
     manifest_release(&c.m);
@@ -446,6 +499,16 @@ enum status store_create(struct store *s, const struct model_name *name,
 
 /* ---- back to a Modelfile ---- */
 
+/* As few digits as give the number back. */
+static void print_real(char *out, size_t n, double v)
+{
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(out, n, "%.*g", digits, v);
+        if (strtod(out, NULL) == v)
+            return;
+    }
+}
+
 static bool print_param(struct buf *out, const char *name, const json_t *v)
 {
     char text[64];
@@ -454,7 +517,7 @@ static bool print_param(struct buf *out, const char *name, const json_t *v)
     if (json_is_integer(v))
         snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
     else if (json_is_real(v))
-        snprintf(text, sizeof text, "%.10g", json_real_value(v));
+        print_real(text, sizeof text, json_real_value(v));
     else
         snprintf(text, sizeof text, "%s", json_is_true(v) ? "true" : "false");
     return modelfile_print(out, MODELFILE_PARAMETER, name, text);

@@ -2,6 +2,8 @@
 #ifndef STORE_CREATE_H
 #define STORE_CREATE_H
 
+#include <stdbool.h>
+
 #include "gguf/gguf.h"
 #include "store/modelfile.h"
 #include "store/store.h"
@@ -26,6 +28,10 @@ enum status store_create(struct store *s, const struct model_name *name,
 
 /* The properties of a GGUF as the config of a model, without its layers. */
 enum status create_config(json_t **out, const struct gguf *g, struct error *err);
+
+/* Is version a ("0.14.0", with or without v) newer than b?  Both are what REQUIRES takes.
+ */
+bool create_version_newer(const char *a, const char *b);
 
 /* The Modelfile of a stored model that create takes back: FROM is a path or a name. */
 struct stored_model;

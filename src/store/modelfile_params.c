@@ -20,6 +20,7 @@ static const struct param {
     {"num_predict", PARAM_INT, -2, 1 << 30, NULL},
     {"num_keep", PARAM_INT, -1, 1 << 30, "an answer that fills the context ends"},
     {"num_thread", PARAM_INT, 0, 256, NULL},
+    {"num_parallel", PARAM_INT, 0, 1024, NULL},
     {"num_batch", PARAM_INT, 0, 1 << 24, "batches have a size of their own"},
     {"num_gpu", PARAM_INT, -1, 1 << 24, "this engine runs on the processor"},
     {"main_gpu", PARAM_INT, -1, 1 << 24, "this engine runs on the processor"},

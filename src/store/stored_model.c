@@ -15,6 +15,20 @@ static bool has_word(const char *s, size_t n, const char *word)
     return false;
 }
 
+/* A function of Go with its first argument: a word, blanks, and a field, a variable or a
+ * string, which no expression of Jinja begins with. */
+static bool is_go_call(const char *s, size_t n)
+{
+    size_t i = 0;
+    while (i < n && ((s[i] | 32) >= 'a' && (s[i] | 32) <= 'z'))
+        i++;
+    const bool word = i > 0 && (i != 3 || memcmp(s, "not", 3) != 0);
+    const size_t end = i;
+    while (i < n && s[i] == ' ')
+        i++;
+    return word && i > end && i < n && (s[i] == '.' || s[i] == '$' || s[i] == '"');
+}
+
 /* Is there an action of Go's: "{{", perhaps '-' and blanks, then '.', '$' or a keyword
  * that Jinja writes in "{%"? */
 static bool has_go_action(const char *s, size_t n)
@@ -28,7 +42,7 @@ static bool has_go_action(const char *s, size_t n)
         size_t j = i + 2 + (s[i + 2] == '-');
         while (j < n && (s[j] == ' ' || s[j] == '\n' || s[j] == '\t'))
             j++;
-        if (j < n && (s[j] == '.' || s[j] == '$'))
+        if (j < n && (s[j] == '.' || s[j] == '$' || is_go_call(s + j, n - j)))
             return true;
         for (size_t k = 0; k < sizeof words / sizeof *words; k++) {
             const size_t len = strlen(words[k]);
@@ -153,6 +167,7 @@ enum status stored_model_load(struct stored_model *out, const struct store *s,
     if (st)
         return fail(err, st, "model '%s': %s", shown, why.text);
     out->template_kind = stored_template_kind(out->template.data, out->template.len);
+    out->template_own = json_is_true(json_object_get(out->config, STORED_TEMPLATE_OWN));
     return STATUS_OK;
 }
 

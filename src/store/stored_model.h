@@ -3,14 +3,18 @@
 #define STORE_STORED_MODEL_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "store/store.h"
 
 enum stored_template {
     STORED_TEMPLATE_NONE,  // the GGUF's own
     STORED_TEMPLATE_JINJA, // used in place of the GGUF's own
-    STORED_TEMPLATE_GO,    // Ollama's kind: kept and shown; the GGUF's own is used
+    STORED_TEMPLATE_GO,    // Ollama's kind: see template_own
 };
+
+/* The member of a config that says template_own. */
+#define STORED_TEMPLATE_OWN "turbine_template_own"
 
 struct stored_model {
     struct store_entry entry;
@@ -22,6 +26,9 @@ struct stored_model {
     json_t *licenses;            // [n] texts, of layers each; NULL: none
     struct buf template, system, license; // len 0: none; all licenses
     enum stored_template template_kind;
+    /* Of Go's: it was set here by a Modelfile, and is meant to be used in place of the
+     * GGUF's.  One that came with a model is used if the GGUF has none. */
+    bool template_own;
 };
 
 /* By name.  STATUS_NOT_FOUND as store_find; STATUS_UNSUPPORTED for a model without a GGUF

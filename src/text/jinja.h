@@ -191,6 +191,7 @@ struct template
     struct jinja_node *body;
     const struct jinja_str **sym; // [n_sym]
     int n_sym;
+    bool go; // from a template of Go: its variables are those of go_template_vars
 };
 
 /* ---- built-in functions ---- */

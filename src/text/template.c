@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "text/go_template.h"
 #include "text/jinja.h"
 
 const struct template_limits template_limits_default = {
@@ -55,6 +56,23 @@ enum status template_compile(struct template **out, const char *source, size_t n
         *out = t;
     else
         template_close(t);
+    return s;
+}
+
+enum status template_compile_go(struct template **out, const char *source, size_t n,
+                                struct error *err)
+{
+    struct buf jinja;
+    *out = NULL;
+    if (!jinja_utf8_valid(source, n))
+        return fail(err, STATUS_BAD_INPUT, "the template is not valid UTF-8");
+    buf_init(&jinja, JINJA_SOURCE_MAX);
+    enum status s = go_template_translate(&jinja, source, n, err);
+    if (!s)
+        s = template_compile(out, jinja.data, jinja.len, err);
+    buf_release(&jinja);
+    if (!s)
+        (*out)->go = true;
     return s;
 }
 
@@ -184,7 +202,7 @@ static bool render_vars(struct render *r, json_t *vars)
     static const char *const tokens[] = {"bos_token",  "eos_token", "unk_token",
                                          "pad_token",  "sep_token", "cls_token",
                                          "mask_token", NULL};
-    static const char *const messages[] = {"messages", NULL};
+    static const char *const messages[] = {"messages", "Messages", NULL};
     const struct template *t = r->t;
     r->root = jinja_alloc(r, (size_t)t->n_sym, sizeof *r->root);
     r->root_set = jinja_alloc(r, (size_t)t->n_sym, sizeof *r->root_set);
@@ -224,15 +242,22 @@ enum status template_render(const struct template *t, json_t *vars, time_t now,
     buf_init(&sink.text, r.limits.output_bytes);
     buf_init(&sink.mark, r.limits.output_bytes);
     arena_init(&r.arena, r.limits.memory_bytes);
+    json_t *own = NULL;
     *out = (struct template_output){0};
+    if (t->go && (!vars || json_is_object(vars))) {
+        vars = own = go_template_vars(vars);
+        if (!own)
+            r.status = fail(err, STATUS_NO_MEMORY, "no memory for the variables");
+    }
     if (vars && !json_is_object(vars))
         r.status = fail(err, STATUS_BAD_ARG, "the variables must be a JSON object");
-    else if (render_vars(&r, vars) && jinja_exec(&r, t->body))
+    else if (!r.status && render_vars(&r, vars) && jinja_exec(&r, t->body))
         *out = (struct template_output){sink.text, sink.mark};
     if (r.status != STATUS_OK) {
         buf_release(&sink.text);
         buf_release(&sink.mark);
     }
     arena_release(&r.arena);
+    json_decref(own);
     return r.status;
 }

@@ -18,6 +18,9 @@ struct template;
 
 enum status template_compile(struct template **out, const char *source, size_t n,
                              struct error *err);
+/* The same of Go's text/template, Ollama's TEMPLATE (go_template.h). */
+enum status template_compile_go(struct template **out, const char *source, size_t n,
+                                struct error *err);
 void template_close(struct template *t);
 
 struct template_limits {

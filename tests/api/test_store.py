@@ -131,7 +131,7 @@ def test_read_in_place(ollama):
     assert 'num_ctx                        200\n' in ollama.ok('show', 'stories:260k', '--parameters')
     assert 'stop                           "Timmy"\n' in ollama.ok('show', 'stories:260k', '--parameters')
     shown = ollama.ok('show', 'stories:260k')
-    assert '    architecture        llama\n' in shown and "the GGUF's; TEMPLATE is Go's" in shown
+    assert '    architecture        llama\n' in shown and "the model's TEMPLATE (Go)" in shown
     assert ollama.ok('verify').startswith('2 models, ')
     assert tree(ollama.theirs) == before
     assert not ollama.folder.exists()  # and nothing of our own was made
@@ -191,6 +191,12 @@ b"""
     ollama.create('b', text, check=0)
     assert ollama.manifest('a/latest') == ollama.manifest('b/latest')
     assert ollama.ok('show', 'b', '--modelfile').replace('b:latest', 'a:latest') == text
+
+
+def write_config(folder):
+    data = b'{"model_format":"gguf"}'
+    write_blob(folder, data)
+    return layer('config', data)
 
 
 def put_manifest(store, name, size, age_s=0):
@@ -372,7 +378,7 @@ def test_serve_by_name(ollama):
     ollama.create('s', 'FROM stories:260k\nPARAMETER num_ctx 128\nPARAMETER kv_cache_type f16\n'
                        'PARAMETER stop girl\n', check=0)
     with Served(ollama, 's') as s:
-        assert [m['name'] for m in s.call('/api/tags')['models']] == ['s:latest']
+        assert s.call('/api/tags')['models'][0]['name'] == 's:latest'  # then the others of the store
         assert s.call('/api/ps')['models'][0]['context_length'] == 128
         assert 'temperature                    0\n' in s.call('/api/show', {'model': 's'})['parameters']
         body = {'model': 's', 'prompt': 'Once upon a time', 'raw': True, 'stream': False}
@@ -399,15 +405,37 @@ def test_serve_first_messages(store):
 
 @pytest.mark.skipif(not SMOLLM2.exists(), reason=f'{SMOLLM2} is not there: script/model fetches it')
 def test_template_of_a_model(store):
-    """A Jinja TEMPLATE is used in place of the GGUF's; Go's is not, which is said."""
+    """A TEMPLATE is used in place of the GGUF's, Jinja or Go's; what came with a model, or is no part of the subset, is not: it is said."""
     base = f'FROM {SMOLLM2}\nPARAMETER kv_cache_type f16\nPARAMETER num_ctx 512\nPARAMETER num_predict 1\n'
     jinja = 'A{% for m in messages %} {{ m.content }}{% endfor %}'
     store.create('j', base + f'TEMPLATE """{jinja}"""\n', check=0)
-    store.create('g', base + 'TEMPLATE {{ .Prompt }}\n', check=0)
+    said = store.create('g', base + 'TEMPLATE A {{ .Prompt }}\n', check=0).stderr
+    assert "chat template: the model's TEMPLATE (Go)" in said and "TEMPLATE (Go)" in store.ok('show', 'g')
+    said = store.create('p', base + 'TEMPLATE A {{ printf "%s" .Prompt }}\n', check=0).stderr
+    assert "chat template: the GGUF's; TEMPLATE is Go's and more than is supported: line 1: function 'printf'" in said
     store.create('w', base + 'TEMPLATE {% for %}\n', check=0)
     tokens = len(store.ok('tokenize', 'j', '--special', stdin='A hi there').split())
     done = store.run('run', 'j', 'hi there', check=0)
     assert f'prefill {tokens} tokens' in done.stderr and 'note' not in done.stderr
     done = store.run('run', 'g', 'hi there', check=0)
-    assert 'the TEMPLATE of g:latest is Go' in done.stderr and f'prefill {tokens} tokens' not in done.stderr
+    assert "the TEMPLATE of g:latest, which is Go's, is used" in done.stderr and f'prefill {tokens} tokens' in done.stderr
+    done = store.run('run', 'p', 'hi there', check=0)
+    assert 'the chat template of the GGUF of p:latest is used' in done.stderr and f'prefill {tokens} tokens' not in done.stderr
+    # What another program stored is no wish of the user's; a text without a template inherits the wish.
+    pulled = store.folder / 'manifests/registry.ollama.ai/library/pulled/latest'
+    pulled.parent.mkdir()
+    manifest = store.manifest('g/latest')
+    manifest.pop('config')
+    pulled.write_text(json.dumps({**manifest, 'config': write_config(store.folder)}))
+    done = store.run('run', 'pulled', 'hi there', check=0)
+    assert 'its GGUF has a chat template of its own' in done.stderr
+    store.create('g2', 'FROM g\nSYSTEM x\n', check=0)
+    assert "which is Go's, is used" in store.run('run', 'g2', 'hi there', check=0).stderr
+    with Served(store, 'g') as server, Served(store, 'pulled') as other:
+        assert server.count('hi there') == tokens != other.count('hi there')
+    # Without a chat template in the GGUF it is all there is.
+    store.create('s', f'FROM {STORIES}\nPARAMETER kv_cache_type f16\nPARAMETER num_predict 1\nTEMPLATE {{{{ .Prompt }}}}:\n', check=0)
+    assert "which is Go's, is used" in store.run('run', 's', 'hi there', check=0).stderr
+    store.create('n', f'FROM {STORIES}\nPARAMETER kv_cache_type f16\nPARAMETER num_predict 1\nTEMPLATE {{{{ printf "%s" .Prompt }}}}:\n', check=0)
+    assert "function 'printf'" in store.run('run', 'n', 'hi there', check=1).stderr
     assert 'TEMPLATE of w:latest: ' in store.run('run', 'w', 'hi', check=1).stderr

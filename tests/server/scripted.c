@@ -415,6 +415,22 @@ static void *run(void *ctx)
 
 /* ---- scheduler.h ---- */
 
+/* The server has the one model that it is given. */
+enum status scheduler_open(struct scheduler **out, struct engine *e,
+                           const struct scheduler_options *o, struct error *err)
+{
+    (void)out, (void)e, (void)o;
+    return fail(err, STATUS_UNSUPPORTED, "a script loads no models");
+}
+
+enum status scheduler_plan(struct scheduler_memory *out, const struct model *m,
+                           const struct context_options *o, struct error *err)
+{
+    (void)out, (void)m, (void)o;
+    return fail(err, STATUS_UNSUPPORTED, "a script loads no models");
+}
+
+
 enum status scripted_open(struct scheduler **out, struct engine *e, json_t *script,
                           struct error *err)
 {

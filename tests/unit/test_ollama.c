@@ -652,8 +652,8 @@ static void test_lists_of_models(void **state)
     ollama_print_show(&out, &m);
     assert_non_null(strstr(out.data, "\"model_info\":{},"));
     buf_clear(&out);
-    ollama_print_version(&out, "0.33.0");
-    assert_string_equal(out.data, "{\"version\":\"0.33.0\"}");
+    ollama_print_version(&out, "0.33.0", "0.1.0");
+    assert_string_equal(out.data, "{\"version\":\"0.33.0\",\"turbine\":\"0.1.0\"}");
     buf_release(&out);
     buf_release(&parameters);
     json_decref(info);

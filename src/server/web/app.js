@@ -431,7 +431,7 @@ async function connect() {
   for (;;) {
     try {
       const list = await (await request('/v1/models')).json();
-      models = (list.data ?? []).map((m) => m.id).filter((id) => typeof id === 'string');
+      models = (list.data ?? []).map((m) => m.id).filter((id) => typeof id === 'string' && !id.startsWith('claude-turbine-'));
       break;
     } catch (e) {
       if (e.status !== 401) {

@@ -1,0 +1,106 @@
+"""Modelfiles by the commands: what create says, and that show --modelfile gives the same model again, whatever is in it."""
+import random
+
+import pytest
+
+from store_helper import STORIES, Store
+
+PARAMETERS = {
+    'num_ctx': lambda r: r.randrange(0, 1 << 20), 'temperature': lambda r: r.uniform(0, 2), 'top_k': lambda r: r.randrange(0, 1000),
+    'top_p': lambda r: r.random(), 'min_p': lambda r: round(r.random(), 3), 'repeat_penalty': lambda r: r.uniform(0.5, 2),
+    'repeat_last_n': lambda r: r.randrange(-1, 512), 'seed': lambda r: r.randrange(-2**53, 2**53), 'num_predict': lambda r: r.randrange(-2, 9999),
+    'num_thread': lambda r: r.randrange(0, 64), 'num_batch': lambda r: r.randrange(1, 4096), 'num_keep': lambda r: r.randrange(-1, 64),
+    'typical_p': lambda r: r.random(), 'presence_penalty': lambda r: r.uniform(-2, 2), 'frequency_penalty': lambda r: r.uniform(-2, 2),
+    'num_gpu': lambda r: r.randrange(-1, 99), 'use_mmap': lambda r: r.choice(['true', 'false', '1', '0']),
+    'kv_cache_type': lambda r: r.choice(['turbo3', 'balanced', 'turbo8/turbo4:tail=256', 'f16', 'q8_0']), 'kv_tail': lambda r: r.randrange(0, 9999),
+}
+PIECES = ['a', ' ', '  ', '\n', '\n\n', '"', '""', '{{ .Prompt }}', '# no comment', 'FROM x', '\t', 'é', '日本', '😀', "'", '\\', '\\n', '<|end|>',
+          'PARAMETER', '`', '{% if x %}', '\u2028', '0']
+
+
+def text(r, most=8):
+    return ''.join(r.choice(PIECES) for _ in range(r.randrange(0, most)))
+
+
+def quoted(r, value):
+    """A spelling of value that the grammar takes, or None; quotes end where a line does."""
+    if '"""' in value or value.endswith('"') or '"\n' in value or '" ' in value or '"\t' in value or '"\u2028' in value:
+        return None
+    if value and value == value.strip() and '\n' not in value and not value.startswith('"') and r.random() < 0.3:
+        return value
+    return f'"""{value}"""'
+
+
+def modelfile(r):
+    lines = []
+
+    def add(command, value):
+        spelled = quoted(r, value)
+        if spelled is not None:
+            lines.append(f'{r.choice([command, command.lower()])}{r.choice([" ", "   "])}{spelled}')
+    for name in r.sample(sorted(PARAMETERS), r.randrange(0, 9)):
+        lines.append(f'PARAMETER {name} {PARAMETERS[name](r)}')
+    for _ in range(r.randrange(0, 4)):
+        add('PARAMETER stop', text(r, 4) or 'x')
+    for command in ['SYSTEM', 'TEMPLATE'] + ['LICENSE'] * r.randrange(0, 3):
+        if r.random() < 0.7:
+            add(command, text(r))
+    for _ in range(r.randrange(0, 4)):
+        add(f'MESSAGE {r.choice(["user", "assistant", "system"])}', text(r))
+    if r.random() < 0.3:
+        lines.append(f'REQUIRES {r.choice(["", "v"])}0.{r.randrange(0, 30)}.{r.randrange(0, 9)}')
+    if r.random() < 0.3:
+        lines.append('# a comment')
+    r.shuffle(lines)
+    lines.insert(r.randrange(0, len(lines) + 1), f'FROM {STORIES}')
+    return r.choice(['\n', '\n\n', '\r\n']).join(lines) + r.choice(['', '\n'])
+
+
+@pytest.fixture(scope='module')
+def store(tmp_path_factory):
+    return Store(tmp_path_factory.mktemp('home'))
+
+
+@pytest.mark.parametrize('seed', range(40))
+def test_show_gives_the_model_again(store, seed):
+    source = modelfile(random.Random(seed))
+    encoding = ['utf-8', 'utf-8-sig', 'utf-16'][seed % 3]
+    path = store.home / 'Modelfile'
+    path.write_bytes(source.encode(encoding))
+    done = store.run('create', 'a', '-f', path)
+    assert done.returncode == 0, f'{source!r}: {done.stderr}'
+    shown = store.run('show', 'a', '--modelfile')
+    if shown.returncode:  # three quotes inside a text that needs quotes: none can hold it
+        assert 'three quotes' in shown.stderr and '"' in source
+        return
+    store.create('b', shown.stdout, check=0)
+    assert store.manifest('a/latest') == store.manifest('b/latest'), source
+    assert store.ok('show', 'b', '--modelfile').replace('b:latest', 'a:latest') == shown.stdout
+
+
+def test_parameters_without_effect_are_said(store):
+    done = store.create('m', f'FROM {STORIES}\nPARAMETER mirostat 1\nPARAMETER f16_kv true\nPARAMETER num_keep 4\nPARAMETER seed 1\n', check=0)
+    for name in ('mirostat', 'f16_kv', 'num_keep'):
+        assert f'parameter {name} has no effect' in done.stderr
+    assert 'parameter seed' not in done.stderr
+
+
+@pytest.mark.parametrize('line, says', [
+    ('PARAMETER kv_cache_type q5_1', "(line 2): parameter kv_cache_type: KV type 'q5_1' is 6 bits a value and not here; nearest are turbo8 (8.1)"),
+    ('PARAMETER kv_cache_type huge', 'unknown KV type'),
+    ('PARAMETER kv_tail -1', 'kv_tail'),
+    ('PARAMETER num_ctx 4k', 'whole number'),
+    ('PARAMETER temprature 1', "unknown parameter 'temprature'"),
+    ('ADAPTER ./lora.gguf', 'ADAPTER is not supported'),
+    ('REQUIRES soon', 'semver'),
+])
+def test_refused(store, line, says):
+    assert says in store.create('m2', f'FROM {STORIES}\n{line}\n', check=1).stderr
+
+
+@pytest.mark.parametrize('version, newer', [('0.33.0', False), ('v0.33.0', False), ('0.9.9', False), ('0.33.1', True), ('0.100.0', True),
+                                            ('1.0.0', True), ('0.32.9', False), ('0.33.0-rc1', False)])
+def test_requires(store, version, newer):
+    said = 'follows the API of 0.33.0'
+    assert (said in store.create('r', f'FROM {STORIES}\nREQUIRES {version}\n', check=0).stderr) == newer
+    assert version.lstrip('v') in store.ok('show', 'r')
