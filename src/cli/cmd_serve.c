@@ -13,8 +13,8 @@
 #include "cli/cli.h"
 #include "cli/environment.h"
 #include "cli/models.h"
-#include "dialect/ollama_keep_alive.h"
 #include "cli/pull_settings.h"
+#include "dialect/ollama_keep_alive.h"
 #include "server/server.h"
 
 enum { CTX_LEAST = 64, CTX_MOST = 1 << 24, MAX_LOADED = 3 };

@@ -223,11 +223,11 @@ static enum status open_parts(struct server *s, struct engine *e, struct schedul
     if (!st)
         st = catalog_open(&s->catalog, err);
     if (!st)
+        st = store_routes_open(s, err);
+    if (!st)
         st = model_pool_open(&s->models, s, err);
     if (!st && (s->o.model_path || s->o.model_name))
         st = models_start(s->models, e, sched, err);
-    if (!st)
-        st = store_routes_open(s, err);
     return st ? st : open_http(s, err);
 }
 

@@ -14,7 +14,6 @@
 #include "server/model_params.h"
 
 struct server;
-struct pull_options;
 
 /* How models are loaded, as the command line says it: what is 0 or NULL is the model's
  * PARAMETER, else the default. */
@@ -48,6 +47,10 @@ struct server_options {
     int n_queue;      // of the scheduler that was given: so many may wait
     struct http_limits limits;
     struct store *store; // whose models are served; NULL: none
+    /* How /api/pull fetches; NULL: it is refused.  Of its functions only
+     * `package` is used, and not with its ctx. */
+    const struct pull_options *pull;
+    bool no_prune; // blobs that nothing names stay when it starts
     /* The model that is loaded at the start and stays: a file, or a name of the store;
      * both NULL: none.  The names below are names of it. */
     const char *model_path;
@@ -64,10 +67,6 @@ struct server_options {
     uint64_t ping_us;       // of silence before a stream says that it lives; 0: 10 s
     size_t replay_bytes;    // of what a model wrote when it called tools; 0: 64 MiB
     bool log;               // JSON lines on stderr
-    /* How /api/pull fetches; NULL: it is refused.  Of its functions only
-     * `package` is used, and not with its ctx. */
-    const struct pull_options *pull;
-    bool no_prune; // blobs that nothing names stay when it starts
 };
 
 /* Listens on return, with the model of the options in memory.  STATUS_BAD_ARG: another

@@ -179,7 +179,7 @@ static bool has_two_lines(const struct buf *lines)
 }
 
 /* The server's time is up, or nobody listens. */
-static bool give_up(struct call *c)
+static bool end_early(struct call *c)
 {
     struct api_error e;
     const bool gone = http_is_gone(c->x);
@@ -199,7 +199,7 @@ void store_call_step(struct call *c)
     struct store_call *w = c->store;
     struct error err;
     struct api_error e;
-    if (give_up(c))
+    if (end_early(c))
         return;
     if (c->began && !http_stream_has_room(c->x))
         return;

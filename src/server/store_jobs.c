@@ -211,7 +211,7 @@ void store_jobs_close(struct store_jobs *s)
     mem_free(s);
 }
 
-static bool is_full(const struct works *w, enum store_work kind)
+static bool has_no_place(const struct works *w, enum store_work kind)
 {
     return w->n_live >= places[kind].n_thread + places[kind].n_wait;
 }
@@ -219,7 +219,7 @@ static bool is_full(const struct works *w, enum store_work kind)
 bool store_jobs_full(struct store_jobs *s, enum store_work kind)
 {
     pthread_mutex_lock(&s->lock);
-    const bool full = is_full(&s->works[kind], kind);
+    const bool full = has_no_place(&s->works[kind], kind);
     pthread_mutex_unlock(&s->lock);
     return full;
 }
@@ -257,7 +257,7 @@ static enum status enter_job(struct store_jobs *s, struct store_job *j, struct e
     struct store_job **at = &w->live;
     if (w->stopping || s->ending)
         return fail(err, STATUS_FULL, "the server is about to end");
-    if (is_full(w, j->task.work))
+    if (has_no_place(w, j->task.work))
         return fail(err, STATUS_FULL, "too many wait for the store");
     while (*at)
         at = &(*at)->next;

@@ -79,6 +79,16 @@ def test_create_errors(client, model, more, status, says, stream):
     assert e.value.status_code == status
 
 
+def test_list_and_show(client, model):
+    listed = {m.model: m for m in client.list().models}
+    assert listed['py:latest'].size > len(WEIGHTS)
+    shown = client.show(model)
+    assert 'temperature' in shown.parameters and 'SYSTEM Once.' in shown.modelfile
+    assert client.generate(model, 'One day', raw=True, options={'num_predict': 2}).done
+    client.delete(client.create(model='gone', from_=model) and 'gone')
+    assert 'gone:latest' not in {m.model for m in client.list().models}
+
+
 def test_copy_and_delete(client, model):
     assert client.copy(model, 'copy').status == 'success'
     assert client.delete('copy').status == 'success'
