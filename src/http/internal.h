@@ -21,7 +21,7 @@ enum {
     HTTP_POOL_BYTES = (64 << 10) - 1, // of a connection: its headers, and a block
     HTTP_SWEEP_US = 250000,
     HTTP_CLOSED_US = 500000, // for what is left of a request whose end cannot come
-    HTTP_HEADERS_MAX = 12,   // that a reply adds
+    HTTP_HEADERS_MAX = 24,   // that a reply adds
 };
 
 enum conn_state {
