@@ -194,25 +194,34 @@ static bool try_hash(struct policy *p, struct policy_search *q)
     return false;
 }
 
-/* A random member that can take it and is not above its bound, or NULL. */
-static const struct policy_slot *draw_member(const struct policy *p,
-                                             const struct policy_search *q, uint64_t k)
+/* 0 .. n - 1 */
+static int roll_die(uint64_t random, uint64_t k, int n)
 {
-    const uint64_t n = (uint64_t)q->pool->n_member;
-    const int i = (int)((rng_at(q->random, k) >> 32) * n >> 32);
+    return (int)((rng_at(random, k) >> 32) * (uint64_t)n >> 32);
+}
+
+/* Member i, if it can take it and is not above its bound, else NULL. */
+static const struct policy_slot *candidate(const struct policy *p,
+                                           const struct policy_search *q, int i)
+{
     const struct policy_slot *s = &p->slots[q->pool->member[i]];
     return can_take(p, s, q) && policy_under_bound(p, q->pool, s) ? s : NULL;
 }
 
 static bool try_choices(struct policy *p, struct policy_search *q)
 {
-    for (uint64_t k = 0; k < 2 * POLICY_PAIRS; k += 2) {
-        const struct policy_slot *a = draw_member(p, q, k), *b = draw(p, q, k + 1);
+    const int n = q->pool->n_member;
+    for (uint64_t k = 0; n > 1 && k < POLICY_PAIRS; k++) {
+        const int i = roll_die(q->random, 2 * k, n);
+        const int j = (i + 1 + roll_die(q->random, 2 * k + 1, n - 1)) % n;
+        const struct policy_slot *a = candidate(p, q, i), *b = candidate(p, q, j);
+        /* One alone is not a choice while there may be two. */
+        const bool last = n == 2 || k + 1 == POLICY_PAIRS;
+        if (!(a && b) && !((a || b) && last))
+            continue;
         if (!a || (b && less_loaded(b, a)))
             a = b;
-        /* One alone is not a choice while there may be two. */
-        if (a && (b || q->pool->n_member == 1 || k + 2 == 2 * POLICY_PAIRS))
-            return found(q, (int)(a - p->slots), POLICY_PICK_CHOICES);
+        return found(q, (int)(a - p->slots), POLICY_PICK_CHOICES);
     }
     return false;
 }
@@ -222,7 +231,7 @@ static bool try_choices(struct policy *p, struct policy_search *q)
 static bool try_trial(struct policy *p, struct policy_search *q)
 {
     const int n = q->pool->n_member;
-    const int from = (int)((rng_at(q->random, UINT64_MAX) >> 32) * (uint64_t)n >> 32);
+    const int from = roll_die(q->random, UINT64_MAX, n);
     for (int i = 0; i < n; i++) {
         const int slot = q->pool->member[(from + i) % n];
         if (p->slots[slot].sum_trial && can_take(p, &p->slots[slot], q))
