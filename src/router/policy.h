@@ -120,7 +120,8 @@ enum status policy_reload(struct policy *p, const struct policy_fleet *f, uint64
 /* ---- requests ---- */
 
 struct policy_request {
-    const char *model;     // as asked for, without suffix; see policy_parse_model
+    const char *model;     // as asked for, without suffix (policy_parse_model); stays
+                           // where it is while the request waits
     enum policy_lane lane; // asked for by suffix, header or option; else POLICY_AUTO
     uint64_t session;      // hash of the client's name for the conversation; 0: none
     /* Hashes of growing prefixes, aligned to messages: the first covers what
@@ -154,6 +155,8 @@ enum policy_verdict { POLICY_SEND, POLICY_WAIT, POLICY_REFUSE };
     X(PREFIX, "prefix", "it has read a prefix of the prompt")          \
     X(HASH, "hash", "where the prefix hashes to, loads being bounded") \
     X(CHOICES, "choices", "the less loaded of two at random")          \
+    X(TRIAL, "trial", "to see whether it is well again")               \
+    X(QUEUE, "queue", "the first that was free")                       \
     X(LEAST, "least", "the least loaded of all")
 
 /* Why not what should have been. */
