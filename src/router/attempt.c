@@ -48,7 +48,7 @@ static void add_client_lines(struct lines *l, const struct relay *c)
 static void add_own_lines(struct lines *l, const struct relay *c)
 {
     struct upstream_header h[UPSTREAM_HEADERS_MAX];
-    const int n = upstream_headers(h, translate_upstream(c->via), c->backend->c->key);
+    const int n = upstream_headers(h, translate_upstream(c->via), c->conf->key);
     for (int i = 0; i < n; i++)
         if (strcasecmp(h[i].name, "anthropic-version") ||
             !http_header(c->x, "anthropic-version"))
@@ -109,7 +109,7 @@ static bool no_attempt(struct relay *c, const struct api_error *e)
 static bool send_request(struct relay *c, const char *method, const char *path,
                          const char *body, size_t n)
 {
-    const struct config_backend *b = c->backend->c;
+    const struct config_backend *b = c->conf;
     const struct config *k = &c->ref->c;
     struct lines l = {.n = 0};
     char url[OWN_URL_BYTES];

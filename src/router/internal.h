@@ -92,8 +92,9 @@ struct backend {
     struct probe *probe;
 
     /* Started by us: tick. */
-    pid_t pid;
-    uint64_t started_us, asked_start_us;
+    pid_t pid; // 0: none
+    uint64_t started_us, probed_us, stop_us;
+    bool starting;    // it has not answered yet
     bool wants_start; // lock
 
     struct backend *next_gone;
@@ -143,7 +144,7 @@ struct relay {
     const char *path;
     const struct router_route *route;
     const struct dialect *dialect;
-    const char *client; // name of its key, "" for none
+    char client[64]; // name of its key, "" for none
     char request_id[ID_BYTES], id[ID_BYTES];
     enum relay_phase phase;
     bool logged;
@@ -166,6 +167,7 @@ struct relay {
     /* The attempt. */
     struct backend *backend;
     struct config_ref *ref;
+    const struct config_backend *conf; // of ref
     bool has_flight;
     unsigned via;    // DIALECT_... that is spoken to the backend
     struct buf sent; // the body, if it is not the client's own
@@ -263,11 +265,13 @@ void fleet_wake(struct router *r);
 
 /* probe.c: by tick. */
 void probe_tick(struct router *r);
+void probe_begin(struct router *r, struct backend *b);
 void probe_close(struct backend *b);
 
 /* process.c: by tick. */
 void process_tick(struct router *r);
-void process_stop(struct backend *b); // and wait
+/* At the end: all that were started, and wait for them. */
+void process_close(struct router *r);
 
 /* log.c */
 void router_log(const struct router *r, const char *event, const char *fmt, ...)

@@ -262,7 +262,7 @@ static bool check_translated(struct relay *c, const struct http_transfer_state *
     }
     body = c->out;
     buf_init(&c->out, ROUTER_ANSWER_MAX);
-    const char *type = c->writer->content_type;
+    const char *type = c->writer ? c->writer->content_type : "application/json";
     relay_attempt_done(c);
     c->done = true;
     if (c->phase == RELAY_STREAM) {

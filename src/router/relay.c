@@ -41,6 +41,7 @@ static void keep_decision(struct relay *c, const struct policy_decision *d)
         snprintf(c->served, sizeof c->served, "%s", d->model ? d->model : c->model);
         c->chosen = r->backends[d->backend];
         c->ref = c->chosen->ref;
+        c->conf = c->chosen->c;
         c->ref->n_ref++;
         c->has_flight = true;
     } else if (d->verdict == POLICY_WAIT && d->start != POLICY_NONE &&

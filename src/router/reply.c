@@ -17,7 +17,6 @@ struct relay *relay_open(struct router *r, struct http_exchange *x)
     c->router = r;
     c->x = x;
     c->path = !strncmp(path, "/v1/v1/", 7) ? path + 3 : path;
-    c->client = "";
     c->dialect = router_route_dialect(c->path, http_header(x, "anthropic-version"));
     id_make(c->request_id, "req_");
     id_make(c->id, "");
