@@ -10,7 +10,7 @@ enum { HEADER_BYTES = 64 << 10, BUFFER_BYTES = 64 << 10, KEPT_BYTES = 8 << 10 };
 
 /* ---- what libcurl calls: the thread ---- */
 
-static void tell(struct http_transfer *t)
+static void say_news(struct http_transfer *t)
 {
     if (t->notify)
         t->notify(t->ctx);
@@ -38,7 +38,7 @@ static size_t take_header(char *data, size_t size, size_t n, void *ctx)
         return taken;
     pthread_mutex_lock(&t->lock);
     t->state.status = (int)status;
-    tell(t);
+    say_news(t);
     pthread_mutex_unlock(&t->lock);
     return taken;
 }
@@ -62,7 +62,7 @@ static size_t take_piece(char *data, size_t size, size_t n, void *ctx)
     const bool ok = buf_append(&t->in, data, n);
     t->progress_us = clock_us();
     t->begun = true;
-    tell(t);
+    say_news(t);
     pthread_mutex_unlock(&t->lock);
     return ok ? n : 0;
 }
@@ -203,7 +203,7 @@ void http_transfer_finish(struct http_transfer *t, enum http_transfer_end end,
         snprintf(t->why, sizeof t->why, "%s", why);
     t->state.end = end;
     t->state.ended = true;
-    tell(t);
+    say_news(t);
     pthread_mutex_unlock(&t->lock);
 }
 

@@ -147,7 +147,7 @@ static void answer_asked(struct http_transfers *ts)
 
 /* ---- ends ---- */
 
-static void take_messages(struct http_transfers *ts)
+static void take_ends(struct http_transfers *ts)
 {
     int left;
     for (CURLMsg *m; (m = curl_multi_info_read(ts->multi, &left));) {
@@ -235,7 +235,7 @@ static void *run_transfers(void *ctx)
             ts->timer_us = 0;
             curl_multi_socket_action(ts->multi, CURL_SOCKET_TIMEOUT, 0, &running);
         }
-        take_messages(ts);
+        take_ends(ts);
         sweep_transfers(ts);
         pthread_mutex_lock(&ts->lock);
         ending = ts->ending && !ts->asked;

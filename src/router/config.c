@@ -64,7 +64,7 @@ static const char *keep_word(struct config *c, const char *s)
     return arena_strndup(&c->arena, s, strlen(s));
 }
 
-static enum status take_number(const struct reading *r, int min, int max, int *out)
+static enum status take_int(const struct reading *r, int min, int max, int *out)
 {
     const char *text = r->w->word[1];
     char *end;
@@ -232,7 +232,7 @@ static enum status on_start(struct reading *r)
     return b->start ? STATUS_OK : FAIL_LINE(r, "%s", "the file has too much text");
 }
 
-static enum status on_text(const struct reading *r, const char **out)
+static enum status take_text(const struct reading *r, const char **out)
 {
     *out = keep_word(r->c, r->w->word[1]);
     return *out ? STATUS_OK : FAIL_LINE(r, "%s", "the file has too much text");
@@ -246,17 +246,17 @@ static enum status on_threshold(struct reading *r)
     struct config_words w = *r->w;
     struct reading shifted = *r;
     if (r->w->n == 2)
-        return take_number(r, 1, 1 << 30, &c->threshold);
+        return take_int(r, 1, 1 << 30, &c->threshold);
     if (c->n_threshold == CONFIG_MODELS_MAX)
         return FAIL_LINE(r, "at most %d thresholds of models", CONFIG_MODELS_MAX);
     struct policy_threshold *t = &c->thresholds[c->n_threshold];
     w.word[1] = w.word[2];
     shifted.w = &w;
-    const enum status s = take_number(&shifted, 1, 1 << 30, &t->tokens);
+    const enum status s = take_int(&shifted, 1, 1 << 30, &t->tokens);
     if (s)
         return s;
     c->n_threshold++;
-    return on_text(r, &t->model);
+    return take_text(r, &t->model);
 }
 
 static enum status on_client_key(struct reading *r)
@@ -272,7 +272,7 @@ static enum status on_client_key(struct reading *r)
     if (s)
         return s;
     c->n_key++;
-    return on_text(r, &k->name);
+    return take_text(r, &k->name);
 }
 
 struct statement {
@@ -317,18 +317,18 @@ static enum status take_of_router(struct reading *r)
     if (!strcmp(w, "client-key"))
         return on_client_key(r);
     if (!strcmp(w, "queue"))
-        return take_number(r, 1, 1 << 20, &c->n_queue);
+        return take_int(r, 1, 1 << 20, &c->n_queue);
     if (!strcmp(w, "queue-timeout"))
-        return take_number(r, 1, 86400, &c->queue_s);
+        return take_int(r, 1, 86400, &c->queue_s);
     if (!strcmp(w, "retry-percent"))
-        return take_number(r, 0, 100, &c->retry_percent);
+        return take_int(r, 0, 100, &c->retry_percent);
     if (!strcmp(w, "connect-timeout"))
-        return take_number(r, 1, 600, &c->connect_s);
+        return take_int(r, 1, 600, &c->connect_s);
     if (!strcmp(w, "first-timeout"))
-        return take_number(r, 1, 86400, &c->first_s);
+        return take_int(r, 1, 86400, &c->first_s);
     if (!strcmp(w, "idle-timeout"))
-        return take_number(r, 1, 86400, &c->idle_s);
-    return take_number(r, 1, 3600, &c->health_s);
+        return take_int(r, 1, 86400, &c->idle_s);
+    return take_int(r, 1, 3600, &c->health_s);
 }
 
 static enum status take_of_backend(struct reading *r)
@@ -342,20 +342,20 @@ static enum status take_of_backend(struct reading *r)
     if (!strcmp(w, "model"))
         return on_model(r);
     if (!strcmp(w, "context"))
-        return take_number(r, 64, 1 << 30, &b->n_ctx);
+        return take_int(r, 64, 1 << 30, &b->n_ctx);
     if (!strcmp(w, "weight"))
-        return take_number(r, 1, 100, &b->weight);
+        return take_int(r, 1, 100, &b->weight);
     if (!strcmp(w, "concurrency"))
-        return take_number(r, 1, 1 << 20, &b->limit);
+        return take_int(r, 1, 1 << 20, &b->limit);
     if (!strcmp(w, "key"))
         return take_key(r, r->w->word[1], &b->key);
     if (!strcmp(w, "proxy"))
-        return on_text(r, &b->proxy);
+        return take_text(r, &b->proxy);
     if (!strcmp(w, "ca"))
-        return on_text(r, &b->ca_file);
+        return take_text(r, &b->ca_file);
     if (!strcmp(w, "start"))
         return on_start(r);
-    return take_number(r, 1, 1 << 24, &b->idle_stop_s);
+    return take_int(r, 1, 1 << 24, &b->idle_stop_s);
 }
 
 static enum status take_line(struct reading *r)

@@ -16,7 +16,7 @@ static const char billing[] = "x-anthropic-billing-header:";
 
 /* Equal for what means the same: a string is as a list of one text block, marks for
  * caches and the line that names a client's build do not count. */
-static uint64_t hash_json(uint64_t h, const json_t *v, int depth)
+static uint64_t hash_content(uint64_t h, const json_t *v, int depth)
 {
     const char *name;
     json_t *m;
@@ -31,19 +31,19 @@ static uint64_t hash_json(uint64_t h, const json_t *v, int depth)
     case JSON_OBJECT:
         m = json_object_get(v, "text");
         if (json_is_string(m) && json_object_get(v, "type"))
-            return hash_json(h, m, depth + 1);
+            return hash_content(h, m, depth + 1);
         json_object_foreach((json_t *)v, name, m)
         {
             if (!strcmp(name, "cache_control"))
                 continue;
             h = XXH3_64bits_withSeed(name, strlen(name), h);
-            h = hash_json(h, m, depth + 1);
+            h = hash_content(h, m, depth + 1);
         }
         return h;
     case JSON_ARRAY:
         json_array_foreach(v, i, m)
         {
-            h = hash_json(h, m, depth + 1);
+            h = hash_content(h, m, depth + 1);
         }
         return h;
     case JSON_INTEGER: {
@@ -71,7 +71,7 @@ static void hash_prefixes(struct relay *c, const json_t *body)
                               json_object_get(body, "system"),
                               json_object_get(body, "instructions")};
     for (int i = 0; i < 3; i++)
-        h = shared[i] ? hash_json(h, shared[i], 0) : h;
+        h = shared[i] ? hash_content(h, shared[i], 0) : h;
     const json_t *list = json_object_get(body, "messages");
     if (!json_is_array(list))
         list = json_object_get(body, "input");
@@ -81,10 +81,10 @@ static void hash_prefixes(struct relay *c, const json_t *body)
     const json_t *first = json_array_get(list, 0);
     const char *role = json_string_value(json_object_get(first, "role"));
     if (role && (!strcmp(role, "system") || !strcmp(role, "developer")))
-        h = hash_json(h, json_array_get(list, i++), 0);
+        h = hash_content(h, json_array_get(list, i++), 0);
     ask->prefix[ask->n_prefix++] = not_zero(h);
     for (; i < n; i++) {
-        h = hash_json(h, json_array_get(list, i), 0);
+        h = hash_content(h, json_array_get(list, i), 0);
         if (n - i <= POLICY_PREFIX_MAX - 1)
             ask->prefix[ask->n_prefix++] = not_zero(h);
     }
@@ -92,7 +92,7 @@ static void hash_prefixes(struct relay *c, const json_t *body)
     if (!prompt && !json_is_array(list))
         prompt = list;
     if (prompt)
-        ask->prefix[ask->n_prefix++] = not_zero(hash_json(h, prompt, 0));
+        ask->prefix[ask->n_prefix++] = not_zero(hash_content(h, prompt, 0));
 }
 
 /* The client's name for its conversation. */
@@ -164,7 +164,7 @@ static bool read_lane(struct relay *c, const json_t *body)
     return true;
 }
 
-static bool read_name(struct relay *c, const json_t *body)
+static bool read_asked_model(struct relay *c, const json_t *body)
 {
     const json_t *v = json_object_get(body, "model");
     if (!v && c->route->dialect == DIALECT_OLLAMA)
@@ -215,7 +215,7 @@ bool relay_read(struct relay *c)
         return false;
     }
     c->has_body = true;
-    const bool ok = read_name(c, body) && read_lane(c, body);
+    const bool ok = read_asked_model(c, body) && read_lane(c, body);
     if (ok)
         read_facts(c, body);
     json_decref(body);

@@ -22,7 +22,7 @@ void fleet_drop_ref(struct config_ref *ref)
 
 /* ---- backends ---- */
 
-static uint64_t id_of(const struct config_backend *c)
+static uint64_t backend_id(const struct config_backend *c)
 {
     const uint64_t id = XXH3_64bits(c->url, strlen(c->url));
     return id ? id : 1;
@@ -54,7 +54,7 @@ static struct backend *make_backend(const struct config_backend *c, struct error
         (void)!fail(err, STATUS_NO_MEMORY, "no memory for a backend");
         return NULL;
     }
-    b->id = id_of(c);
+    b->id = backend_id(c);
     b->index = POLICY_NONE;
     if (!http_url_parse(&u, c->url, err))
         http_url_origin(b->shown, sizeof b->shown, &u);
@@ -255,14 +255,14 @@ struct fleet_old {
     struct config_ref *ref;
 };
 
-static enum status swap_fleet(struct router *r, struct config_ref *ref,
+static enum status take_fleet(struct router *r, struct config_ref *ref,
                               struct backend **list, int *index, struct fleet_old *old,
                               struct error *err)
 {
     const int n = ref->c.n_backend;
     for (int i = 0; i < n; i++) {
         const struct config_backend *c = &ref->c.backends[i];
-        list[i] = find_backend(r, id_of(c));
+        list[i] = find_backend(r, backend_id(c));
         if (!list[i])
             list[i] = make_backend(c, err);
         if (!list[i])
@@ -299,7 +299,7 @@ enum status fleet_load(struct router *r, struct config_ref *ref, struct error *e
     int *index = mem_array(n, sizeof *index);
     struct fleet_old *old = mem_array(n, sizeof *old);
     enum status s = list && index && old
-                        ? swap_fleet(r, ref, list, index, old, err)
+                        ? take_fleet(r, ref, list, index, old, err)
                         : fail(err, STATUS_NO_MEMORY, "no memory for backends");
     if (s && list && old) {
         undo_swap(list, (int)n, old);

@@ -122,7 +122,7 @@ static bool is_whole(struct relay *c)
     return c->watch.ended;
 }
 
-static void end_document(struct relay *c)
+static void pass_document(struct relay *c)
 {
     char type[FIELD_BYTES];
     struct buf body;
@@ -143,7 +143,7 @@ static void end_document(struct relay *c)
 
 /* ---- streams ---- */
 
-static void begin_stream(struct relay *c)
+static void open_stream(struct relay *c)
 {
     char type[FIELD_BYTES];
     if (c->phase == RELAY_STREAM)
@@ -173,22 +173,22 @@ static void pass_piece(struct relay *c, const char *p, size_t n)
     if (c->watch.failed && c->phase != RELAY_STREAM)
         return; // not sent, tried elsewhere
     if (whole) {
-        begin_stream(c);
+        open_stream(c);
         write_held(c);
         http_stream_write(c->x, p, whole);
         c->held_over = false;
     }
     buf_append(&c->in, p + whole, n - whole);
     if (c->in.len > ROUTER_HELD_MAX) {
-        begin_stream(c);
+        open_stream(c);
         write_held(c);
         c->held_over = true;
     }
 }
 
-static void end_stream(struct relay *c)
+static void finish_stream(struct relay *c)
 {
-    begin_stream(c);
+    open_stream(c);
     write_held(c);
     c->usage = c->watch.usage;
     c->has_usage = c->watch.has_usage;
@@ -207,11 +207,11 @@ static bool check_stream(struct relay *c, const struct http_transfer_state *s, b
     }
     if (c->watch.failed && empty && s->ended) { // the client has seen its words
         c->held_over = false;
-        end_stream(c);
+        finish_stream(c);
         return true;
     }
     if (c->watch.ended && empty && (s->ended || clock_us() > c->end_us)) {
-        end_stream(c);
+        finish_stream(c);
         return true;
     }
     if (empty && s->ended) {
@@ -235,7 +235,7 @@ static void pass_translated(struct relay *c)
 {
     if (!c->req.stream || !c->out.len)
         return;
-    begin_stream(c);
+    open_stream(c);
     http_stream_write(c->x, c->out.data, c->out.len);
     buf_clear(&c->out);
 }
@@ -309,7 +309,7 @@ static void on_first_byte(struct relay *c)
     pthread_mutex_unlock(&c->router->lock);
 }
 
-static void take_bytes(struct relay *c, const char *p, size_t n)
+static void take_piece_of_answer(struct relay *c, const char *p, size_t n)
 {
     on_first_byte(c);
     if (c->backend_status >= 300) {
@@ -343,7 +343,7 @@ static bool check_end(struct relay *c, const struct http_transfer_state *s, bool
     if (!empty || !s->ended)
         return false;
     if (s->end == HTTP_TRANSFER_DONE)
-        end_document(c);
+        pass_document(c);
     else
         fail_transfer(c, s->end);
     return true;
@@ -368,7 +368,7 @@ void relay_pump(struct relay *c)
             return;
         const size_t n = http_transfer_read(t, piece, sizeof piece);
         if (n)
-            take_bytes(c, piece, n);
+            take_piece_of_answer(c, piece, n);
         if (check_end(c, &s, n == 0 && !s.n_waiting))
             return;
         if (!n)

@@ -70,7 +70,7 @@ void fleet_wake(struct router *r)
 
 /* ---- deciding ---- */
 
-static int seconds_of(uint64_t us)
+static int whole_seconds(uint64_t us)
 {
     return us > 3600000000u ? 3600 : (int)((us + 999999) / 1000000);
 }
@@ -84,11 +84,11 @@ static void answer_last_error(struct relay *c)
         relay_error(c, &c->last_error);
 }
 
-static void refuse_request(struct relay *c)
+static void follow_refusal(struct relay *c)
 {
     const struct policy_decision *d = &c->decision;
     struct api_error e = {.kind = API_ERROR_BUSY,
-                          .retry_after_s = seconds_of(d->retry_us)};
+                          .retry_after_s = whole_seconds(d->retry_us)};
     if (c->has_error && d->refusal != POLICY_REFUSED_CONTEXT) {
         answer_last_error(c); // says more than that there is nobody else
         return;
@@ -135,7 +135,7 @@ static void follow_decision(struct relay *c)
         c->phase = RELAY_QUEUED;
         return;
     case POLICY_REFUSE:
-        refuse_request(c);
+        follow_refusal(c);
         return;
     }
 }
@@ -200,7 +200,7 @@ void relay_attempt_done(struct relay *c)
     fleet_wake(r);
 }
 
-static void end_flight(struct relay *c, enum policy_failure why, uint64_t busy_us)
+static void drop_flight(struct relay *c, enum policy_failure why, uint64_t busy_us)
 {
     struct router *r = c->router;
     pthread_mutex_lock(&r->lock);
@@ -236,7 +236,7 @@ void relay_attempt_failed(struct relay *c, enum policy_failure why,
     c->last_error = kept;
     c->has_error = true;
     c->last_failure = why;
-    end_flight(c, why, busy_us);
+    drop_flight(c, why, busy_us);
     relay_close_attempt(c);
     router_log(c->router, "attempt", "%s %s: %s: %s", c->request_id, c->backend->shown,
                policy_failure_name(why), kept.message);
@@ -288,7 +288,7 @@ void relay_abandon(struct relay *c)
         leave_waiting(c);
     }
     pthread_mutex_unlock(&r->lock);
-    end_flight(c, POLICY_FAILURE_CLIENT, 0);
+    drop_flight(c, POLICY_FAILURE_CLIENT, 0);
     relay_close_attempt(c);
 }
 

@@ -126,8 +126,8 @@ static void close_keys(struct guard *keys, int n)
     mem_free(keys);
 }
 
-static enum status open_keys(const struct config *c, struct guard **out,
-                             struct error *err)
+static enum status open_client_keys(const struct config *c, struct guard **out,
+                                    struct error *err)
 {
     struct guard *keys = mem_array((size_t)c->n_key + 1, sizeof *keys);
     enum status s = keys ? STATUS_OK : fail(err, STATUS_NO_MEMORY, "no memory for keys");
@@ -153,7 +153,7 @@ static enum status take_config(struct router *r, struct config *c, struct error 
     ref->c = *c;
     ref->n_ref = 1;
     const int n_old = r->ref ? r->ref->c.n_key : 0;
-    enum status s = open_keys(&ref->c, &keys, err);
+    enum status s = open_client_keys(&ref->c, &keys, err);
     pthread_mutex_lock(&r->lock);
     if (!s)
         s = fleet_load(r, ref, err);

@@ -90,7 +90,7 @@ static void on_event(void *ctx, const struct answer_event *e)
     c->writer->ops->event(c->writer, e, &c->out);
 }
 
-static void fill_head(struct relay *c)
+static void name_answer(struct relay *c)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
@@ -117,7 +117,7 @@ bool translate_open(struct relay *c)
     struct api_error e;
     if (c->route->kind != ROUTE_GENERATE)
         return true; // a document, read when it is whole
-    fill_head(c);
+    name_answer(c);
     c->writer = c->route->op->open_writer(&c->req, &c->head);
     c->reader = c->writer ? upstream_reader_open(&setup) : NULL;
     c->reader_state = UPSTREAM_OPEN;
@@ -137,7 +137,7 @@ void translate_feed(struct relay *c, const char *p, size_t n)
 }
 
 /* Documents of other operations than answers. */
-static void finish_document(struct relay *c)
+static void read_whole(struct relay *c)
 {
     struct api_embeddings v;
     const char *body = c->in.data ? c->in.data : "";
@@ -156,7 +156,7 @@ static void finish_document(struct relay *c)
                                  (int)json_array_size(c->req.prompts), body, c->in.len,
                                  &c->reader_error))
         return;
-    fill_head(c);
+    name_answer(c);
     c->route->op->print_embeddings(&c->out, &c->req, &c->head, &v);
     upstream_embeddings_release(&v);
     c->reader_state = UPSTREAM_DONE;
@@ -170,7 +170,7 @@ void translate_finish(struct relay *c, const char *why)
         c->reader_state = UPSTREAM_FAILED;
         upstream_no_reply(&c->reader_error, why);
     } else {
-        finish_document(c);
+        read_whole(c);
     }
 }
 
