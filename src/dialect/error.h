@@ -33,9 +33,10 @@ enum api_error_kind {
 struct api_error {
     enum api_error_kind kind;
     char message[800];
-    char param[64];      // the field at fault, "" for none: "messages[3].content"
-    int n_prompt, n_ctx; // TOO_LONG: tokens of the prompt, and what would fit; 0: not known
-    int retry_after_s;   // BUSY, DRAINING, RATE_LIMIT
+    char param[64]; // the field at fault, "" for none: "messages[3].content"
+    int n_prompt,
+        n_ctx;         // TOO_LONG: tokens of the prompt, and what would fit; 0: not known
+    int retry_after_s; // BUSY, DRAINING, RATE_LIMIT
 };
 
 /* Fill e and return s, which is not STATUS_OK; param may be NULL. */

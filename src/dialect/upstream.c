@@ -150,7 +150,8 @@ static enum status print_float_row(struct upstream_print *p,
                         row->name, p->upstream->name);
     upstream_member(p->out, row->name);
     upstream_print_float(p->out, v);
-    if (p->upstream->kind == UPSTREAM_OPENAI && strcmp(row->name, "repeat_penalty") == 0) {
+    if (p->upstream->kind == UPSTREAM_OPENAI &&
+        strcmp(row->name, "repeat_penalty") == 0) {
         upstream_member(p->out, "repetition_penalty"); // vLLM's name of it
         upstream_print_float(p->out, v);
     }
@@ -207,16 +208,16 @@ void upstream_print_stops(struct upstream_print *p, const char *name)
 static enum status print_for(struct upstream_print *p)
 {
     const enum upstream_kind kind = p->upstream->kind;
-    /* A completion with a template is a chat of one turn, for APIs that have only that. */
-    const bool chat = p->r->task == API_CHAT ||
-                      (p->r->task == API_COMPLETION && !p->r->raw &&
-                       kind != UPSTREAM_OLLAMA);
+    /* A completion with a template is a chat of one turn, for APIs that have only that.
+     */
+    const bool chat = p->r->task == API_CHAT || (p->r->task == API_COMPLETION &&
+                                                 !p->r->raw && kind != UPSTREAM_OLLAMA);
     if (chat) {
         const enum status s = upstream_turns(p);
-        return s != STATUS_OK              ? s
-               : kind == UPSTREAM_OPENAI   ? upstream_print_openai_chat(p)
+        return s != STATUS_OK               ? s
+               : kind == UPSTREAM_OPENAI    ? upstream_print_openai_chat(p)
                : kind == UPSTREAM_ANTHROPIC ? upstream_print_anthropic(p)
-                                           : upstream_print_ollama_chat(p);
+                                            : upstream_print_ollama_chat(p);
     }
     if (p->r->task == API_EMBED && kind != UPSTREAM_ANTHROPIC)
         return kind == UPSTREAM_OPENAI ? upstream_print_openai_embed(p)

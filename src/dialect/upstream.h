@@ -229,15 +229,16 @@ struct stream_watch {
     uint64_t n_bytes, n_event;
     struct answer_usage usage; // tokens; times where the backend tells them
 
-    uint8_t line, skip, state, escape, literal;
-    bool colon, is_key, broken;
-    int depth;
+    uint8_t line;    // which part of a line the next byte is in
+    uint8_t n_done;  // characters of [DONE] that are there; 255: another text
     uint8_t keys[8]; // of the members that the value being read is in
-    uint64_t number;
-    bool negative, fraction;
+    bool after_cr, in_string, escape, is_value, end_seen;
+    bool begun; // of the JSON value
+    int depth;
     unsigned n_word, n_field;
     char word[32], field[8];
-    int n_read, n_created; // of Anthropic's prompt
+    int n_read, n_created; // of Anthropic's prompt, beside what is new in it
+    int n_new;
 };
 
 /* What the reply to a client's operation looks like; stream: it is one. */

@@ -8,8 +8,8 @@
 #include "dialect/json_print.h"
 #include "dialect/upstream_parts.h"
 
-/* Ids are letters, digits, _ and - there; others become one that depends on them alone, so
- * that a call and its result keep the same in every turn. */
+/* Ids are letters, digits, _ and - there; others become one that depends on them alone,
+ * so that a call and its result keep the same in every turn. */
 static void print_tool_id(struct buf *out, const char *id)
 {
     static const char known[] =

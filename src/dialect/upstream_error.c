@@ -8,31 +8,32 @@
 #include "base/utf8.h"
 #include "dialect/upstream_parts.h"
 
-/* How servers say that a prompt does not fit, and which of the numbers in the sentence,
- * from there on or from its beginning, are those of the prompt and of the context. */
+/* How servers say that a prompt does not fit, and which of the numbers in the sentence
+ * are those of the prompt and of the context. */
 static const struct overflow {
     const char *words;
-    int prompt, ctx; // 1 is the first; 0: it is not said
+    bool behind;     // numbers are counted from the words on
+    int prompt, ctx; // 1 is the first; 0: it is not said; -1: the sum of the first two
 } overflows[] = {
     /* llama.cpp */
-    {"exceeds the available context size", 1, 2},
+    {"exceeds the available context size", false, 1, 2},
     /* Anthropic */
-    {"prompt is too long", 1, 2},
-    {"exceed context limit", -1, 3}, // a + b > c
-    /* OpenAI; vLLM; older vLLM */
-    {"maximum context length is", 2, 1},
-    {"longer than the maximum model length", 1, 2},
-    {"exceeds the context window", 0, 0},
-    {"context_length_exceeded", 0, 0},
+    {"prompt is too long", true, 1, 2},
+    {"exceed context limit", true, -1, 3},
+    /* OpenAI and vLLM */
+    {"maximum context length is", true, 2, 1},
+    {"longer than the maximum model length", false, 1, 2},
+    {"exceeds the context window", false, 0, 0},
+    {"context_length_exceeded", false, 0, 0},
     /* Ollama */
-    {"input length exceeds the context length", 1, 2},
-    {"exceeds maximum context length", 0, 0},
-    {"exceeds the maximum context", 0, 0},
-    {"exceed_context_size_error", 0, 0},
-    {"reduce the length of the messages", 0, 0},
+    {"input length exceeds the context length", true, 1, 2},
+    {"exceeds maximum context length", false, 0, 0},
+    {"exceeds the maximum context", false, 0, 0},
+    {"exceed_context_size_error", false, 0, 0},
+    {"reduce the length of the messages", false, 0, 0},
 };
 
-static const char *find_words(const char *s, const char *words)
+static const char *find_phrase(const char *s, const char *words)
 {
     const size_t n = strlen(words);
     for (; *s; s++) {
@@ -64,27 +65,28 @@ static int number_in(const char *s, int i)
     return 0;
 }
 
-static void read_overflow(struct api_error *e, const struct overflow *o)
+/* s: what the numbers are counted in.  False: the prompt would fit, so that it is the
+ * length of the answer that does not. */
+static bool read_overflow(struct api_error *e, const struct overflow *o, const char *s)
 {
-    const char *s = e->message;
-    if (o->prompt < 0)
-        e->n_prompt = number_in(s, 1) + number_in(s, 2);
-    else if (o->prompt > 0)
-        e->n_prompt = number_in(s, o->prompt);
-    if (o->ctx > 0)
-        e->n_ctx = number_in(s, o->ctx);
-    if (e->n_ctx == 0 || e->n_prompt <= e->n_ctx)
-        e->n_prompt = e->n_ctx = 0; // other numbers than these
+    const int ctx = o->ctx > 0 ? number_in(s, o->ctx) : 0;
+    const int prompt = o->prompt < 0   ? number_in(s, 1) + number_in(s, 2)
+                       : o->prompt > 0 ? number_in(s, o->prompt)
+                                       : 0;
+    if (ctx > 0 && prompt > ctx) {
+        e->n_prompt = prompt;
+        e->n_ctx = ctx;
+    }
+    return ctx == 0 || prompt == 0 || prompt > ctx;
 }
 
 static bool is_overflow(struct api_error *e, const char *type, const char *code)
 {
     for (size_t i = 0; i < sizeof overflows / sizeof *overflows; i++) {
         const struct overflow *o = &overflows[i];
-        if (find_words(e->message, o->words)) {
-            read_overflow(e, o);
-            return true;
-        }
+        const char *at = find_phrase(e->message, o->words);
+        if (at)
+            return read_overflow(e, o, o->behind ? at : e->message);
         if ((type && strcmp(type, o->words) == 0) ||
             (code && strcmp(code, o->words) == 0))
             return true;
@@ -156,7 +158,7 @@ static bool kind_of_status(enum api_error_kind *kind, int http_status,
         *kind = API_ERROR_FORBIDDEN;
         return true;
     case 404:
-        *kind = find_words(message, "model") ? API_ERROR_NO_MODEL : API_ERROR_NO_ROUTE;
+        *kind = find_phrase(message, "model") ? API_ERROR_NO_MODEL : API_ERROR_NO_ROUTE;
         return true;
     case 405:
         *kind = API_ERROR_METHOD;
@@ -184,8 +186,8 @@ static bool kind_of_status(enum api_error_kind *kind, int http_status,
     }
 }
 
-static enum api_error_kind kind_of(struct api_error *e, int http_status, const char *type,
-                                   const char *code)
+static enum api_error_kind kind_of_reply(struct api_error *e, int http_status,
+                                         const char *type, const char *code)
 {
     enum api_error_kind kind;
     if (is_overflow(e, type, code))
@@ -193,7 +195,7 @@ static enum api_error_kind kind_of(struct api_error *e, int http_status, const c
     if (kind_of_code(&kind, code) || kind_of_status(&kind, http_status, e->message) ||
         kind_of_type(&kind, type))
         return kind;
-    if (find_words(e->message, "server busy"))
+    if (find_phrase(e->message, "server busy"))
         return API_ERROR_BUSY;
     return http_status >= 500   ? API_ERROR_INTERNAL
            : http_status >= 400 ? API_ERROR_INVALID
@@ -248,10 +250,10 @@ void upstream_error_value(struct api_error *out, const json_t *v, int http_statu
                  "the backend's reply is neither an answer nor an error");
     if (http_status == 0 && json_is_integer(code))
         http_status = upstream_count(object, "code");
-    out->kind = kind_of(out, http_status, upstream_string(object, "type"),
-                        upstream_string(object, "code"));
+    out->kind = kind_of_reply(out, http_status, upstream_string(object, "type"),
+                              upstream_string(object, "code"));
     const char *param = upstream_string(object, "param");
-    if (param && utf8_valid_bytes(param, strlen(param)) < sizeof out->param)
+    if (param && strlen(param) < sizeof out->param)
         snprintf(out->param, sizeof out->param, "%s", param);
     if (out->kind == API_ERROR_TOO_LONG && upstream_count(object, "n_ctx") > 0) {
         out->n_prompt = upstream_count(object, "n_prompt_tokens"); // llama.cpp
@@ -267,16 +269,16 @@ static void read_page(struct api_error *e, int http_status, const char *body, si
     const size_t len = n < sizeof text - 1 ? n : sizeof text - 1;
     memcpy(text, body, len);
     text[len] = 0;
-    const char *begin = find_words(text, "<title>");
+    const char *begin = find_phrase(text, "<title>");
     if (begin) {
         begin += strlen("<title>");
         const size_t title_len = strcspn(begin, "<");
         set_message(&shown, begin, title_len < 100 ? title_len : 100);
         snprintf(title, sizeof title, ": '%.120s'", shown.message);
     }
-    snprintf(e->message, sizeof e->message,
-             "the backend answered with HTTP %d and %s%s", http_status,
-             n > 0 ? "a page that is no error of its API" : "nothing else", title);
+    snprintf(e->message, sizeof e->message, "the backend answered with HTTP %d and %s%s",
+             http_status, n > 0 ? "a page that is no error of its API" : "nothing else",
+             title);
 }
 
 /* Seconds; dates are not looked at. */
@@ -300,7 +302,7 @@ void upstream_read_error(struct api_error *out, int http_status, const char *ret
         upstream_error_value(out, v, http_status);
     } else if (n > 0 && n < 400 && !memchr(body, '<', n)) {
         set_message(out, body, n); // a line of text
-        out->kind = kind_of(out, http_status, NULL, NULL);
+        out->kind = kind_of_reply(out, http_status, NULL, NULL);
     } else {
         read_page(out, http_status, body, n);
         if (!kind_of_status(&out->kind, http_status, out->message))

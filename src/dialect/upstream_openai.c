@@ -177,8 +177,9 @@ static void print_thinking(struct upstream_print *p)
     }
     json_t *all = r->template_vars ? json_copy(r->template_vars) : json_object();
     if (known)
-        p->out->failed |= json_object_set_new(all, "enable_thinking",
-                                              json_boolean(r->think == API_THINK_ON)) != 0;
+        p->out->failed |=
+            json_object_set_new(all, "enable_thinking",
+                                json_boolean(r->think == API_THINK_ON)) != 0;
     if (all)
         print_member_value(p->out, "chat_template_kwargs", all);
     json_decref(all);
@@ -271,8 +272,8 @@ enum status upstream_print_openai_text(struct upstream_print *p)
         return upstream_refuse(p, "format");
     print_begin(p, "/v1/completions");
     upstream_member(p->out, "prompt");
-    json_print_value(p->out,
-                     json_array_size(prompts) == 1 ? json_array_get(prompts, 0) : prompts);
+    json_print_value(p->out, json_array_size(prompts) == 1 ? json_array_get(prompts, 0)
+                                                           : prompts);
     const enum status s = print_generation(p);
     buf_puts(p->out, "}");
     return s;

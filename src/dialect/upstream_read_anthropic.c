@@ -23,7 +23,7 @@ static void read_anthropic_usage(struct upstream_reader *r, const json_t *usage)
 }
 
 /* A call's input comes in pieces behind its beginning, or with it. */
-static void begin_tool(struct upstream_reader *r, const json_t *block)
+static void begin_tool_use(struct upstream_reader *r, const json_t *block)
 {
     const json_t *input = json_object_get(block, "input");
     const char *name = upstream_string(block, "name");
@@ -31,8 +31,7 @@ static void begin_tool(struct upstream_reader *r, const json_t *block)
         reply_wrong(r, "name", "a string");
         return;
     }
-    r->block_call =
-        reply_call_begin(r, 0, r->block, upstream_string(block, "id"), name);
+    r->block_call = reply_call_begin(r, 0, r->block, upstream_string(block, "id"), name);
     if (r->block_call && json_object_size(input) > 0)
         reply_call_object(r, r->block_call, input);
 }
@@ -49,12 +48,13 @@ static void read_block(struct upstream_reader *r, const json_t *block)
         reply_prose(r, 0, ANSWER_REASONING, json_object_get(block, "thinking"),
                     "thinking");
     else if (strcmp(type, "tool_use") == 0)
-        begin_tool(r, block);
+        begin_tool_use(r, block);
     else if (strcmp(type, "redacted_thinking") != 0) // which nobody can read
-        reply_fail(r, API_ERROR_BACKEND,
-                   "the backend's answer has a block of type '%.60s', which was not asked "
-                   "for",
-                   type);
+        reply_fail(
+            r, API_ERROR_BACKEND,
+            "the backend's answer has a block of type '%.60s', which was not asked "
+            "for",
+            type);
 }
 
 static void read_delta(struct upstream_reader *r, const json_t *delta)
@@ -116,8 +116,7 @@ static void read_typed(struct upstream_reader *r, const json_t *v, const char *t
     struct api_error e;
     if (strcmp(type, "message_start") == 0) {
         r->has_begun = true;
-        read_anthropic_usage(
-            r, json_object_get(json_object_get(v, "message"), "usage"));
+        read_anthropic_usage(r, json_object_get(json_object_get(v, "message"), "usage"));
     } else if (strcmp(type, "content_block_start") == 0) {
         begin_content_block(r, v);
     } else if (strcmp(type, "content_block_delta") == 0) {

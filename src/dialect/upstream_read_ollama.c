@@ -35,8 +35,7 @@ static void read_ollama_call(struct upstream_reader *r, const json_t *call)
         reply_wrong(r, "a call", "a function with a name and an object of arguments");
         return;
     }
-    struct reply_call *c =
-        reply_call_begin(r, 0, -1, upstream_string(call, "id"), name);
+    struct reply_call *c = reply_call_begin(r, 0, -1, upstream_string(call, "id"), name);
     if (!c)
         return;
     json_t *none = json_object();

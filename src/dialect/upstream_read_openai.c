@@ -88,7 +88,7 @@ static void read_call_delta(struct upstream_reader *r, int choice, const json_t 
 }
 
 /* What a delta or a message has to say. */
-static void read_message(struct upstream_reader *r, int choice, const json_t *m)
+static void read_delta_message(struct upstream_reader *r, int choice, const json_t *m)
 {
     const json_t *reasoning = json_object_get(m, "reasoning_content");
     const json_t *calls = json_object_get(m, "tool_calls");
@@ -131,7 +131,7 @@ static void read_choice_of(struct upstream_reader *r, const json_t *v, const cha
     const json_t *logprobs = json_object_get(v, "logprobs");
     reply_logprobs(r, choice, json_object_get(logprobs, "content"));
     if (json_is_object(m))
-        read_message(r, choice, m);
+        read_delta_message(r, choice, m);
     reply_prose(r, choice, ANSWER_TEXT, json_object_get(v, "text"), "text");
     const char *reason = reason_of(r, v);
     const bool again = choice < r->n_choice && r->choices[choice].ended;

@@ -15,8 +15,7 @@ static bool remember_ids(struct upstream_reader *r)
 {
     const json_t *messages = r->setup.request->messages;
     for (size_t i = 0; i < json_array_size(messages); i++) {
-        const json_t *calls =
-            json_object_get(json_array_get(messages, i), "tool_calls");
+        const json_t *calls = json_object_get(json_array_get(messages, i), "tool_calls");
         for (size_t k = 0; k < json_array_size(calls); k++) {
             const char *id = upstream_string(json_array_get(calls, k), "id");
             if (id && json_object_set_new(r->ids, id, json_true()))
@@ -124,11 +123,12 @@ static void read_json(struct upstream_reader *r, const char *s, size_t n, bool a
                    (unsigned long long)r->n_event, (unsigned long long)r->n_bytes);
     } else {
         excerpt_of(shown, s, n);
-        reply_fail(r, API_ERROR_BACKEND,
-                   "event %llu of the backend's reply, before byte %llu, is no JSON object "
-                   "(%s): '%s'",
-                   (unsigned long long)r->n_event, (unsigned long long)r->n_bytes,
-                   status == STATUS_OK ? "it is another value" : why, shown);
+        reply_fail(
+            r, API_ERROR_BACKEND,
+            "event %llu of the backend's reply, before byte %llu, is no JSON object "
+            "(%s): '%s'",
+            (unsigned long long)r->n_event, (unsigned long long)r->n_bytes,
+            status == STATUS_OK ? "it is another value" : why, shown);
     }
     json_decref(v);
 }
@@ -169,7 +169,7 @@ static void add_data(struct upstream_reader *r, const char *s, size_t n)
 }
 
 /* "NAME: VALUE" */
-static void read_field(struct upstream_reader *r, const char *s, size_t n)
+static void read_sse_field(struct upstream_reader *r, const char *s, size_t n)
 {
     const char *colon = memchr(s, ':', n);
     const size_t n_name = colon ? (size_t)(colon - s) : n;
@@ -195,7 +195,8 @@ static void read_field(struct upstream_reader *r, const char *s, size_t n)
     }
 }
 
-static void read_line(struct upstream_reader *r, const char *s, size_t n, bool at_end)
+static void read_reply_line(struct upstream_reader *r, const char *s, size_t n,
+                            bool at_end)
 {
     if (!r->past_bom && n >= 3 && memcmp(s, bom, 3) == 0)
         s += 3, n -= 3;
@@ -210,7 +211,7 @@ static void read_line(struct upstream_reader *r, const char *s, size_t n, bool a
     } else if (*s == ':') {
         reply_ping(r);
     } else {
-        read_field(r, s, n);
+        read_sse_field(r, s, n);
     }
 }
 
@@ -238,13 +239,13 @@ static void feed_lines(struct upstream_reader *r, const char *s, size_t n)
         const bool whole = len < n;
         r->n_bytes += len + whole;
         if (whole && r->line.len == 0) {
-            read_line(r, s, len, false);
+            read_reply_line(r, s, len, false);
         } else if (!buf_append(&r->line, s, len)) {
             reply_fail(r, API_ERROR_BACKEND,
                        "a line of the backend's reply is longer than %zu bytes",
                        r->line.max);
         } else if (whole) {
-            read_line(r, r->line.data, r->line.len, false);
+            read_reply_line(r, r->line.data, r->line.len, false);
             buf_clear(&r->line);
         }
         r->after_cr = whole && s[len] == '\r';
@@ -290,7 +291,7 @@ enum upstream_state upstream_reader_finish(struct upstream_reader *r, const char
     if (r->setup.stream) {
         /* The end mark may stand there whole, without the line's end behind it. */
         if (r->line.len > 0)
-            read_line(r, r->line.data, r->line.len, true);
+            read_reply_line(r, r->line.data, r->line.len, true);
         if (r->state == UPSTREAM_OPEN)
             dispatch_event(r, true);
     } else if (!why) {

@@ -1,7 +1,7 @@
 /* upstream_reply.c - what a backend says as the events of an answer, in their order.
  *
- * Calls of one choice may come piece by piece in turns; events may not.  The first call is
- * sent as it comes, the pieces of others wait until its arguments are whole. */
+ * Calls of one choice may come piece by piece in turns; events may not.  The first call
+ * is sent as it comes, the pieces of others wait until its arguments are whole. */
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -75,8 +75,8 @@ static void send_text(struct upstream_reader *r, int choice, enum answer_kind ki
                       const char *s, size_t n)
 {
     if (n > 0)
-        send_event(r, &(struct answer_event){
-                          .kind = kind, .choice = choice, .text = s, .n = n});
+        send_event(
+            r, &(struct answer_event){.kind = kind, .choice = choice, .text = s, .n = n});
 }
 
 /* What is new of the arguments.  The first that is no blank shows whether they are an
@@ -366,8 +366,8 @@ void reply_logprobs(struct upstream_reader *r, int choice, const json_t *entries
 
 /* ---- the end ---- */
 
-/* Why answers end, in the words of all APIs.  failed: the answer is none, as a filter, the
- * backend or the model itself stopped it. */
+/* Why answers end, in the words of all APIs.  failed: the answer is none, as a filter,
+ * the backend or the model itself stopped it. */
 static const struct reason {
     const char *word;
     enum answer_finish finish;

@@ -30,12 +30,12 @@ static json_t *joined(const json_t *first, const char *between, const char *befo
     return s;
 }
 
-static const json_t *content_of(const json_t *m)
+static const json_t *text_of_turn(const json_t *m)
 {
     return json_object_get(m, "content");
 }
 
-static bool has_role(const json_t *m, const char *role)
+static bool turn_has_role(const json_t *m, const char *role)
 {
     const char *is = json_string_value(json_object_get(m, "role"));
     return is && strcmp(is, role) == 0;
@@ -64,13 +64,13 @@ static bool add_images(json_t *turn, const json_t *m, size_t shift)
 }
 
 /* turn, which is ours alone, goes on with the text of m. */
-static bool extend(json_t *turn, const json_t *m, const char *between, const char *before,
-                   const char *after)
+static bool extend_turn(json_t *turn, const json_t *m, const char *between,
+                        const char *before, const char *after)
 {
-    const json_t *old = content_of(turn);
+    const json_t *old = text_of_turn(turn);
     const size_t n = json_string_length(old);
     const size_t shift = n > 0 ? n + strlen(between) : 0;
-    json_t *text = joined(old, between, before, content_of(m), after);
+    json_t *text = joined(old, between, before, text_of_turn(m), after);
     if (!text || !add_images(turn, m, shift + strlen(before))) {
         json_decref(text);
         return false;
@@ -90,7 +90,7 @@ static bool add_reminder(struct turns *t, const json_t *m)
     const size_t n = json_array_size(t->list);
     const json_t *last = n > 0 ? json_array_get(t->list, n - 1) : NULL;
     json_t *turn;
-    if (last && has_role(last, "user")) {
+    if (last && turn_has_role(last, "user")) {
         turn = json_deep_copy(last);
         if (!turn || json_array_set(t->list, n - 1, turn)) {
             json_decref(turn);
@@ -105,27 +105,27 @@ static bool add_reminder(struct turns *t, const json_t *m)
     }
     t->reminder = turn;
     json_decref(turn);
-    return extend(turn, m, "\n", reminder_begin, reminder_end);
+    return extend_turn(turn, m, "\n", reminder_begin, reminder_end);
 }
 
 static bool add_message_turn(struct turns *t, json_t *m, bool late_system)
 {
     const size_t n = json_array_size(t->list);
-    if (has_role(m, "system")) {
+    if (turn_has_role(m, "system")) {
         json_t *first = n == 1 ? json_array_get(t->list, 0) : NULL;
         if (n == 0) {
             json_t *own = json_copy(m);
             return own && !json_array_append_new(t->list, own);
         }
-        if (first && has_role(first, "system"))
-            return extend(first, m, "\n\n", "", "");
+        if (first && turn_has_role(first, "system"))
+            return extend_turn(first, m, "\n\n", "", "");
         if (!late_system)
             return add_reminder(t, m);
     }
-    if (t->reminder && has_role(m, "user")) {
+    if (t->reminder && turn_has_role(m, "user")) {
         json_t *turn = t->reminder;
         t->reminder = NULL;
-        return extend(turn, m, "\n", "", "");
+        return extend_turn(turn, m, "\n", "", "");
     }
     t->reminder = NULL;
     return json_array_append(t->list, m) == 0;
@@ -141,11 +141,10 @@ static enum status turns_of_prompt(struct upstream_print *p)
     const bool system = p->r->system && *p->r->system;
     bool bad = false;
     if (system)
-        bad |= json_array_append_new(
-                   p->turns, json_pack("{s:s, s:s}", "role", "system", "content",
-                                       p->r->system)) != 0;
-    bad |= json_array_append_new(p->turns, json_pack("{s:s, s:O}", "role", "user",
-                                                     "content", prompt)) != 0;
+        bad |= json_array_append_new(p->turns, json_pack("{s:s, s:s}", "role", "system",
+                                                         "content", p->r->system)) != 0;
+    bad |= json_array_append_new(
+               p->turns, json_pack("{s:s, s:O}", "role", "user", "content", prompt)) != 0;
     return bad ? api_no_memory(p->err) : STATUS_OK;
 }
 
@@ -164,7 +163,8 @@ static enum status check_results(struct upstream_print *p)
             if (json_object_set_new(ids, id ? id : "", json_true()))
                 s = api_no_memory(p->err);
         }
-        if (s == STATUS_OK && has_role(m, "tool") && !json_object_get(ids, of ? of : ""))
+        if (s == STATUS_OK && turn_has_role(m, "tool") &&
+            !json_object_get(ids, of ? of : ""))
             s = api_fail(p->err, STATUS_BAD_INPUT, API_ERROR_INVALID, "messages",
                          "the result of a tool has the id '%.100s', which no call before "
                          "it has",
