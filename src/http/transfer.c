@@ -239,8 +239,11 @@ size_t http_transfer_read(struct http_transfer *t, void *dst, size_t max)
     t->taken += n;
     if (n == waiting) {
         // What a burst needed is not kept for a stream that is quiet now.
-        if (t->in.cap > KEPT_BYTES)
+        if (t->in.cap > KEPT_BYTES) {
+            const size_t most = t->in.max;
             buf_release(&t->in);
+            buf_init(&t->in, most);
+        }
         buf_clear(&t->in);
         t->taken = 0;
     }

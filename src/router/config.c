@@ -232,7 +232,7 @@ static enum status on_start(struct reading *r)
     return b->start ? STATUS_OK : FAIL_LINE(r, "%s", "the file has too much text");
 }
 
-static enum status take_text(const struct reading *r, const char **out)
+static enum status take_word(const struct reading *r, const char **out)
 {
     *out = keep_word(r->c, r->w->word[1]);
     return *out ? STATUS_OK : FAIL_LINE(r, "%s", "the file has too much text");
@@ -256,7 +256,7 @@ static enum status on_threshold(struct reading *r)
     if (s)
         return s;
     c->n_threshold++;
-    return take_text(r, &t->model);
+    return take_word(r, &t->model);
 }
 
 static enum status on_client_key(struct reading *r)
@@ -272,7 +272,7 @@ static enum status on_client_key(struct reading *r)
     if (s)
         return s;
     c->n_key++;
-    return take_text(r, &k->name);
+    return take_word(r, &k->name);
 }
 
 struct statement {
@@ -350,9 +350,9 @@ static enum status take_of_backend(struct reading *r)
     if (!strcmp(w, "key"))
         return take_key(r, r->w->word[1], &b->key);
     if (!strcmp(w, "proxy"))
-        return take_text(r, &b->proxy);
+        return take_word(r, &b->proxy);
     if (!strcmp(w, "ca"))
-        return take_text(r, &b->ca_file);
+        return take_word(r, &b->ca_file);
     if (!strcmp(w, "start"))
         return on_start(r);
     return take_int(r, 1, 1 << 24, &b->idle_stop_s);
