@@ -235,6 +235,8 @@ void relay_attempt_failed(struct relay *c, enum policy_failure why,
 void relay_try_elsewhere(struct relay *c, const struct api_error *e);
 /* The attempt ended well; the policy is told. */
 void relay_attempt_done(struct relay *c);
+/* With the last attempt's error: its own words, or those of the client's dialect. */
+void relay_answer_error(struct relay *c);
 void relay_close_attempt(struct relay *c);
 /* The client is gone, or the router ends. */
 void relay_abandon(struct relay *c);

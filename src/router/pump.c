@@ -72,11 +72,7 @@ static void answer_error(struct relay *c, const struct api_error *e)
     c->last_error = *e;
     c->has_error = true;
     relay_attempt_done(c);
-    c->done = true;
-    if (c->last_body.len)
-        relay_reply(c, c->last_status, "application/json", &c->last_body);
-    else
-        relay_error(c, e);
+    relay_answer_error(c);
 }
 
 static void on_bad_status(struct relay *c, int status)
@@ -189,6 +185,11 @@ static void pass_piece(struct relay *c, const char *p, size_t n)
 static void finish_stream(struct relay *c)
 {
     open_stream(c);
+    // All is said, but a backend that was cut behind its last word left the line open.
+    if (c->watch.ended && !c->watch.at_boundary && c->in.len)
+        buf_puts(&c->in, c->watch.form == STREAM_LINES       ? "\n"
+                         : c->in.data[c->in.len - 1] == '\n' ? "\n"
+                                                             : "\n\n");
     write_held(c);
     c->usage = c->watch.usage;
     c->has_usage = c->watch.has_usage;

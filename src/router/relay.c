@@ -75,13 +75,18 @@ static int whole_seconds(uint64_t us)
     return us > 3600000000u ? 3600 : (int)((us + 999999) / 1000000);
 }
 
-static void answer_last_error(struct relay *c)
+void relay_answer_error(struct relay *c)
 {
+    char seconds[16];
     c->done = true;
-    if (c->last_body.len)
-        relay_reply(c, c->last_status, "application/json", &c->last_body);
-    else
+    if (!c->last_body.len) {
         relay_error(c, &c->last_error);
+        return;
+    }
+    snprintf(seconds, sizeof seconds, "%d", c->last_error.retry_after_s);
+    if (c->last_error.retry_after_s > 0)
+        http_add_header(c->x, "Retry-After", seconds);
+    relay_reply(c, c->last_status, "application/json", &c->last_body);
 }
 
 static void follow_refusal(struct relay *c)
@@ -90,7 +95,7 @@ static void follow_refusal(struct relay *c)
     struct api_error e = {.kind = API_ERROR_BUSY,
                           .retry_after_s = whole_seconds(d->retry_us)};
     if (c->has_error && d->refusal != POLICY_REFUSED_CONTEXT) {
-        answer_last_error(c); // says more than that there is nobody else
+        relay_answer_error(c); // says more than that there is nobody else
         return;
     }
     if (d->refusal == POLICY_REFUSED_CONTEXT) {
@@ -243,7 +248,7 @@ void relay_attempt_failed(struct relay *c, enum policy_failure why,
     if (c->phase == RELAY_STREAM) {
         break_stream(c, &kept, at_boundary);
     } else if (c->n_attempt >= ROUTER_ATTEMPTS || atomic_load(&c->router->ended)) {
-        answer_last_error(c);
+        relay_answer_error(c);
     } else {
         c->ask.attempt++;
         decide(c);
@@ -267,7 +272,7 @@ void relay_try_elsewhere(struct relay *c, const struct api_error *e)
     pthread_mutex_unlock(&r->lock);
     relay_close_attempt(c);
     if (c->n_attempt >= ROUTER_ATTEMPTS) {
-        answer_last_error(c);
+        relay_answer_error(c);
         return;
     }
     if (e->kind == API_ERROR_TOO_LONG && e->n_prompt > 0) {

@@ -126,7 +126,8 @@ void relay_error(struct relay *c, const struct api_error *e)
     int status = api_error_http(e->kind);
     buf_init(&b, ROUTER_ANSWER_MAX);
     c->dialect->print_error(&b, &status, e, c->request_id);
-    const bool later = e->kind == API_ERROR_BUSY || e->kind == API_ERROR_DRAINING;
+    const bool later = e->kind == API_ERROR_BUSY || e->kind == API_ERROR_DRAINING ||
+                       e->retry_after_s > 0;
     if (later) {
         snprintf(seconds, sizeof seconds, "%d",
                  e->retry_after_s > 0 ? e->retry_after_s : 1);

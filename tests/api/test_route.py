@@ -223,6 +223,9 @@ def test_cut_at_every_byte(path):
                         assert is_error(path, reply.json())
                         results['error'] += 1
                         continue
+                    if reply.body == whole:  # only the end of its last line was missing
+                        assert at >= len(whole) - 2
+                        continue
                     n = sum(1 for i in range(len(events)) if len(b''.join(events[:i + 1])) <= at)
                     assert reply.body.startswith(b''.join(events[:n])), (at, reply.body)
                     rest = reply.body[len(b''.join(events[:n])):]
@@ -245,13 +248,13 @@ def make_faults(n, seed):
 def test_500_faults():
     """Of two backends, in three dialects, streams and documents: each request ends in the right answer or in an
     error of its dialect."""
-    faults = make_faults(500, 1)
+    faults = [f for fault in make_faults(500, 1) for f in (fault, None)]
     results = {'right': 0, 'broken': 0, 'error': 0}
-    lock, left = threading.Lock(), list(range(len(faults)))
+    lock = threading.Lock()
     with Backend() as a, Backend() as b, Router(config='first-timeout 1\nidle-timeout 1\nretry-percent 100\n' + ''.join(
             f'backend {x.url}\n model m\n' for x in (a, b))) as r:
         r.wait_known(2)
-        a.faults, b.faults = faults[::2], faults[1::2]
+        a.faults = b.faults = faults  # of whoever is asked
 
         def ask(seed):
             rng = random.Random(seed)
@@ -278,8 +281,8 @@ def test_500_faults():
         for t in threads:
             t.join(max(0, end - time.monotonic()))
         assert not any(t.is_alive() for t in threads) and not failures, failures
-        assert not a.faults and not b.faults and left
-        assert results['right'] > 200 and results['broken'] > 50, results
+        assert not a.faults
+        assert results['right'] > 300 and results['broken'] > 50, results
         wait(lambda: r.status()['active'] == 1)
         assert all(x['in_flight'] == 0 for x in r.status()['backends'])
         print(results)
@@ -345,10 +348,11 @@ def test_backpressure():
         time.sleep(0.5)
         assert len(b.sent) == sent  # it waits
         assert r.rss() - before < 8 << 20
-        got = b''
-        while not got.endswith(b'0\r\n\r\n'):
-            got += sockets[0].recv(1 << 20)
-        assert got.count(b'data: {') == 1000
+        n, last = 0, b''
+        while not last.endswith(b'0\r\n\r\n'):
+            piece = sockets[0].recv(1 << 20)
+            n, last = n + len(piece), (last + piece)[-100:]
+        assert n > sum(map(len, big)) and b'[DONE]' in last
         for s in sockets:
             s.close()
 
@@ -356,7 +360,7 @@ def test_backpressure():
 def test_a_thousand_streams():
     """Open at once: all of them go on, in under 200 MB."""
     events = openai_events(words=WORDS[:4])
-    with Backend(events=lambda p: events, pace=4) as b, Router('--short', b.url, '--quiet') as r:
+    with Backend(events=lambda p: events, pace=2) as b, Router('--short', b.url, '--quiet') as r:
         r.wait_known()
         sockets = [r.send(PATHS[0], chat(f'{i}', stream=True)) for i in range(1000)]
         wait(lambda: r.backend(b.url)['in_flight'] == 1000, 20)
