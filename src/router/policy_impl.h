@@ -85,6 +85,7 @@ struct policy_pool {
     bool unknown_ctx;
     uint64_t window;
     int64_t share, load, n_window; // of members that are well
+    int64_t n_before;              // of the window before
     int n_well, n_open, n_trial;   // n_trial: open and on trial
 };
 
@@ -178,6 +179,7 @@ struct policy {
     uint64_t change_us; // when time itself changes a backend
     uint64_t sweep_us;
     uint64_t window; // the number of this one
+    int phase;       // how much of it is over, in percent
     int probe_at;    // where the look for the next probe goes on
     int64_t budget;  // retries, in parts of POLICY_RETRY
     uint64_t budget_us;
@@ -230,6 +232,8 @@ enum status policy_no_memory(struct error *err);
 void policy_advance(struct policy *p, uint64_t now_us);
 /* Bring the sums of s's pools to what s is now. */
 void policy_refresh(struct policy *p, struct policy_slot *s, uint64_t now_us);
+/* Requests are counted from 0 in a new window. */
+void policy_roll_window(const struct policy *p, struct policy_slot *s);
 enum policy_health policy_health_of(const struct policy *p, const struct policy_slot *s,
                                     uint64_t now_us);
 /* us to the first byte of an answer to n_prompt tokens. */
