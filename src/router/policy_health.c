@@ -71,16 +71,13 @@ static void note_changes(struct policy *p, const struct policy_slot *s, uint64_t
         change_at(p, s->others_us + p->o.load_us, now_us);
 }
 
-static bool has_place(const struct policy *p, const struct policy_slot *s, int share,
-                      uint64_t now_us)
+static bool has_place(const struct policy_slot *s, int share, uint64_t now_us)
 {
-    (void)p;
-    if (now_us < s->busy_us)
-        return false;
-    if (s->health == POLICY_HEALTH_TRIAL)
-        return !s->trying;
-    const int limit = (s->limit * share + POLICY_SHARE - 1) / POLICY_SHARE;
-    return !s->limit || s->in_flight < limit;
+    const bool trial = s->health == POLICY_HEALTH_TRIAL;
+    const int limit =
+        trial ? s->limit : (s->limit * share + POLICY_SHARE - 1) / POLICY_SHARE;
+    return now_us >= s->busy_us && !(trial && s->trying) &&
+           (!s->limit || s->in_flight < limit);
 }
 
 void policy_roll_window(const struct policy *p, struct policy_slot *s)
@@ -95,7 +92,7 @@ void policy_refresh(struct policy *p, struct policy_slot *s, uint64_t now_us)
 {
     const bool well = policy_is_well(s);
     const int step = policy_share_of(p, s, now_us);
-    const bool open = well && has_place(p, s, step, now_us);
+    const bool open = well && has_place(s, step, now_us);
     const bool trial = open && s->health == POLICY_HEALTH_TRIAL;
     policy_roll_window(p, s);
     const int64_t share = well ? (int64_t)s->weight * step : 0;
@@ -128,6 +125,7 @@ void policy_refresh(struct policy *p, struct policy_slot *s, uint64_t now_us)
 static void begin_trial(struct policy_slot *s)
 {
     s->health = POLICY_HEALTH_TRIAL;
+    s->n_trial++;
     s->trying = false;
     s->n_row = s->n_probe_row = 0;
     s->failing = 0;

@@ -40,6 +40,7 @@ struct policy_slot {
     /* health */
     enum policy_health health; // UP, TRIAL, EJECTED, DOWN, STOPPED
     bool trying;               // TRIAL: the request is under way
+    uint32_t n_trial;          // trials so far
     bool probing, suspect;
     int n_row;           // failures in a row
     int n_probe_row;     // likewise of probes
@@ -129,7 +130,8 @@ struct policy_flight {
     uint64_t start_us;
     uint64_t session;
     int n_prompt;
-    bool first, trial;
+    uint32_t trial; // of those of its backend; 0: none
+    bool first;
 };
 
 /* A request, and how its decision goes on while it waits. */
@@ -148,6 +150,7 @@ struct policy_wait {
     bool room; // contexts must have room for an answer
     int home;  // the backend it would rather have, else POLICY_NONE
     int start; // the one that is being started, likewise
+    bool old;  // decided for another fleet
 };
 
 struct policy_waiting {
@@ -286,7 +289,7 @@ uint64_t policy_retry_us(const struct policy *p);
 
 /* ---- policy_flight.c ---- */
 /* POLICY_NONE if all are used. */
-int policy_take_flight(struct policy *p, int slot, const struct policy_ask *a, bool trial,
-                       uint64_t now_us, uint32_t *flight);
+int policy_take_flight(struct policy *p, int slot, const struct policy_ask *a,
+                       uint32_t trial, uint64_t now_us, uint32_t *flight);
 
 #endif

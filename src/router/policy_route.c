@@ -135,7 +135,8 @@ void policy_send(struct policy *p, const struct policy_ask *a,
 {
     struct policy_slot *s = &p->slots[q->slot];
     const bool trial = s->health == POLICY_HEALTH_TRIAL;
-    if (policy_take_flight(p, q->slot, a, trial, q->now_us, &out->flight) < 0) {
+    if (policy_take_flight(p, q->slot, a, trial ? s->n_trial : 0, q->now_us,
+                           &out->flight) < 0) {
         policy_refuse(p, POLICY_REFUSED_QUEUE, out);
         return;
     }
