@@ -25,7 +25,8 @@ const struct policy_options policy_options_default = {
     .bound_percent = 125,
     .eject_failures = 5,
     .eject_slow = 4,
-    .eject_max_percent = 10,
+    .eject_percent = 50,
+    .eject_slow_percent = 10,
     .eject_us = 30 * 1000000ull,
     .eject_most_us = 300 * 1000000ull,
     .sweep_us = 10 * 1000000ull,
@@ -112,8 +113,9 @@ static enum status check_options(const struct policy_options *o, struct error *e
     const bool parts =
         o->threshold > 0 && o->return_percent >= 0 && o->return_percent <= 100 &&
         o->answer_reserve >= 0 && o->bound_percent >= 101 && o->window_mean >= 1 &&
-        o->eject_failures >= 1 && o->eject_slow >= 2 && o->eject_max_percent >= 0 &&
-        o->retry_percent >= 0 && o->retry_percent <= 100 && o->retry_least >= 0;
+        o->eject_failures >= 1 && o->eject_slow >= 2 && o->eject_percent >= 0 &&
+        o->eject_slow_percent >= 0 && o->retry_percent >= 0 && o->retry_percent <= 100 &&
+        o->retry_least >= 0;
     const bool times = o->window_us >= 1000 && o->sweep_us && o->probe_us && o->health_us;
     if (!sizes || !parts || !times)
         return fail(err, STATUS_BAD_ARG,

@@ -78,18 +78,19 @@ struct policy_options {
     int n_flight;        // requests that are under way
     uint64_t session_us; // without a request, after which a session is forgotten
     uint64_t prefix_us;
-    uint64_t queue_us;     // that a request waits at most
-    uint64_t home_us;      // that it waits for the backend that has its prefix
-    uint64_t start_us;     // that it waits for a backend to be started
-    uint64_t grace_us;     // that it waits when its backends have just gone down
-    uint64_t window_us;    // of bounded load
-    int window_mean;       // requests a backend in a window, below which none is passed
-                           // over
-    int bound_percent;     // most requests of a backend, of the mean
-    int eject_failures;    // in a row
-    int eject_slow;        // times the median time to a first byte
-    int eject_max_percent; // of the backends (half of fewer than 10), never the last
-    uint64_t eject_us;     // times the number of ejections
+    uint64_t queue_us;      // that a request waits at most
+    uint64_t home_us;       // that it waits for the backend that has its prefix
+    uint64_t start_us;      // that it waits for a backend to be started
+    uint64_t grace_us;      // that it waits when its backends have just gone down
+    uint64_t window_us;     // of bounded load
+    int window_mean;        // requests a backend in a window, below which none is passed
+                            // over
+    int bound_percent;      // most requests of a backend, of the mean
+    int eject_failures;     // in a row
+    int eject_slow;         // times the median time to a first byte
+    int eject_percent;      // of the backends, for failures (half of fewer than 10)
+    int eject_slow_percent; // likewise, for being slow; never the last
+    uint64_t eject_us;      // times the number of ejections
     uint64_t eject_most_us;
     uint64_t sweep_us;      // between two looks for slow backends
     uint64_t health_us;     // that an answer or a probe is good for

@@ -3,8 +3,8 @@
 
 enum { FLIGHT_INDEX = (1 << POLICY_HANDLE) - 1 };
 
-int policy_take_flight(struct policy *p, int slot, const struct policy_ask *a, bool trial,
-                       uint64_t now_us, uint32_t *flight)
+int policy_take_flight(struct policy *p, int slot, const struct policy_ask *a,
+                       uint32_t trial, uint64_t now_us, uint32_t *flight)
 {
     const int i = p->unused_flight;
     if (i < 0)
@@ -32,12 +32,18 @@ static struct policy_flight *flight_at(struct policy *p, uint32_t flight)
     return same && f->next == -2 ? f : NULL;
 }
 
+/* It is the trial of now, not one of before s went down again. */
+static bool on_trial(const struct policy_flight *f, const struct policy_slot *s)
+{
+    return f->trial && f->trial == s->n_trial && s->health == POLICY_HEALTH_TRIAL;
+}
+
 static void end_flight(struct policy *p, struct policy_flight *f, struct policy_slot *s,
                        uint64_t now_us)
 {
     s->in_flight--;
     s->seen_us = now_us;
-    if (f->trial)
+    if (on_trial(f, s))
         s->trying = false;
     p->n_done[0]++;
     f->round++;
@@ -102,7 +108,7 @@ void policy_failed(struct policy *p, uint32_t flight, enum policy_failure why,
         const uint64_t us = busy_us ? busy_us : p->o.probe_us;
         s->busy_us = now_us + (us < p->o.health_us ? us : p->o.health_us);
     } else if (why != POLICY_FAILURE_CLIENT) {
-        policy_fail(p, s, why, f->trial, now_us);
+        policy_fail(p, s, why, on_trial(f, s), now_us);
         /* Its cache holds nothing of this turn: the next one is free to go elsewhere. */
         const int e =
             f->session && !f->first

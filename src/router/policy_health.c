@@ -71,28 +71,30 @@ static void note_changes(struct policy *p, const struct policy_slot *s, uint64_t
         change_at(p, s->others_us + p->o.load_us, now_us);
 }
 
-static bool has_place(const struct policy *p, const struct policy_slot *s, int share,
-                      uint64_t now_us)
+static bool has_place(const struct policy_slot *s, int share, uint64_t now_us)
 {
-    (void)p;
-    if (now_us < s->busy_us)
-        return false;
-    if (s->health == POLICY_HEALTH_TRIAL)
-        return !s->trying;
-    const int limit = (s->limit * share + POLICY_SHARE - 1) / POLICY_SHARE;
-    return !s->limit || s->in_flight < limit;
+    const bool trial = s->health == POLICY_HEALTH_TRIAL;
+    const int limit =
+        trial ? s->limit : (s->limit * share + POLICY_SHARE - 1) / POLICY_SHARE;
+    return now_us >= s->busy_us && !(trial && s->trying) &&
+           (!s->limit || s->in_flight < limit);
+}
+
+void policy_roll_window(const struct policy *p, struct policy_slot *s)
+{
+    if (s->window != p->window) {
+        s->window = p->window;
+        s->n_window = s->sum_window = 0;
+    }
 }
 
 void policy_refresh(struct policy *p, struct policy_slot *s, uint64_t now_us)
 {
     const bool well = policy_is_well(s);
     const int step = policy_share_of(p, s, now_us);
-    const bool open = well && has_place(p, s, step, now_us);
+    const bool open = well && has_place(s, step, now_us);
     const bool trial = open && s->health == POLICY_HEALTH_TRIAL;
-    if (s->window != p->window) {
-        s->window = p->window;
-        s->n_window = s->sum_window = 0;
-    }
+    policy_roll_window(p, s);
     const int64_t share = well ? (int64_t)s->weight * step : 0;
     const int64_t load = well ? policy_load_of(p, s, now_us) : 0;
     const int64_t n_window = well ? s->n_window : 0;
@@ -100,6 +102,7 @@ void policy_refresh(struct policy *p, struct policy_slot *s, uint64_t now_us)
         struct policy_pool *pool =
             &p->layout.pools[p->layout.memberships[s->first_pool + i]];
         if (pool->window != p->window) {
+            pool->n_before = pool->window + 1 == p->window ? pool->n_window : 0;
             pool->window = p->window;
             pool->n_window = 0;
         }
@@ -122,6 +125,7 @@ void policy_refresh(struct policy *p, struct policy_slot *s, uint64_t now_us)
 static void begin_trial(struct policy_slot *s)
 {
     s->health = POLICY_HEALTH_TRIAL;
+    s->n_trial++;
     s->trying = false;
     s->n_row = s->n_probe_row = 0;
     s->failing = 0;
@@ -168,7 +172,7 @@ static bool can_spare(const struct policy *p, const struct policy_slot *s)
     return false;
 }
 
-static bool may_eject(const struct policy *p, const struct policy_slot *s)
+static bool may_eject(const struct policy *p, const struct policy_slot *s, int percent)
 {
     int n = 0, n_ejected = 0;
     for (int i = 0; i < p->n_slot; i++) {
@@ -176,7 +180,7 @@ static bool may_eject(const struct policy *p, const struct policy_slot *s)
         n += !o->gone && !o->off;
         n_ejected += !o->gone && o->health == POLICY_HEALTH_EJECTED;
     }
-    const int part = n < 10 ? n / 2 : n * p->o.eject_max_percent / 100;
+    const int part = n < 10 ? n / 2 : n * percent / 100;
     return n_ejected < (part ? part : 1) && can_spare(p, s);
 }
 
@@ -222,7 +226,8 @@ static void sweep_pool(struct policy *p, const struct policy_pool *pool, uint64_
         return;
     for (int i = 0; i < pool->n_member; i++) {
         struct policy_slot *s = &p->slots[pool->member[i]];
-        if (has_pace(p, s, now_us) && s->log_first > most && may_eject(p, s)) {
+        if (has_pace(p, s, now_us) && s->log_first > most &&
+            may_eject(p, s, p->o.eject_slow_percent)) {
             eject(p, s, now_us);
             policy_refresh(p, s, now_us);
         }
@@ -250,6 +255,7 @@ void policy_advance(struct policy *p, uint64_t now_us)
         p->n_recent[0] = p->n_done[0] = 0;
         p->window = window;
     }
+    p->phase = (int)(now_us % p->o.window_us * 100 / p->o.window_us);
     if (now_us >= p->change_us) {
         p->change_us = POLICY_NEVER;
         for (int i = 0; i < p->n_slot; i++) {
@@ -309,7 +315,8 @@ void policy_fail(struct policy *p, struct policy_slot *s, enum policy_failure wh
         s->probe_us = now_us;
     }
     if (trial ? can_spare(p, s)
-              : s->health == POLICY_HEALTH_UP && fails_often(p, s) && may_eject(p, s))
+              : s->health == POLICY_HEALTH_UP && fails_often(p, s) &&
+                    may_eject(p, s, p->o.eject_percent))
         eject(p, s, now_us);
 }
 

@@ -40,6 +40,7 @@ struct policy_slot {
     /* health */
     enum policy_health health; // UP, TRIAL, EJECTED, DOWN, STOPPED
     bool trying;               // TRIAL: the request is under way
+    uint32_t n_trial;          // trials so far
     bool probing, suspect;
     int n_row;           // failures in a row
     int n_probe_row;     // likewise of probes
@@ -85,6 +86,7 @@ struct policy_pool {
     bool unknown_ctx;
     uint64_t window;
     int64_t share, load, n_window; // of members that are well
+    int64_t n_before;              // of the window before
     int n_well, n_open, n_trial;   // n_trial: open and on trial
 };
 
@@ -128,7 +130,8 @@ struct policy_flight {
     uint64_t start_us;
     uint64_t session;
     int n_prompt;
-    bool first, trial;
+    uint32_t trial; // of those of its backend; 0: none
+    bool first;
 };
 
 /* A request, and how its decision goes on while it waits. */
@@ -147,6 +150,7 @@ struct policy_wait {
     bool room; // contexts must have room for an answer
     int home;  // the backend it would rather have, else POLICY_NONE
     int start; // the one that is being started, likewise
+    bool old;  // decided for another fleet
 };
 
 struct policy_waiting {
@@ -178,6 +182,7 @@ struct policy {
     uint64_t change_us; // when time itself changes a backend
     uint64_t sweep_us;
     uint64_t window; // the number of this one
+    int phase;       // how much of it is over, in percent
     int probe_at;    // where the look for the next probe goes on
     int64_t budget;  // retries, in parts of POLICY_RETRY
     uint64_t budget_us;
@@ -230,6 +235,8 @@ enum status policy_no_memory(struct error *err);
 void policy_advance(struct policy *p, uint64_t now_us);
 /* Bring the sums of s's pools to what s is now. */
 void policy_refresh(struct policy *p, struct policy_slot *s, uint64_t now_us);
+/* Requests are counted from 0 in a new window. */
+void policy_roll_window(const struct policy *p, struct policy_slot *s);
 enum policy_health policy_health_of(const struct policy *p, const struct policy_slot *s,
                                     uint64_t now_us);
 /* us to the first byte of an answer to n_prompt tokens. */
@@ -282,7 +289,7 @@ uint64_t policy_retry_us(const struct policy *p);
 
 /* ---- policy_flight.c ---- */
 /* POLICY_NONE if all are used. */
-int policy_take_flight(struct policy *p, int slot, const struct policy_ask *a, bool trial,
-                       uint64_t now_us, uint32_t *flight);
+int policy_take_flight(struct policy *p, int slot, const struct policy_ask *a,
+                       uint32_t trial, uint64_t now_us, uint32_t *flight);
 
 #endif

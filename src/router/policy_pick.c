@@ -62,10 +62,20 @@ static bool can_take(const struct policy *p, const struct policy_slot *s,
            policy_suits(p, s, q);
 }
 
+/* Requests of a window that no backend is passed over for.  Where the window before had
+ * as many, they come little by little: if some took all of theirs at once, the others
+ * would have to take all that comes later. */
+static int64_t free_requests(const struct policy *p, const struct policy_pool *pool)
+{
+    const int64_t all = (int64_t)p->o.window_mean * pool->n_well;
+    const bool busy = pool->window == p->window && 4 * pool->n_before >= 3 * all;
+    return busy ? all * (20 + 80 * p->phase / 100) / 100 : all;
+}
+
 bool policy_under_bound(const struct policy *p, const struct policy_pool *pool,
                         const struct policy_slot *s)
 {
-    const int64_t least = (int64_t)p->o.window_mean * pool->n_well;
+    const int64_t least = free_requests(p, pool);
     const int64_t n = pool->window == p->window ? pool->n_window + 1 : 1;
     const int64_t mine = s->window == p->window ? s->n_window : 0;
     return (mine + 1) * pool->share * BOUND_HUNDRED <=

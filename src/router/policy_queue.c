@@ -102,7 +102,7 @@ static bool suits_waiting(struct policy *p, const struct policy_waiting *w,
                           const struct policy_slot *s, uint64_t now_us,
                           struct policy_search *q)
 {
-    if (now_us >= w->deadline_us || w->ask.name < 0)
+    if (now_us >= w->deadline_us || w->ask.name < 0 || w->wait.old)
         return false;
     if (w->wait.home >= 0 && &p->slots[w->wait.home] != s && now_us < w->home_us)
         return false;
@@ -141,10 +141,10 @@ static bool wake_for(struct policy *p, struct policy_slot *s, uint64_t now_us,
 /* Whether time may have changed what becomes of w. */
 static bool is_due(struct policy *p, const struct policy_waiting *w, uint64_t now_us)
 {
-    if (now_us >= w->deadline_us || w->ask.name < 0)
+    if (now_us >= w->deadline_us || w->ask.name < 0 || w->wait.old)
         return true;
     const struct policy_pool *pool = policy_pool_of(p, &w->ask, w->wait.in);
-    return pool->n_open || !pool->n_well || w->wait.start >= 0 ||
+    return pool->n_open || !pool->n_well || w->wait.start >= 0 || w->wait.fallback ||
            (w->wait.home >= 0 && !policy_is_well(&p->slots[w->wait.home]));
 }
 

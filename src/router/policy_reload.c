@@ -204,6 +204,7 @@ enum status policy_reload(struct policy *p, const struct policy_fleet *f, uint64
             for (int i = p->oldest; i >= 0; i = p->waiting[i].newer) {
                 struct policy_ask *a = &p->waiting[i].ask;
                 a->name = policy_find_name(p, a->r.model);
+                p->waiting[i].wait.old = true;
             }
             p->pass_us = p->change_us = 0;
             policy_advance(p, now_us);

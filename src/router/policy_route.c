@@ -135,7 +135,8 @@ void policy_send(struct policy *p, const struct policy_ask *a,
 {
     struct policy_slot *s = &p->slots[q->slot];
     const bool trial = s->health == POLICY_HEALTH_TRIAL;
-    if (policy_take_flight(p, q->slot, a, trial, q->now_us, &out->flight) < 0) {
+    if (policy_take_flight(p, q->slot, a, trial ? s->n_trial : 0, q->now_us,
+                           &out->flight) < 0) {
         policy_refuse(p, POLICY_REFUSED_QUEUE, out);
         return;
     }
@@ -150,8 +151,8 @@ void policy_send(struct policy *p, const struct policy_ask *a,
     out->near = out->near || (!a->r.exact && s->n_ctx && is_near(q->need, s->n_ctx));
     s->trying = trial;
     s->in_flight++;
-    s->n_window = s->window == p->window ? s->n_window + 1 : 1;
-    s->window = p->window;
+    policy_roll_window(p, s);
+    s->n_window++;
     s->seen_us = q->now_us;
     s->stats.n_sent++;
     s->stats.n_picked[q->pick]++;
