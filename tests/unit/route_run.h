@@ -37,7 +37,7 @@ static inline const struct api_operation *route_client(const char *name)
     return NULL;
 }
 
-enum { ROUTE_CALLS_MAX = 8, ROUTE_LOGS_MAX = 8 };
+enum { ROUTE_CALLS_MAX = 200, ROUTE_LOGS_MAX = 8 };
 
 /* What came out of a reply, pieces joined. */
 struct route_answer {
