@@ -96,9 +96,9 @@ int upstream_max_tokens(const struct upstream_print *p)
     const int cap = p->ask->max_tokens_cap;
     int n = p->r->max_tokens;
     /* These end an answer early if nobody says how long it may be. */
-    const bool needed =
-        p->upstream->kind == UPSTREAM_ANTHROPIC ||
-        (p->upstream->kind == UPSTREAM_OPENAI && p->r->task == API_COMPLETION);
+    const bool needed = p->upstream->kind == UPSTREAM_ANTHROPIC ||
+                        (p->upstream->kind == UPSTREAM_OPENAI &&
+                         p->r->task == API_COMPLETION && p->r->raw);
     if (n < 0 && needed)
         n = p->ask->max_tokens > 0 ? p->ask->max_tokens : UPSTREAM_MAX_TOKENS;
     return n >= 0 && cap > 0 && n > cap ? cap : n;

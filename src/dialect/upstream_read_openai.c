@@ -143,7 +143,7 @@ static bool read_openai_error(struct upstream_reader *r, const json_t *v)
 {
     const char *object = upstream_string(v, "object");
     struct api_error e;
-    if (!is_there(json_object_get(v, "error")) &&
+    if (!is_there(json_object_get(v, "error")) && strcmp(r->event, "error") != 0 &&
         !(object && strcmp(object, "error") == 0))
         return false;
     upstream_error_value(&e, v, 0);

@@ -184,7 +184,9 @@ static void read_sse_field(struct upstream_reader *r, const char *s, size_t n)
         memcpy(r->event, value, len);
         r->event[len] = 0;
     } else if (n_name == 5 && memcmp(s, "error", 5) == 0) {
-        add_data(r, value, n_value); // llama.cpp, before 2025
+        memcpy(r->event, s, 5); // llama.cpp, before 2025
+        r->event[5] = 0;
+        add_data(r, value, n_value);
     } else if (n_name > 0 && (*s == '{' || *s == '<' || !colon)) {
         char shown[48];
         excerpt_of(shown, s, n);
