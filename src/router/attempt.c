@@ -155,6 +155,8 @@ bool relay_start(struct relay *c)
     size_t n;
     struct api_error e;
     choose_dialect(c);
+    if (translate_alone(c))
+        return false;
     if (c->translates) {
         if (translate_request(c, &method, &path, &e)) {
             relay_try_elsewhere(c, &e);

@@ -318,6 +318,13 @@ enum status fleet_load(struct router *r, struct config_ref *ref, struct error *e
     return s;
 }
 
+void fleet_close_probes(struct router *r)
+{
+    for (int i = 0; i < r->n_backend; i++)
+        if (r->backends[i])
+            probe_close(r->backends[i]);
+}
+
 void fleet_close(struct router *r)
 {
     for (int i = 0; i < r->n_backend; i++)

@@ -248,6 +248,8 @@ bool relay_start(struct relay *c);
 void relay_pump(struct relay *c);
 
 /* translate.c */
+/* What needs no backend: true if it was answered. */
+bool translate_alone(struct relay *c);
 enum status translate_request(struct relay *c, const char **method, const char **path,
                               struct api_error *err);
 /* Open reader and writer for the reply. */
@@ -260,6 +262,7 @@ const struct upstream *translate_upstream(unsigned dialect);
 /* fleet.c: with r->lock unless it says otherwise. */
 enum status fleet_load(struct router *r, struct config_ref *ref, struct error *err);
 void fleet_apply(struct router *r); // what was found out to the policy
+void fleet_close_probes(struct router *r);
 void fleet_close(struct router *r);
 void fleet_drop_ref(struct config_ref *ref);
 /* Requests that may go on now: behind every change.  Without the lock. */

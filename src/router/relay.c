@@ -136,8 +136,7 @@ static void follow_decision(struct relay *c)
         c->n_attempt++;
         relay_start(c);
         return;
-    case POLICY_WAIT:
-        c->phase = RELAY_QUEUED;
+    case POLICY_WAIT: // a woken request is not told to wait again
         return;
     case POLICY_REFUSE:
         follow_refusal(c);
@@ -152,10 +151,14 @@ static void decide(struct relay *c)
     pthread_mutex_lock(&r->lock);
     policy_route(r->policy, &c->ask, clock_us(), id_random(), &d);
     keep_decision(c, &d);
-    if (d.verdict == POLICY_WAIT)
+    if (d.verdict == POLICY_WAIT) {
+        // From here on fleet_wake may put another decision into c.
+        c->phase = RELAY_QUEUED;
         enter_waiting(c, d.ticket);
+    }
     pthread_mutex_unlock(&r->lock);
-    follow_decision(c);
+    if (d.verdict != POLICY_WAIT)
+        follow_decision(c);
 }
 
 /* ---- ends of attempts ---- */

@@ -333,6 +333,7 @@ void router_close(struct router *r)
 {
     if (!r)
         return;
+    fleet_close_probes(r); // their news go to the server
     http_server_close(r->http);
     process_close(r);
     close_keys(r->keys, r->ref ? r->ref->c.n_key : 0);

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "access/body.h"
+#include "dialect/ollama.h"
 #include "router/internal.h"
 
 const struct upstream *translate_upstream(unsigned dialect)
@@ -29,6 +30,56 @@ static enum status parse_once(struct relay *c, struct api_error *err)
         json_decref(body);
     c->has_req = !s;
     return s;
+}
+
+static void name_answer(struct relay *c)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    c->head = (struct answer_head){
+        .request_id = c->request_id,
+        .id = c->id,
+        .model = *c->asked_model ? c->asked_model : c->served,
+        .fingerprint = "",
+        .created_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000,
+        .n_prompt = c->ask.n_prompt,
+    };
+}
+
+/* A count for who has no endpoint for it; Ollama's request to load a model, which other
+ * backends do by themselves. */
+bool translate_alone(struct relay *c)
+{
+    struct api_error e;
+    if (!c->translates || !c->route->op)
+        return false;
+    pthread_mutex_lock(&c->router->lock);
+    const bool counts = c->backend->counter != UPSTREAM_COUNT_NONE;
+    pthread_mutex_unlock(&c->router->lock);
+    const bool is_count = c->route->kind == ROUTE_COUNT && !counts;
+    if ((!is_count && c->route->dialect != DIALECT_OLLAMA) || parse_once(c, &e) ||
+        (!is_count && !ollama_loads_only(&c->req)))
+        return false;
+    struct buf body;
+    buf_init(&body, ROUTER_ANSWER_MAX);
+    if (is_count) {
+        c->route->op->print_count(&body, c->ask.n_prompt);
+    } else {
+        const struct answer_event end = {.kind = ANSWER_END, .finish = ANSWER_STOP};
+        name_answer(c);
+        struct answer_writer *w = c->route->op->open_writer(&c->req, &c->head);
+        body.failed = !w;
+        if (w) {
+            w->ops->begin(w, &body);
+            w->ops->event(w, &end, &body);
+            w->ops->close(w);
+        }
+    }
+    relay_attempt_done(c);
+    c->done = true;
+    relay_reply(c, 200, "application/json", &body);
+    buf_release(&body);
+    return true;
 }
 
 enum status translate_request(struct relay *c, const char **method, const char **path,
@@ -88,20 +139,6 @@ static void on_event(void *ctx, const struct answer_event *e)
         return;
     }
     c->writer->ops->event(c->writer, e, &c->out);
-}
-
-static void name_answer(struct relay *c)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    c->head = (struct answer_head){
-        .request_id = c->request_id,
-        .id = c->id,
-        .model = *c->asked_model ? c->asked_model : c->served,
-        .fingerprint = "",
-        .created_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000,
-        .n_prompt = c->ask.n_prompt,
-    };
 }
 
 bool translate_open(struct relay *c)
