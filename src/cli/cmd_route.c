@@ -162,7 +162,6 @@ static enum status open_route(struct route *v, struct router **r, struct error *
     v->o.limits = http_limits_default;
     v->o.config_path = v->file;
     v->o.lookup = route_variable;
-    v->o.program = "/proc/self/exe";
     v->o.drain_us = (uint64_t)v->drain_s * 1000000;
     v->o.log = !v->quiet;
     return router_open(r, &v->o, &c, err);

@@ -232,6 +232,15 @@ static enum status on_start(struct reading *r)
     return b->start ? STATUS_OK : FAIL_LINE(r, "%s", "the file has too much text");
 }
 
+static enum status on_check_memory(struct reading *r)
+{
+    const char *w = r->w->word[1];
+    if (strcmp(w, "yes") && strcmp(w, "no"))
+        return FAIL_LINE(r, "check-memory is yes or no, not '%.100s'", w);
+    r->backend->any_memory = !strcmp(w, "no");
+    return STATUS_OK;
+}
+
 static enum status take_word(const struct reading *r, const char **out)
 {
     *out = keep_word(r->c, r->w->word[1]);
@@ -303,6 +312,7 @@ static const struct statement statements[] = {
     {"proxy", 1, 1, true, "proxy URL"},
     {"ca", 1, 1, true, "ca FILE"},
     {"start", 1, CONFIG_ARGS_MAX - 1, true, "start PROGRAM ARGUMENTS ..."},
+    {"check-memory", 1, 1, true, "check-memory yes|no"},
     {"idle-stop", 1, 1, true, "idle-stop SECONDS"},
 };
 
@@ -355,6 +365,8 @@ static enum status take_of_backend(struct reading *r)
         return take_word(r, &b->ca_file);
     if (!strcmp(w, "start"))
         return on_start(r);
+    if (!strcmp(w, "check-memory"))
+        return on_check_memory(r);
     return take_int(r, 1, 1 << 24, &b->idle_stop_s);
 }
 

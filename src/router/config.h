@@ -10,12 +10,15 @@
  *       class short               key env:NAME           concurrency 8
  *       dialects openai ollama    context 32768          weight 10
  *       model qwen3:8b [SERVED]   start turbine serve m.gguf --port 8001
- *       idle-stop 300             ca file.pem            proxy http://10.0.0.1:3128
+ *       idle-stop 300             check-memory yes
+ *       ca file.pem               proxy http://10.0.0.1:3128
  *
  * What follows `backend` belongs to it until the next one.  Every error names file and
  * line. */
 #ifndef ROUTER_CONFIG_H
 #define ROUTER_CONFIG_H
+
+#include <stdbool.h>
 
 #include "base/arena.h"
 #include "base/status.h"
@@ -47,6 +50,7 @@ struct config_backend {
     const char *ca_file; // NULL: the system's
     const char **start;  // [n_start] argv, terminated by NULL; NULL: not ours to start
     int n_start;
+    bool any_memory; // start it whatever it needs
     int idle_stop_s; // 0: never
 };
 

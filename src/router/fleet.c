@@ -31,6 +31,8 @@ static uint64_t backend_id(const struct config_backend *c)
 static void free_backend(struct backend *b)
 {
     probe_close(b);
+    need_close(b);
+    buf_release(&b->plan);
     for (int i = 0; i < b->n_listed; i++)
         mem_free((char *)b->listed[i].name);
     if (b->ref)

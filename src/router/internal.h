@@ -97,6 +97,12 @@ struct backend {
     bool starting;    // it has not answered yet
     bool wants_start; // lock
 
+    /* `turbine plan` for it: tick. */
+    pid_t plan_pid; // 0: none
+    int plan_fd;
+    uint64_t planned_us;
+    struct buf plan;
+
     struct backend *next_gone;
 };
 
@@ -275,8 +281,14 @@ void probe_close(struct backend *b);
 
 /* process.c: by tick. */
 void process_tick(struct router *r);
+/* 0, or an errno.  argv ends with NULL; standard output goes to out_fd. */
+int process_spawn(pid_t *pid, const char *const *argv, int out_fd);
 /* At the end: all that were started, and wait for them. */
 void process_close(struct router *r);
+
+/* need.c: by tick. */
+void need_tick(struct router *r);
+void need_close(struct backend *b);
 
 /* log.c */
 void router_log(const struct router *r, const char *event, const char *fmt, ...)

@@ -35,8 +35,7 @@ static int set_attributes(posix_spawnattr_t *a)
     return e ? e : posix_spawnattr_setsigdefault(a, &usual);
 }
 
-/* What it prints goes where our log goes. */
-static int spawn_command(struct backend *b)
+int process_spawn(pid_t *pid, const char *const *argv, int out_fd)
 {
     posix_spawn_file_actions_t files;
     posix_spawnattr_t a;
@@ -49,14 +48,13 @@ static int spawn_command(struct backend *b)
     }
     e = posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
     if (!e)
-        e = posix_spawn_file_actions_adddup2(&files, 2, 1);
+        e = posix_spawn_file_actions_adddup2(&files, out_fd, 1);
     if (!e)
         e = set_attributes(&a);
     if (!e)
-        e = posix_spawnp(&b->pid, b->c->start[0], &files, &a, (char *const *)b->c->start,
-                         environ);
+        e = posix_spawnp(pid, argv[0], &files, &a, (char *const *)argv, environ);
     if (e)
-        b->pid = 0;
+        *pid = 0;
     posix_spawn_file_actions_destroy(&files);
     posix_spawnattr_destroy(&a);
     return e;
@@ -75,7 +73,8 @@ static void give_up(struct router *r, struct backend *b)
 
 static void start_backend(struct router *r, struct backend *b)
 {
-    const int e = spawn_command(b);
+    // What it prints goes where our log goes.
+    const int e = process_spawn(&b->pid, b->c->start, 2);
     if (e) {
         router_log(r, "start", "%s: %s: %s", b->shown, b->c->start[0], strerror(e));
         give_up(r, b);

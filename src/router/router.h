@@ -26,7 +26,6 @@ struct router_options {
     bool log;                // JSON lines on stderr
     const char *config_path; // read again by router_reload; NULL: there is no file
     config_lookup *lookup;   // of the environment's variables that the file names
-    const char *program;     // our own binary, for `plan --json`
 };
 
 /* Listens on return.  c is taken over, whatever happens. */

@@ -154,6 +154,25 @@ def test_start_fails(tmp_path):
             assert reply.headers['X-Turbine-Fallback'] and time.monotonic() - start < 10
 
 
+def test_a_backend_without_memory_is_off(tmp_path):
+    """What `turbine plan` computes for it decides: a stand-in of that name says that nothing fits, then that it does."""
+    program = tmp_path / 'turbine'
+    answer = tmp_path / 'answer'
+    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/args\ncat {answer}\n')
+    program.chmod(0o755)
+    answer.write_text('{"memory_bytes": 1073741824, "results": [{"contexts": [{"ctx": 65536, "total_bytes": 34359738368,'
+                      ' "fits": false}]}]}')
+    with Backend(n_ctx=100000) as short:
+        with Router(config=f'backend {short.url}\n class short\nbackend http://127.0.0.1:{free_port()}\n class long\n'
+                           f' start {program} serve big.gguf --ctx 65536 --kv=turbo3\n model m\n') as r:
+            r.wait_known()
+            wait(lambda: any('off' in b for b in r.status()['backends']))
+            assert (tmp_path / 'args').read_text() == 'plan big.gguf --json --kv turbo3 --ctx 65536\n'
+            assert 'it needs 32.0 GiB for a context of 65536 tokens, and 1.0 GiB' in r.events('memory')[0]['text']
+            reply = r.post(PATH, chat('word ' * 20000))
+            assert reply.status == 200 and reply.headers['X-Turbine-Backend'] == short.url
+
+
 def alive(pid):
     try:
         os.kill(pid, 0)
