@@ -160,7 +160,8 @@ struct relay {
     char asked_model[POLICY_NAME_MAX], model[POLICY_NAME_MAX]; // model: without suffix
     bool has_body, stream;
     int n_estimate; // tokens, before the ratio
-    char *query;    // "?beta=true"
+    bool counted; // it was tried
+    char *query;  // "?beta=true"
 
     /* Waiting: lock. */
     struct relay *prev_waiting, *next_waiting;
@@ -232,6 +233,11 @@ int estimate_tokens(const json_t *body);
 bool edit_member(struct buf *out, const char *text, size_t n, const char *member,
                  const char *value);
 
+/* count.c: true if the prompt is being counted, in phase RELAY_COUNTING; step: true when
+ * it is over, and the decision is to be made again. */
+bool count_begin(struct relay *c);
+bool count_step(struct relay *c);
+
 /* relay.c: a step. */
 void relay_step(struct relay *c);
 /* The attempt ended badly: try again, or answer with e, or end the stream with it. */
@@ -254,6 +260,8 @@ bool relay_start(struct relay *c);
 void relay_pump(struct relay *c);
 
 /* translate.c */
+/* c->req <- the request, once for all attempts. */
+enum status translate_parse(struct relay *c, struct api_error *err);
 /* What needs no backend: true if it was answered. */
 bool translate_alone(struct relay *c);
 enum status translate_request(struct relay *c, const char **method, const char **path,

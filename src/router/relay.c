@@ -157,7 +157,7 @@ static void decide(struct relay *c)
         enter_waiting(c, d.ticket);
     }
     pthread_mutex_unlock(&r->lock);
-    if (d.verdict != POLICY_WAIT)
+    if (d.verdict != POLICY_WAIT && !count_begin(c))
         follow_decision(c);
 }
 
@@ -364,5 +364,8 @@ void relay_step(struct relay *c)
             follow_decision(c);
         return;
     }
-    relay_pump(c);
+    if (c->phase != RELAY_COUNTING)
+        relay_pump(c);
+    else if (count_step(c))
+        decide(c);
 }

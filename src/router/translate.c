@@ -14,8 +14,7 @@ const struct upstream *translate_upstream(unsigned dialect)
                                                    : UPSTREAM_OPENAI];
 }
 
-/* c->req, once for all attempts. */
-static enum status parse_once(struct relay *c, struct api_error *err)
+enum status translate_parse(struct relay *c, struct api_error *err)
 {
     size_t n;
     if (c->has_req)
@@ -57,7 +56,7 @@ bool translate_alone(struct relay *c)
     const bool counts = c->backend->counter != UPSTREAM_COUNT_NONE;
     pthread_mutex_unlock(&c->router->lock);
     const bool is_count = c->route->kind == ROUTE_COUNT && !counts;
-    if ((!is_count && c->route->dialect != DIALECT_OLLAMA) || parse_once(c, &e) ||
+    if ((!is_count && c->route->dialect != DIALECT_OLLAMA) || translate_parse(c, &e) ||
         (!is_count && !ollama_loads_only(&c->req)))
         return false;
     struct buf body;
@@ -90,7 +89,7 @@ enum status translate_request(struct relay *c, const char **method, const char *
     if (!c->route->op)
         return api_fail(err, STATUS_UNSUPPORTED, API_ERROR_UNSUPPORTED, NULL,
                         "%s has no such operation", c->backend->shown);
-    if ((s = parse_once(c, err)))
+    if ((s = translate_parse(c, err)))
         return s;
     pthread_mutex_lock(&c->router->lock);
     const int n_ctx = c->backend->n_ctx;

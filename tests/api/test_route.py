@@ -137,6 +137,21 @@ def test_short_and_long():
                 'prompt is too long: ')
 
 
+def test_near_the_threshold_it_is_counted():
+    """By the backend: an estimate says 16,000 or so, the count decides."""
+    with Backend(n_ctx=50000) as short, Backend(n_ctx=200000, hybrid=True) as long:
+        with Router('--short', short.url, '--long', long.url) as r:
+            r.wait_known(2)
+            for n, url in ((15000, short.url), (17000, long.url), (15999, short.url), (16001, long.url)):
+                reply = r.post(PATHS[0], chat(f'count-me-{n} ' + 'word ' * 15900))
+                assert (reply.status, reply.headers['X-Turbine-Backend']) == (200, url), n
+            counts = [p for b in (short, long) for p, _, _ in b.requests if p.endswith('count_tokens')]
+            assert len(counts) == 4
+            n = len(short.requests + long.requests)
+            assert r.post(PATHS[0], chat('far from it')).status == 200
+            assert len(short.requests + long.requests) == n + 1  # nothing to count
+
+
 def test_fallback_is_seen_by_the_operator_alone():
     with Backend(n_ctx=100000) as short, Backend(n_ctx=200000) as long:
         with Router('--short', short.url, '--long', long.url) as r:
