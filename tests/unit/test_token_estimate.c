@@ -1,4 +1,4 @@
-/* test_policy_estimate.c - estimates of tokens against a real vocabulary, and what is
+/* test_token_estimate.c - estimates of tokens against a real vocabulary, and what is
  * learned. */
 #include <limits.h>
 #include <math.h>
@@ -11,7 +11,7 @@
 
 #include "base/rng.h"
 #include "gguf/gguf.h"
-#include "router/estimate.h"
+#include "router/token_estimate.h"
 #include "text/tokenizer.h"
 
 #include <cmocka.h>
@@ -19,7 +19,7 @@
 static struct estimate_text text_of(const char *s)
 {
     struct estimate_text t = {0};
-    estimate_count(&t, s, strlen(s));
+    token_estimate_count(&t, s, strlen(s));
     return t;
 }
 
@@ -62,10 +62,10 @@ static double error_of(const struct tokenizer *tok, struct estimate_model *m,
     struct estimate_text t = {0};
     struct tokens ids;
     tokens_init(&ids);
-    estimate_count(&t, data, n);
+    token_estimate_count(&t, data, n);
     assert_int_equal(tokenizer_encode(tok, &ids, data, n, NULL, 0, NULL), STATUS_OK);
-    const double off = fabs(estimate_tokens(m, &t) / (double)ids.n - 1);
-    estimate_learn(m, &t, (int)ids.n);
+    const double off = fabs(token_estimate_tokens(m, &t) / (double)ids.n - 1);
+    token_estimate_learn(m, &t, (int)ids.n);
     tokens_release(&ids);
     return off;
 }
@@ -86,7 +86,7 @@ static void test_against_a_vocabulary(void **state)
     assert_int_equal(gguf_open(&file, "tests/data/smollm2_vocab.gguf", NULL), STATUS_OK);
     assert_int_equal(tokenizer_open(&tok, file, NULL), STATUS_OK);
     gguf_close(file);
-    estimate_init(&m);
+    token_estimate_init(&m);
     for (int round = 0; round < ROUNDS; round++)
         for (int i = 0; i < FILES; i++) {
             const double off = error_of(tok, &m, files[i]);
@@ -106,7 +106,7 @@ static void test_learns_each_kind(void **state)
     static const double truth[ESTIMATE_KINDS] = {1.1, 0.03, 0.5, 0.8, 0.5,
                                                  0.3, 1.2,  0.5, 0.2, 0.9};
     struct estimate_model m;
-    estimate_init(&m);
+    token_estimate_init(&m);
     for (uint64_t i = 0; i < 4000; i++) {
         struct estimate_text t = {.n_message = 4};
         double n = 20;
@@ -115,12 +115,12 @@ static void test_learns_each_kind(void **state)
             t.n[k] = roll % 3 ? 0 : (roll >> 8) % 20000;
             n += truth[k] * (double)t.n[k];
         }
-        estimate_learn(&m, &t, (int)n);
+        token_estimate_learn(&m, &t, (int)n);
     }
     for (int k = 0; k < ESTIMATE_KINDS; k++) {
         struct estimate_text t = {0};
         t.n[k] = 100000;
-        const double off = estimate_tokens(&m, &t) / (truth[k] * 100000) - 1;
+        const double off = token_estimate_tokens(&m, &t) / (truth[k] * 100000) - 1;
         if (fabs(off) > 0.03)
             fail_msg("kind %d is off by %.3f", k, off);
     }
@@ -134,28 +134,29 @@ static void test_bounds(void **state)
     (void)state;
     struct estimate_model m;
     struct estimate_text t = {.n = {2000}}, huge = {0};
-    estimate_init(&m);
-    const int first = estimate_tokens(&m, &t);
+    token_estimate_init(&m);
+    const int first = token_estimate_tokens(&m, &t);
     assert_in_range(first, 1000, 4000);
     static const int nonsense[] = {INT_MIN, -1, 0, 1, 63, 1000000, INT_MAX};
     for (size_t i = 0; i < sizeof nonsense / sizeof nonsense[0]; i++)
-        estimate_learn(&m, &t, nonsense[i]);
-    assert_int_equal(estimate_tokens(&m, &t), first);
+        token_estimate_learn(&m, &t, nonsense[i]);
+    assert_int_equal(token_estimate_tokens(&m, &t), first);
     assert_int_equal(m.n_seen, 0);
     for (int i = 0; i < 1000; i++)
-        estimate_learn(&m, &t, 7 * estimate_tokens(&m, &t));
-    assert_in_range(estimate_tokens(&m, &t), 3 * first - 3, 3 * first + 3);
+        token_estimate_learn(&m, &t, 7 * token_estimate_tokens(&m, &t));
+    assert_in_range(token_estimate_tokens(&m, &t), 3 * first - 3, 3 * first + 3);
     for (int i = 0; i < 1000; i++)
-        estimate_learn(&m, &t, estimate_tokens(&m, &t) / 7);
-    assert_in_range(estimate_tokens(&m, &t), first / 3 - 1, first / 3 + 2);
-    estimate_init(&m);
+        token_estimate_learn(&m, &t, token_estimate_tokens(&m, &t) / 7);
+    assert_in_range(token_estimate_tokens(&m, &t), first / 3 - 1, first / 3 + 2);
+    token_estimate_init(&m);
     for (int k = 0; k < ESTIMATE_KINDS; k++)
         huge.n[k] = UINT64_MAX / 2;
-    assert_int_equal(estimate_tokens(&m, &huge), INT_MAX);
-    estimate_learn(&m, &huge, 5000);
+    assert_int_equal(token_estimate_tokens(&m, &huge), INT_MAX);
+    token_estimate_learn(&m, &huge, 5000);
     assert_int_equal(m.n_seen, 0);
-    assert_int_equal(estimate_tokens(NULL, &(struct estimate_text){0}), 0);
-    assert_int_equal(estimate_tokens(NULL, &(struct estimate_text){.n_message = 2}), 10);
+    assert_int_equal(token_estimate_tokens(NULL, &(struct estimate_text){0}), 0);
+    assert_int_equal(token_estimate_tokens(NULL, &(struct estimate_text){.n_message = 2}),
+                     10);
 }
 
 int main(void)

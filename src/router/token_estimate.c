@@ -1,4 +1,4 @@
-#include "router/estimate.h"
+#include "router/token_estimate.h"
 
 #include <limits.h>
 #include <math.h>
@@ -55,7 +55,7 @@ static void count_ascii(struct estimate_text *t, enum estimate_kind run, const c
     }
 }
 
-void estimate_count(struct estimate_text *t, const char *text, size_t n)
+void token_estimate_count(struct estimate_text *t, const char *text, size_t n)
 {
     for (size_t i = 0, bytes; i < n; i += bytes) {
         bytes = utf8_char_bytes(text + i, n - i);
@@ -75,7 +75,7 @@ void estimate_count(struct estimate_text *t, const char *text, size_t n)
     }
 }
 
-void estimate_init(struct estimate_model *m)
+void token_estimate_init(struct estimate_model *m)
 {
     *m = (struct estimate_model){0};
     for (int k = 0; k < ESTIMATE_KINDS; k++)
@@ -97,7 +97,7 @@ static double estimate_of(const struct estimate_model *m, const struct estimate_
     return sum;
 }
 
-int estimate_tokens(const struct estimate_model *m, const struct estimate_text *t)
+int token_estimate_tokens(const struct estimate_model *m, const struct estimate_text *t)
 {
     const double n = ceil(estimate_of(m, t));
     return n < INT_MAX ? (int)n : INT_MAX;
@@ -105,7 +105,8 @@ int estimate_tokens(const struct estimate_model *m, const struct estimate_text *
 
 /* Each kind answers for its part of the prompt: what is all of one kind teaches that one,
  * and kinds that never come alone share what is off. */
-void estimate_learn(struct estimate_model *m, const struct estimate_text *t, int n_token)
+void token_estimate_learn(struct estimate_model *m, const struct estimate_text *t,
+                          int n_token)
 {
     const double sum = estimate_of(m, t);
     const double ratio = n_token / (sum > 0 ? sum : 1);

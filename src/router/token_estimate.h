@@ -1,12 +1,12 @@
-/* estimate.h - tokens of a prompt from its text, without its tokenizer.
+/* token_estimate.h - tokens of a prompt from its text, without its tokenizer.
  *
  * What tokens are made of is counted (words, letters, digits, signs, characters of other
  * scripts), and each kind has its tokens: at first those of a common tokenizer, then more
  * and more those of the model itself, learned from replies that say how many tokens their
  * prompts had.  What was learned stays within a factor of the prior, so that a backend
  * that counts nonsense cannot lead it far astray. */
-#ifndef ROUTER_ESTIMATE_H
-#define ROUTER_ESTIMATE_H
+#ifndef ROUTER_TOKEN_ESTIMATE_H
+#define ROUTER_TOKEN_ESTIMATE_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -33,7 +33,7 @@ struct estimate_text {
 };
 
 /* Add text[0..n): a whole string, as decoded from JSON. */
-void estimate_count(struct estimate_text *t, const char *text, size_t n);
+void token_estimate_count(struct estimate_text *t, const char *text, size_t n);
 
 struct estimate_model {
     double factor[ESTIMATE_KINDS]; // of the prior, 1/3 .. 3
@@ -42,12 +42,13 @@ struct estimate_model {
     uint64_t n_seen;               // prompts that taught something
 };
 
-void estimate_init(struct estimate_model *m);
+void token_estimate_init(struct estimate_model *m);
 
 /* Tokens of t; m NULL: by the prior alone.  0 for no text; rounded up. */
-int estimate_tokens(const struct estimate_model *m, const struct estimate_text *t);
+int token_estimate_tokens(const struct estimate_model *m, const struct estimate_text *t);
 
 /* A prompt like t had n_token tokens: those of the whole prompt, cached ones too. */
-void estimate_learn(struct estimate_model *m, const struct estimate_text *t, int n_token);
+void token_estimate_learn(struct estimate_model *m, const struct estimate_text *t,
+                          int n_token);
 
 #endif
