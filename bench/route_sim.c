@@ -105,6 +105,7 @@ struct sim {
     /* of each second */
     int32_t *late, *bad, *begun, *zone_begun, *all_begun;
     int64_t n_client; // requests of clients
+    int64_t storm_sent, storm_client;
     bool changed_window;
     struct sim_result r;
 };
@@ -468,6 +469,9 @@ static void vanish(struct sim *s)
 static void change(struct sim *s, bool end)
 {
     s->changed_window = true;
+    /* Both become what was added between the two changes. */
+    s->storm_sent = s->r.n_sent - s->storm_sent;
+    s->storm_client = s->n_client - s->storm_client;
     if (s->o.scenario == SIM_ZONE && !end)
         vanish(s);
     for (int i = 0; i < s->o.n_backend; i++) {
@@ -602,9 +606,11 @@ static void conclude(struct sim *s, uint64_t took_us)
     r->wait_p50 = quantile(&s->wait, 0.5), r->wait_p99 = quantile(&s->wait, 0.99);
     r->first_p50 = quantile(&s->first, 0.5), r->first_p99 = quantile(&s->first, 0.99);
     r->hit = s->n_read ? (double)s->n_hit / (double)s->n_read : 0;
-    r->amplified = s->n_client ? (double)r->n_sent / (double)s->n_client : 0;
-    const bool loss = s->o.scenario == SIM_ZONE || s->o.scenario == SIM_STORM;
-    r->recovery = loss ? recovery_of(s) : 0;
+    const bool two = s->o.scenario == SIM_ZONE || s->o.scenario == SIM_STORM;
+    const int64_t n_sent = two ? s->storm_sent : r->n_sent;
+    const int64_t n_client = two ? s->storm_client : s->n_client;
+    r->amplified = n_client ? (double)n_sent / (double)n_client : 0;
+    r->recovery = two ? recovery_of(s) : 0;
     r->return_s = s->o.scenario == SIM_ZONE ? return_of(s) : 0;
     r->decision_us = (double)took_us / (double)(r->n_turn ? r->n_turn : 1);
     if (s->policy) {

@@ -42,15 +42,16 @@ struct sim_result {
     double wait_p50, wait_p99;   // s until a backend began with it
     double first_p50, first_p99; // s until the first byte
     double hit;                  // part of prompt tokens that were cached
-    double peak;        // largest over mean of requests a backend, in 10 s windows with a
-                        // mean of 16, all backends being well
-    double peak_any;    // likewise, in all windows and of the backends that were there
-    int n_window;       // with that mean
-    double recovery;    // s from a loss until waits and errors are as before; -1: never
-    double return_s;    // s from the return until those that were gone do their part
-    double amplified;   // requests to backends for each that a client sent
-    double moved;       // conversations that changed backends, of all turns
-    int64_t n_over;     // sent beyond the bound of loads
+    double peak;      // largest over mean of requests a backend, in 10 s windows with a
+                      // mean of 16, all backends being well
+    double peak_any;  // likewise, in all windows and of the backends that were there
+    int n_window;     // with that mean
+    double recovery;  // s from a loss until waits and errors are as before; -1: never
+    double return_s;  // s from the return until those that were gone do their part
+    double amplified; // requests to backends for each that a client sent (in a storm, or
+                      // while a zone is gone)
+    double moved;     // conversations that changed backends, of all turns
+    int64_t n_over;   // sent beyond the bound of loads
     double decision_us; // of real time, for each turn: policy and simulation
 };
 

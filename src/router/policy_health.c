@@ -10,7 +10,7 @@ enum {
     SLOW_LATE = 32,    // first bytes their average is of
     SLOW_FLEET = 3,    // backends that have a median
     PROBES_DOWN = 2,   // failed ones in a row, of one nothing else is known of
-    GRAIN_US = 65536,  // changes by time are looked for no more often
+    GRAIN_US = 8,      // for each backend, between two looks at all of them
 };
 
 bool policy_is_well(const struct policy_slot *s)
@@ -264,8 +264,9 @@ void policy_advance(struct policy *p, uint64_t now_us)
                 begin_trial(s);
             policy_refresh(p, s, now_us);
         }
-        if (p->change_us < now_us + GRAIN_US)
-            p->change_us = now_us + GRAIN_US;
+        const uint64_t next = now_us + GRAIN_US * (uint64_t)p->n_slot;
+        if (p->change_us < next)
+            p->change_us = next;
     }
     if (now_us >= p->sweep_us) {
         p->sweep_us = now_us + p->o.sweep_us;

@@ -5,7 +5,7 @@
 #include "router/policy_impl.h"
 
 enum {
-    NEAR_PART = 8, // an estimate this part off is no surprise
+    NEAR_PART = 4, // an estimate this part off is no surprise (token_estimate.c)
     RETRY_LEAST_US = 1000000,
     RETRY_MOST_US = 30000000,
 };

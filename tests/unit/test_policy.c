@@ -192,8 +192,8 @@ static void test_near(void **state)
     static const struct {
         int n_prompt;
         bool near;
-    } cases[] = {{13000, false}, {15000, true},  {17000, true},  {19000, false},
-                 {60000, false}, {120000, true}, {140000, true}, {160000, false}};
+    } cases[] = {{11000, false}, {13000, true},  {19000, true},  {21000, false},
+                 {60000, false}, {120000, true}, {140000, true}, {170000, false}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         for (int exact = 0; exact < 2; exact++) {
             struct policy *p = short_and_long();

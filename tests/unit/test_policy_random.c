@@ -33,6 +33,7 @@ struct book {
     int home[SESSIONS];
     int64_t n_request, n_retry;
     uint64_t n_order, last_plain;
+    bool waking;
     uint64_t hash; // of all decisions
 };
 
@@ -121,7 +122,7 @@ static void check_send(struct book *b, const struct policy_request *r, int sessi
                      b->flights[k].trial);
     /* One that waited takes what is free first; its lane may be well again by then. */
     const bool other_lane = !in_lane(f, d->lane);
-    for (int k = 0; other_lane && d->pick != POLICY_PICK_QUEUE && k < N; k++)
+    for (int k = 0; other_lane && !b->waking && k < N; k++)
         if (in_lane(&b->fleet[k], d->lane) && may_serve(b, r, k) &&
             roomy(&b->fleet[k], r))
             fail_msg("backend %d of the lane could have had it", k);
@@ -243,7 +244,9 @@ static void wake_all(struct book *b)
         } else {
             assert_int_equal(d.verdict, POLICY_REFUSE);
         }
+        b->waking = true;
         note_decision(b, &t->r, t->session, &d, t->order);
+        b->waking = false;
     }
     for (int k = 0; k < TICKETS; k++)
         if (b->tickets[k].used && b->now > b->tickets[k].deadline + SECOND / 5)
@@ -377,6 +380,7 @@ static void op_health(struct book *b)
             assert_true(b->in_fleet[k]);
             policy_probed(b->p, k, roll(b, 3) > 0, b->now);
         }
+        look(b);
         if (b->fleet[i].lazy)
             policy_probed(b->p, i, roll(b, 2), b->now);
     }
