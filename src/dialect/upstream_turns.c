@@ -207,5 +207,7 @@ enum status upstream_turns(struct upstream_print *p)
         if (!add_message_turn(&t, m, p->ask->late_system))
             return api_no_memory(p->err);
     }
-    return p->upstream->kind == UPSTREAM_OLLAMA ? STATUS_OK : check_results(p);
+    return p->upstream->kind == UPSTREAM_OLLAMA || p->r->task == API_COUNT
+               ? STATUS_OK
+               : check_results(p);
 }
