@@ -85,18 +85,17 @@ static void print_image(struct buf *out, const json_t *image)
 static void add_user(struct anthropic_turn *t, const json_t *m)
 {
     const json_t *images = json_object_get(m, "images");
-    const json_t *text = json_object_get(m, "content");
-    const char *s = json_string_value(text);
-    size_t at = 0;
-    for (size_t i = 0; i < json_array_size(images); i++) {
-        const json_t *image = json_array_get(images, i);
-        const size_t to = (size_t)json_integer_value(json_object_get(image, "at"));
-        add_text_of(t, false, s + at, to - at);
+    const size_t n_image = json_array_size(images);
+    for (size_t i = 0; i <= n_image; i++) {
+        const char *s;
+        size_t n;
+        upstream_piece(m, i, &s, &n);
+        add_text_of(t, false, s, n);
+        if (i == n_image)
+            break;
         begin_block(t, false);
-        print_image(t->out, image);
-        at = to;
+        print_image(t->out, json_array_get(images, i));
     }
-    add_text_of(t, false, s + at, json_string_length(text) - at);
 }
 
 static void add_tool_uses(struct anthropic_turn *t, const json_t *m)

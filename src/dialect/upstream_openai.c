@@ -48,25 +48,22 @@ static void print_image_part(struct buf *out, const json_t *image, bool *any)
 /* Text with the images in their places, or text alone. */
 static void print_content(struct buf *out, const json_t *m)
 {
-    const json_t *text = json_object_get(m, "content");
     const json_t *images = json_object_get(m, "images");
-    const char *s = json_string_value(text);
-    const size_t n = json_string_length(text);
-    size_t at = 0;
+    const size_t n_image = json_array_size(images);
     bool any = false;
-    if (json_array_size(images) == 0) {
-        json_print_text(out, s, n);
+    if (n_image == 0) {
+        json_print_value(out, json_object_get(m, "content"));
         return;
     }
     buf_puts(out, "[");
-    for (size_t i = 0; i < json_array_size(images); i++) {
-        const json_t *image = json_array_get(images, i);
-        const size_t to = (size_t)json_integer_value(json_object_get(image, "at"));
-        print_text_part(out, s + at, to - at, &any);
-        print_image_part(out, image, &any);
-        at = to;
+    for (size_t i = 0; i <= n_image; i++) {
+        const char *s;
+        size_t n;
+        upstream_piece(m, i, &s, &n);
+        print_text_part(out, s, n, &any);
+        if (i < n_image)
+            print_image_part(out, json_array_get(images, i), &any);
     }
-    print_text_part(out, s + at, n - at, &any);
     buf_puts(out, "]");
 }
 

@@ -31,6 +31,9 @@ void upstream_drop(const struct upstream_print *p, const char *field);
  * Each result is of a call before it, unless the backend knows no ids. */
 enum status upstream_turns(struct upstream_print *p);
 
+/* Piece i of a message's text: what is in front of its image i, or behind the last. */
+void upstream_piece(const json_t *message, size_t i, const char **s, size_t *n);
+
 /* Most tokens of the answer, -1: the backend's own. */
 int upstream_max_tokens(const struct upstream_print *p);
 

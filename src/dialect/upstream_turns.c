@@ -78,6 +78,24 @@ static bool extend_turn(json_t *turn, const json_t *m, const char *between,
     return json_object_set_new(turn, "content", text) == 0;
 }
 
+void upstream_piece(const json_t *message, size_t i, const char **s, size_t *n)
+{
+    const json_t *images = json_object_get(message, "images");
+    const json_t *text = text_of_turn(message);
+    const char *all = json_string_value(text);
+    const size_t n_image = json_array_size(images), len = json_string_length(text);
+    size_t from = 0, to = len;
+    if (i > 0)
+        from = (size_t)json_integer_value(
+            json_object_get(json_array_get(images, i - 1), "at"));
+    if (i < n_image)
+        to = (size_t)json_integer_value(json_object_get(json_array_get(images, i), "at"));
+    if (i > 0 && from > 0 && from < to && all[from] == '\n')
+        from++; // it joins what the image divides
+    *s = all + from;
+    *n = to - from;
+}
+
 struct turns {
     json_t *list;
     json_t *reminder; // borrowed: the last one, if it is a user's that ends with a
@@ -189,5 +207,7 @@ enum status upstream_turns(struct upstream_print *p)
         if (!add_message_turn(&t, m, p->ask->late_system))
             return api_no_memory(p->err);
     }
-    return p->upstream->kind == UPSTREAM_OLLAMA ? STATUS_OK : check_results(p);
+    return p->upstream->kind == UPSTREAM_OLLAMA || p->r->task == API_COUNT
+               ? STATUS_OK
+               : check_results(p);
 }

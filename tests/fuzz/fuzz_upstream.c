@@ -106,6 +106,68 @@ static void read_lists(const char *s, size_t n)
     REQUIRE(upstream_read_count(s, n) >= -1);
 }
 
+static void check_sent(enum status status, const struct buf *body,
+                       const struct api_error *err)
+{
+    if (status != STATUS_OK) {
+        REQUIRE(*err->message);
+        return;
+    }
+    json_t *v =
+        json_loadb(body->data, body->len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, NULL);
+    REQUIRE(json_is_object(v));
+    json_decref(v);
+}
+
+static void print_requests(const struct api_operation *op, const json_t *sent,
+                           uint8_t flags)
+{
+    const struct upstream_ask ask = {.model = "q",
+                                     .stream = flags & 1,
+                                     .strict = flags & 2,
+                                     .late_system = flags & 4,
+                                     .adaptive_thinking = flags & 8,
+                                     .no_thinking = flags & 16,
+                                     .max_tokens_cap = flags & 32};
+    struct api_request r;
+    struct api_error err = {0};
+    struct upstream_call call;
+    struct buf body;
+    json_t *own = json_deep_copy(sent);
+    api_request_init(&r);
+    r.keep_images = true;
+    if (op->parse(&r, own, &err) != STATUS_OK) {
+        json_decref(own);
+        return;
+    }
+    for (int i = 0; i < UPSTREAM_KINDS; i++) {
+        buf_init(&body, 1 << 28);
+        check_sent(upstream_print_request(&upstreams[i], &body, &call, &r, &ask, &err),
+                   &body, &err);
+        buf_release(&body);
+    }
+    for (int i = UPSTREAM_COUNT_ANTHROPIC; r.messages && i <= UPSTREAM_COUNT_VLLM; i++) {
+        buf_init(&body, 1 << 28);
+        check_sent(
+            upstream_print_count((enum upstream_counter)i, &body, &call, &r, &ask, &err),
+            &body, &err);
+        buf_release(&body);
+    }
+    api_request_release(&r);
+}
+
+static void translate(const char *s, size_t n, uint8_t flags)
+{
+    static const char *const clients[] = {
+        "openai_chat",       "openai_responses",   "openai_completions",
+        "openai_embeddings", "anthropic_messages", "anthropic_count",
+        "ollama_chat",       "ollama_generate",    "ollama_embed"};
+    json_t *v = json_loadb(s, n, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, NULL);
+    for (size_t i = 0; json_is_object(v) && i < sizeof clients / sizeof *clients; i++)
+        print_requests(route_client(clients[i]), v, flags);
+    json_decref(v);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     static const struct api_operation *const clients[] = {
@@ -129,6 +191,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     read_reply(kind, op, &r, stream, data[2], s, n - 3);
     watch_reply(op, stream, data[2], s, n - 3);
     read_lists(s, n - 3);
+    translate(s, n - 3, data[2]);
     api_request_release(&r);
     free(s);
     return 0;

@@ -67,6 +67,41 @@ static void check_transcript(const char *path)
     json_decref(t);
 }
 
+/* The backend's own reply, in the form of its server, as a client of its API gets it. */
+static void check_reply(const char *path)
+{
+    static const struct api_operation *const clients[] = {
+        &openai_chat, &anthropic_messages, &ollama_chat};
+    json_t *t = json_load_file(path, 0, NULL);
+    const char *name = json_string_value(json_object_get(t, "upstream"));
+    const struct api_operation *op = clients[upstream_find(name)->kind];
+    const json_t *reply = json_object_get(t, "reply");
+    const json_t *final = json_object_get(t, "final");
+    const bool stream = !json_is_true(json_object_get(t, "document"));
+    struct stream_watch w;
+    struct buf s;
+    buf_init(&s, 1 << 24);
+    for (size_t i = 0; i < json_array_size(reply); i++)
+        buf_puts(&s, json_string_value(json_array_get(reply, i)));
+    size_t whole = s.len;
+    while (strchr("\r\n", s.data[whole - 1]))
+        whole--;
+    for (size_t n = 0; n <= s.len; n++) {
+        watch(&w, op, stream, s.data, n, n % 5 + 1);
+        assert_int_equal(w.ended, n >= whole);
+        assert_false(w.failed);
+    }
+    assert_true(w.at_boundary && w.has_usage);
+    assert_int_equal(w.usage.n_prompt,
+                     json_integer_value(json_object_get(final, "prompt")));
+    assert_int_equal(w.usage.n_cached,
+                     json_integer_value(json_object_get(final, "cached")));
+    assert_int_equal(w.usage.n_decoded,
+                     json_integer_value(json_object_get(final, "decoded")));
+    buf_release(&s);
+    json_decref(t);
+}
+
 static void test_transcripts(void **state)
 {
     (void)state;
@@ -76,10 +111,10 @@ static void test_transcripts(void **state)
     for (int i = 0; i < n; i++) {
         char path[512];
         snprintf(path, sizeof path, "tests/data/route/%s", files[i]->d_name);
-        /* Usage of chunks has to be asked for. */
         json_t *t = json_load_file(path, 0, NULL);
         if (t) {
             check_transcript(path);
+            check_reply(path);
             n_checked++;
         }
         json_decref(t);

@@ -74,6 +74,7 @@ static void transcript_open(struct transcript *t, const char *path)
     assert_non_null(t->client);
     assert_non_null(t->upstream);
     api_request_init(&t->request);
+    t->request.keep_images = true;
     json_t *body = json_deep_copy(json_object_get(t->json, "request"));
     if (t->client->parse(&t->request, body, &err) != STATUS_OK)
         fail_msg("%s: %s", path, err.message);

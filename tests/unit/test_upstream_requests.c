@@ -24,6 +24,7 @@ static struct translated translate(const char *client, enum upstream_kind kind,
     struct buf body;
     const struct api_operation *op = route_client(client);
     api_request_init(&r);
+    r.keep_images = true;
     json_t *v = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
     if (!v || op->parse(&r, v, &t.err) != STATUS_OK)
         fail_msg("%s: %s", text, t.err.message);
@@ -315,6 +316,52 @@ static void test_counted(void **state)
     api_request_release(&r);
 }
 
+#define IMAGE(url)                                                            \
+    "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"," \
+    "\"image_url\":{\"url\":\"" url "\"}}]}]}"
+
+static void test_images(void **state)
+{
+    (void)state;
+    const struct upstream_ask blind = {.no_images = true};
+    refused("openai_chat", UPSTREAM_OLLAMA, NULL, IMAGE("https://example.org/a.png"),
+            "base64");
+    refused("openai_chat", UPSTREAM_ANTHROPIC, &blind,
+            IMAGE("data:image/png;base64,iVBORw0KGgo="), "images are not supported");
+    static const struct {
+        const char *client, *text, *words;
+    } cases[] = {
+        {"openai_chat", IMAGE("data:image/tiff;base64,aaaa"), "png, jpeg, gif or webp"},
+        {"openai_chat", IMAGE("data:image/png;base64,a*aa"), "base64"},
+        {"openai_chat", IMAGE("data:image/png,x"), "png, jpeg"},
+        {"openai_chat", IMAGE("file:///etc/passwd"), "https://"},
+        {"ollama_chat",
+         "{\"messages\":[{\"role\":\"user\",\"content\":\"\",\"images\":[\"aaaa\"]}]}",
+         "png, jpeg"},
+        {"ollama_chat",
+         "{\"messages\":[{\"role\":\"user\",\"content\":\"\",\"images\":\"x\"}]}",
+         "an array"},
+        {"anthropic_messages",
+         "{\"max_tokens\":1,\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":"
+         "\"image\",\"source\":{\"type\":\"file\",\"file_id\":\"x\"}}]}]}",
+         "'file'"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int keep = 0; keep < 2; keep++) {
+            struct api_request r;
+            struct api_error err = {0};
+            json_t *v = json_loads(cases[i].text, 0, NULL);
+            api_request_init(&r);
+            r.keep_images = keep;
+            assert_int_not_equal(route_client(cases[i].client)->parse(&r, v, &err),
+                                 STATUS_OK);
+            /* Without a backend that may see them, none is looked at. */
+            if (!strstr(err.message, keep ? cases[i].words : "images are not supported"))
+                fail_msg("%s: %s", cases[i].text, err.message);
+            json_decref(v);
+        }
+}
+
 static void test_headers(void **state)
 {
     (void)state;
@@ -362,6 +409,7 @@ int main(void)
         cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_other_operations),
         cmocka_unit_test(test_counted),
+        cmocka_unit_test(test_images),
         cmocka_unit_test(test_headers),
         cmocka_unit_test(test_too_large),
     };
