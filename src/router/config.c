@@ -241,7 +241,7 @@ static enum status on_check_memory(struct reading *r)
     return STATUS_OK;
 }
 
-static enum status take_word(const struct reading *r, const char **out)
+static enum status keep_text(const struct reading *r, const char **out)
 {
     *out = keep_word(r->c, r->w->word[1]);
     return *out ? STATUS_OK : FAIL_LINE(r, "%s", "the file has too much text");
@@ -265,7 +265,7 @@ static enum status on_threshold(struct reading *r)
     if (s)
         return s;
     c->n_threshold++;
-    return take_word(r, &t->model);
+    return keep_text(r, &t->model);
 }
 
 static enum status on_client_key(struct reading *r)
@@ -281,7 +281,7 @@ static enum status on_client_key(struct reading *r)
     if (s)
         return s;
     c->n_key++;
-    return take_word(r, &k->name);
+    return keep_text(r, &k->name);
 }
 
 struct statement {
@@ -360,9 +360,9 @@ static enum status take_of_backend(struct reading *r)
     if (!strcmp(w, "key"))
         return take_key(r, r->w->word[1], &b->key);
     if (!strcmp(w, "proxy"))
-        return take_word(r, &b->proxy);
+        return keep_text(r, &b->proxy);
     if (!strcmp(w, "ca"))
-        return take_word(r, &b->ca_file);
+        return keep_text(r, &b->ca_file);
     if (!strcmp(w, "start"))
         return on_start(r);
     if (!strcmp(w, "check-memory"))

@@ -8,18 +8,30 @@
 
 enum { COUNT_US = 5000000, COUNT_BYTES = 64 << 10, COUNT_URL = 4096, COUNT_LINES = 6 };
 
-/* Who is asked: the chosen one, or another that can.  With the lock. */
-static struct backend *counting_backend(const struct relay *c)
+/* What b calls the model that was asked for, NULL if it has none such. */
+static const char *name_at(const struct backend *b, const char *model)
+{
+    const struct policy_model *m = b->c->n_model ? b->c->models : b->listed;
+    const int n = b->c->n_model ? b->c->n_model : b->n_listed;
+    for (int i = 0; i < n; i++)
+        if (!strcmp(m[i].name, model))
+            return m[i].served ? m[i].served : m[i].name;
+    return n == 1 && !m[0].served ? m[0].name : NULL;
+}
+
+/* Who is asked: whoever can.  With the lock. */
+static struct backend *counting_backend(struct relay *c)
 {
     const struct router *r = c->router;
     struct policy_view v;
-    if (c->chosen && c->chosen->counter != UPSTREAM_COUNT_NONE)
-        return c->chosen;
     for (int i = 0; i < r->n_backend; i++) {
         struct backend *b = r->backends[i];
-        if (b && b->known && b->counter != UPSTREAM_COUNT_NONE &&
-            policy_see(r->policy, i, clock_us(), &v) && v.health == POLICY_HEALTH_UP)
+        const char *name = b && b->known ? name_at(b, c->model) : NULL;
+        if (name && b->counter != UPSTREAM_COUNT_NONE &&
+            policy_see(r->policy, i, clock_us(), &v) && v.health == POLICY_HEALTH_UP) {
+            snprintf(c->served, sizeof c->served, "%s", name);
             return b;
+        }
     }
     return NULL;
 }
@@ -69,41 +81,39 @@ static bool send_count(struct relay *c, const struct config_backend *b,
     return c->transfer;
 }
 
-bool count_begin(struct relay *c)
+/* An eighth to either side. */
+static bool near_threshold(struct relay *c)
+{
+    pthread_mutex_lock(&c->router->lock);
+    const int limit = policy_threshold_of(c->router->policy, c->model);
+    pthread_mutex_unlock(&c->router->lock);
+    return c->ask.n_prompt > limit - limit / 8 && c->ask.n_prompt < limit + limit / 8;
+}
+
+bool count_begin(struct relay *c, bool refused)
 {
     struct router *r = c->router;
-    if (c->counted || c->route->kind != ROUTE_GENERATE || !c->decision.near ||
-        c->decision.verdict == POLICY_WAIT)
+    if (c->counted || c->route->kind != ROUTE_GENERATE || c->ask.exact)
+        return false;
+    // A decision that sends is remembered: it is asked for when the length is known.
+    if (refused ? !c->decision.near
+                : c->ask.lane != POLICY_AUTO || c->ask.side || !near_threshold(c))
         return false;
     c->counted = true;
     pthread_mutex_lock(&r->lock);
     const struct backend *b = counting_backend(c);
-    struct config_ref *ref = b ? b->ref : NULL;
+    c->ref = b ? b->ref : NULL;
     const struct config_backend *conf = b ? b->c : NULL;
     const enum upstream_counter counter = b ? b->counter : UPSTREAM_COUNT_NONE;
-    if (ref)
-        ref->n_ref++;
+    if (c->ref)
+        c->ref->n_ref++;
     pthread_mutex_unlock(&r->lock);
-    const bool ok = conf && send_count(c, conf, counter);
-    pthread_mutex_lock(&r->lock);
-    // The place that was taken is given back, as another may be right.
-    if (ok && c->has_flight)
-        policy_failed(r->policy, c->decision.flight, POLICY_FAILURE_CLIENT, 0,
-                      clock_us());
-    if (ok) {
-        c->has_flight = false;
-        if (c->ref)
-            fleet_drop_ref(c->ref);
-        c->ref = ref;
-    } else if (ref) {
-        fleet_drop_ref(ref);
-    }
-    pthread_mutex_unlock(&r->lock);
-    if (ok)
+    if (conf && send_count(c, conf, counter)) {
         c->phase = RELAY_COUNTING;
-    else
-        buf_clear(&c->sent);
-    return ok;
+        return true;
+    }
+    relay_close_attempt(c);
+    return false;
 }
 
 bool count_step(struct relay *c)

@@ -188,11 +188,12 @@ static void read_facts(struct relay *c, const json_t *body)
     const json_t *stream = json_object_get(body, "stream");
     c->stream = c->route->kind == ROUTE_GENERATE &&
                 (stream ? json_is_true(stream) : c->route->streams);
-    c->n_estimate = c->route->kind == ROUTE_PLAIN ? 0 : estimate_tokens(body);
+    if (c->route->kind != ROUTE_PLAIN)
+        estimate_body(&c->text, body);
     pthread_mutex_lock(&r->lock);
-    const double ratio = r->ratio;
+    c->n_estimate = token_estimate_tokens(&r->estimate, &c->text);
     pthread_mutex_unlock(&r->lock);
-    c->ask.n_prompt = (int)(c->n_estimate * ratio);
+    c->ask.n_prompt = c->n_estimate;
     c->ask.max_tokens = most_tokens(body);
     c->ask.side = c->route->kind == ROUTE_GENERATE && is_side(c, body);
     c->ask.session = hash_session(c, body);

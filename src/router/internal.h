@@ -20,6 +20,7 @@
 #include "router/config.h"
 #include "router/policy.h"
 #include "router/router.h"
+#include "router/token_estimate.h"
 
 enum {
     ROUTER_ANSWER_MAX = 64 << 20, // bytes of an answer that is one document
@@ -88,7 +89,6 @@ struct backend {
     struct policy_model listed[ROUTER_LISTED_MAX]; // names are owned
     int n_listed;
     char off_why[200]; // what it needs does not fit
-    double ratio;      // tokens that it counted for one that was estimated, 0: unknown
     struct probe *probe;
 
     /* Started by us: tick. */
@@ -137,7 +137,7 @@ struct router {
     struct router_counts counts[ROUTER_STATUSES];
     int n_count;
     uint64_t n_gone, n_stream_error, n_translated, n_reload, n_reload_failed;
-    double ratio; // tokens for one that was estimated, of all backends
+    struct estimate_model estimate;
 };
 
 /* ---- one call ---- */
@@ -159,9 +159,10 @@ struct relay {
     struct policy_request ask;
     char asked_model[POLICY_NAME_MAX], model[POLICY_NAME_MAX]; // model: without suffix
     bool has_body, stream;
-    int n_estimate; // tokens, before the ratio
-    bool counted; // it was tried
-    char *query;  // "?beta=true"
+    struct estimate_text text;
+    int n_estimate; // tokens
+    bool counted;   // it was tried
+    char *query;    // "?beta=true"
 
     /* Waiting: lock. */
     struct relay *prev_waiting, *next_waiting;
@@ -226,8 +227,8 @@ void relay_account(struct relay *c, int status);
 
 /* facts.c: c->ask, model, stream <- the body; false: answered. */
 bool relay_read(struct relay *c);
-/* estimate.c: tokens of a prompt in JSON, about. */
-int estimate_tokens(const json_t *body);
+/* estimate.c: the text of a prompt that is somewhere in body. */
+void estimate_body(struct estimate_text *t, const json_t *body);
 /* edit.c: out <- text [n], a valid JSON object, with another string as its member; false:
  * it has no such member at its top. */
 bool edit_member(struct buf *out, const char *text, size_t n, const char *member,
@@ -235,7 +236,7 @@ bool edit_member(struct buf *out, const char *text, size_t n, const char *member
 
 /* count.c: true if the prompt is being counted, in phase RELAY_COUNTING; step: true when
  * it is over, and the decision is to be made again. */
-bool count_begin(struct relay *c);
+bool count_begin(struct relay *c, bool refused);
 bool count_step(struct relay *c);
 
 /* relay.c: a step. */

@@ -148,6 +148,8 @@ static void decide(struct relay *c)
 {
     struct router *r = c->router;
     struct policy_decision d;
+    if (count_begin(c, false))
+        return;
     pthread_mutex_lock(&r->lock);
     policy_route(r->policy, &c->ask, clock_us(), id_random(), &d);
     keep_decision(c, &d);
@@ -157,7 +159,7 @@ static void decide(struct relay *c)
         enter_waiting(c, d.ticket);
     }
     pthread_mutex_unlock(&r->lock);
-    if (d.verdict != POLICY_WAIT && !count_begin(c))
+    if (d.verdict == POLICY_SEND || (d.verdict == POLICY_REFUSE && !count_begin(c, true)))
         follow_decision(c);
 }
 
@@ -182,15 +184,6 @@ void relay_close_attempt(struct relay *c)
     c->ref = NULL;
 }
 
-/* The factor between estimates and what backends count, slowly followed. */
-static void learn_ratio(struct relay *c)
-{
-    struct router *r = c->router;
-    const double seen = (double)c->usage.n_prompt / c->n_estimate;
-    if (seen > 0.2 && seen < 5)
-        r->ratio += (seen - r->ratio) / 16;
-}
-
 void relay_attempt_done(struct relay *c)
 {
     struct router *r = c->router;
@@ -201,8 +194,8 @@ void relay_attempt_done(struct relay *c)
     if (c->has_flight)
         policy_finished(r->policy, c->decision.flight, &u, clock_us());
     c->has_flight = false;
-    if (c->has_usage && c->n_estimate > 200 && c->usage.n_prompt > 0)
-        learn_ratio(c);
+    if (c->has_usage && c->route->kind == ROUTE_GENERATE)
+        token_estimate_learn(&r->estimate, &c->text, c->usage.n_prompt);
     pthread_mutex_unlock(&r->lock);
     relay_close_attempt(c);
     fleet_wake(r);

@@ -320,7 +320,7 @@ enum status router_open(struct router **out, const struct router_options *o,
     if (!o->limits.n_connection)
         r->o.limits = http_limits_default;
     r->start_us = clock_us();
-    r->ratio = 1;
+    token_estimate_init(&r->estimate);
     pthread_mutex_init(&r->lock, NULL);
     const enum status s = open_router(r, c, err);
     if (s)

@@ -124,7 +124,7 @@ void own_status(struct relay *c)
     for (int i = 0; i < r->n_backend; i++)
         if (r->backends[i] && policy_see(r->policy, i, clock_us(), &v))
             json_array_append_new(backends, backend_status(r->backends[i], &v));
-    const double ratio = r->ratio;
+    const double error = r->estimate.error;
     const uint64_t stream_errors = r->n_stream_error, gone = r->n_gone,
                    reloads = r->n_reload, bad_reloads = r->n_reload_failed;
     pthread_mutex_unlock(&r->lock);
@@ -136,7 +136,7 @@ void own_status(struct relay *c)
         (json_int_t)n.n_waited, "queue", n.n_queue, "sessions", n.n_session, "active",
         http_server_active(r->http), "moved", (json_int_t)n.n_moved, "stream_errors",
         (json_int_t)stream_errors, "clients_gone", (json_int_t)gone, "reloads",
-        (json_int_t)reloads, "tokens_per_estimate", ratio, "failed_reloads",
+        (json_int_t)reloads, "estimate_error", error, "failed_reloads",
         (json_int_t)bad_reloads);
     if (o) {
         json_object_set_new(o, "lanes",

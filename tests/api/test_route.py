@@ -143,7 +143,7 @@ def test_near_the_threshold_it_is_counted():
         with Router('--short', short.url, '--long', long.url) as r:
             r.wait_known(2)
             for n, url in ((15000, short.url), (17000, long.url), (15999, short.url), (16001, long.url)):
-                reply = r.post(PATHS[0], chat(f'count-me-{n} ' + 'word ' * 15900))
+                reply = r.post(PATHS[0], chat(f'count-me-{n} ' + 'word ' * 15400))
                 assert (reply.status, reply.headers['X-Turbine-Backend']) == (200, url), n
             counts = [p for b in (short, long) for p, _, _ in b.requests if p.endswith('count_tokens')]
             assert len(counts) == 4
