@@ -182,13 +182,16 @@ symbols: $(OUT)/libturboquant.a $(OUT)/libturboquant.so
 $(OUT)/bench/%: $(OUT)/bench/%.o $(LIB_OBJ)
 	$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
 
+# Fleets that are simulated, for a benchmark and a test.
+$(OUT)/bench/bench_route_sim $(OUT)/tests/unit/test_policy_sim: $(OUT)/bench/route_sim.o
+
 bench: $(CHECK) $(BENCH)
 	@for b in $(CHECK); do $$b --bench || exit 1; done
 	@for b in $(BENCH); do $$b || exit 1; done
 
 # libFuzzer; what the fuzzers reach is compiled again with the sanitizers.  A fuzzer of
 # another folder does not link before the folder is in the list.
-FUZZ_SRC := $(filter src/base/% src/cpu/% src/codec/% src/dialect/% src/gguf/% src/grammar/% src/server/body.c src/text/% src/tensor/d%,$(SRC)) \
+FUZZ_SRC := $(filter src/base/% src/cpu/% src/codec/% src/dialect/% src/gguf/% src/grammar/% src/access/body.c src/text/% src/tensor/d%,$(SRC)) \
             $(filter src/http/client% src/http/download% src/store/%,$(SRC))
 FUZZ_OBJ := $(FUZZ_SRC:%.c=build/fuzz/%.o)
 FUZZ_FLAGS := -std=c11 -D_POSIX_C_SOURCE=200809L -O1 -g1 -ffp-contract=off -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
@@ -243,7 +246,7 @@ install-lib: lib
 clean:
 	rm -rf build
 
--include $(OBJ:.o=.d) $(UNIT:=.d) $(CHECK:=.d) $(ASKED:=.d) $(patsubst %.c,$(OUT)/%.d,$(wildcard tests/server/*.c)) $(BENCH:=.d) $(NEON_OBJ:.o=.d) $(NEON_CHECK:=.d) \
+-include $(OBJ:.o=.d) $(UNIT:=.d) $(CHECK:=.d) $(ASKED:=.d) $(patsubst %.c,$(OUT)/%.d,$(wildcard tests/server/*.c)) $(BENCH:=.d) $(OUT)/bench/route_sim.d $(NEON_OBJ:.o=.d) $(NEON_CHECK:=.d) \
          $(FUZZ_OBJ:.o=.d) $(patsubst build/fuzz/%,build/fuzz/tests/fuzz/%.d,$(FUZZ))
 .PHONY: all lib check check-crowd check-store-kill docs check-neon neon-tools unit house symbols bench fuzz format install \
         install-lib install-turbine clean

@@ -1,17 +1,14 @@
 /* cmd_serve.c - turbine serve: the APIs of OpenAI, Anthropic and Ollama. */
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "cli/calibrate.h"
 #include "cli/cli.h"
 #include "cli/environment.h"
+#include "cli/key_file.h"
 #include "cli/models.h"
 #include "cli/pull_settings.h"
 #include "dialect/ollama_keep_alive.h"
@@ -27,7 +24,7 @@ struct serve {
     const char *key_file, *ctx, *keep;
     int queue_s, drain_s;
     bool quiet;
-    char key[512];
+    char key[KEY_BYTES];
     char path[STORE_PATH_BYTES], name[MODEL_NAME_BYTES];
     struct store *store;
     struct server *server;
@@ -35,43 +32,11 @@ struct serve {
 
 /* ---- the API key ---- */
 
-static enum status read_key_file(struct serve *v, struct error *err)
-{
-    const int fd = open(v->key_file, O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st)) {
-        if (fd >= 0)
-            close(fd);
-        return fail(err, STATUS_IO, "%s: %s", v->key_file, strerror(errno));
-    }
-    const ssize_t n = read(fd, v->key, sizeof v->key - 1);
-    close(fd);
-    if (st.st_mode & 077)
-        return fail(err, STATUS_BAD_ARG,
-                    "%s can be read by others: chmod 600 it, so that the key is secret",
-                    v->key_file);
-    if (n == sizeof v->key - 1)
-        return fail(err, STATUS_LIMIT, "%s: a key has at most %zu bytes", v->key_file,
-                    sizeof v->key - 2);
-    v->key[n > 0 ? strcspn(v->key, " \r\n") : 0] = 0;
-    if (!*v->key)
-        return fail(err, STATUS_BAD_INPUT, "%s: no key in its first line", v->key_file);
-    return STATUS_OK;
-}
-
-/* --api-key-file, else TURBINE_API_KEY: never on the command line, which others see. */
 static enum status find_key(struct serve *v, struct error *err)
 {
-    if (v->key_file) {
-        const enum status s = read_key_file(v, err);
-        if (s)
-            return s;
-    } else {
-        const char *key = environment_text("API_KEY");
-        snprintf(v->key, sizeof v->key, "%s", key ? key : "");
-    }
+    const enum status s = key_find(v->key, v->key_file, err);
     v->o.api_key = *v->key ? v->key : NULL;
-    return STATUS_OK;
+    return s;
 }
 
 /* ---- the environment ---- */

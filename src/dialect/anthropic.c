@@ -22,11 +22,14 @@ static const char *error_type(enum api_error_kind kind)
         return "not_found_error";
     case API_ERROR_TOO_LARGE:
         return "request_too_large";
+    case API_ERROR_RATE_LIMIT:
+        return "rate_limit_error";
     case API_ERROR_BUSY:
     case API_ERROR_DRAINING:
         return "overloaded_error";
     case API_ERROR_CANCELLED:
     case API_ERROR_NO_ROOM:
+    case API_ERROR_BACKEND:
     case API_ERROR_INTERNAL:
         break;
     }
@@ -39,12 +42,16 @@ void anthropic_print_error_body(struct buf *out, const struct api_error *e,
     buf_puts(out, "{\"type\":\"error\",\"error\":{\"type\":");
     json_print_string(out, error_type(e->kind));
     buf_puts(out, ",\"message\":");
-    if (e->kind == API_ERROR_TOO_LONG)
-        /* Word for word: clients compact the conversation when they read it. */
+    /* Word for word: clients compact the conversation when they read it. */
+    const bool too_long = e->kind == API_ERROR_TOO_LONG;
+    if (too_long && e->n_ctx > 0) {
         buf_printf(out, "\"prompt is too long: %d tokens > %d maximum\"", e->n_prompt,
                    e->n_ctx);
-    else
-        json_print_string(out, e->message);
+    } else {
+        buf_puts(out, too_long ? "\"prompt is too long: " : "\"");
+        json_print_escaped(out, e->message, strlen(e->message));
+        buf_puts(out, "\"");
+    }
     buf_puts(out, "},\"request_id\":");
     json_print_string(out, request_id);
     buf_puts(out, "}");

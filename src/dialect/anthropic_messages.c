@@ -20,6 +20,7 @@ struct conversation {
     struct buf text;     // of the turn
     bool has_text;       // it may be empty
     struct buf thinking; // TURN_ASSISTANT
+    json_t *images;      // TURN_USER: owned, NULL for none
 };
 
 static void add_text(struct conversation *c, const char *s, size_t n)
@@ -67,9 +68,14 @@ static enum status end_turn(struct conversation *c)
     c->turn = TURN_NONE;
     if (turn == TURN_ASSISTANT)
         return end_assistant(c);
-    if (turn == TURN_USER && c->has_text)
-        return content_add_message(&m, c->r->messages, "user", take_text(c), c->err);
-    return STATUS_OK;
+    if (turn != TURN_USER || (!c->has_text && !c->images))
+        return STATUS_OK;
+    enum status s = content_add_message(&m, c->r->messages, "user", take_text(c), c->err);
+    if (s == STATUS_OK)
+        s = content_set_images(m, c->images, c->err);
+    json_decref(c->images);
+    c->images = NULL;
+    return s;
 }
 
 static enum status begin_turn(struct conversation *c, enum turn turn)
@@ -317,9 +323,35 @@ static enum status add_thinking(struct conversation *c, const json_t *block,
     return s;
 }
 
+static enum status add_image(struct conversation *c, const json_t *block,
+                             const char *path)
+{
+    const struct content_path at = content_at("%s.source", path);
+    const json_t *source = json_object_get(block, "source"), *type;
+    if (!json_is_object(source))
+        return content_wrong(source, at.text, "an object", c->err);
+    const enum status s = need_string(c, &type, source, "type", at.text);
+    if (s != STATUS_OK)
+        return s;
+    if (!c->images && !(c->images = json_array()))
+        return api_no_memory(c->err);
+    if (strcmp(json_string_value(type), "url") == 0)
+        return content_add_image_url(c->images, c->text.len,
+                                     json_object_get(source, "url"), at.text, c->err);
+    if (strcmp(json_string_value(type), "base64") == 0)
+        return content_add_image(c->images, c->text.len,
+                                 json_string_value(json_object_get(source, "media_type")),
+                                 json_object_get(source, "data"), at.text, c->err);
+    return api_fail(c->err, STATUS_UNSUPPORTED, API_ERROR_UNSUPPORTED, at.text,
+                    "%s: images are supported as base64 and as addresses, not as '%.40s'",
+                    at.text, json_string_value(type));
+}
+
 static enum status add_user_block(struct conversation *c, const json_t *block,
                                   const char *type, const char *path)
 {
+    if (c->r->keep_images && strcmp(type, "image") == 0)
+        return add_image(c, block, path);
     if (strcmp(type, "tool_result") == 0)
         return add_tool_result(c, block, path);
     return add_text_block(c, block, type, path);
@@ -458,6 +490,7 @@ enum status anthropic_read_messages(struct api_request *r, json_t **loaded,
     buf_release(&c.text);
     buf_release(&c.thinking);
     json_decref(c.calls);
+    json_decref(c.images);
     *loaded = c.loaded;
     return s;
 }

@@ -88,17 +88,32 @@ static enum status block_text(const json_t **text, const json_t *block, const ch
                     type);
 }
 
-static enum status join_blocks(struct buf *text, const json_t *blocks, const char *path,
-                               struct api_error *err)
+/* images: NULL if there may be none. */
+static enum status join_blocks(struct buf *text, json_t *images, const json_t *blocks,
+                               const char *path, struct api_error *err)
 {
+    bool any = false;
     for (size_t i = 0; i < json_array_size(blocks); i++) {
-        const json_t *s;
-        const enum status status = block_text(&s, json_array_get(blocks, i),
-                                              content_at("%s[%zu]", path, i).text, err);
+        const json_t *s, *block = json_array_get(blocks, i);
+        const struct content_path at = content_at("%s[%zu]", path, i);
+        const char *type = json_string_value(json_object_get(block, "type"));
+        enum status status;
+        if (images && type && strcmp(type, "image_url") == 0) {
+            const json_t *image = json_object_get(block, "image_url");
+            status = content_add_image_url(
+                images, text->len,
+                json_is_string(image) ? image : json_object_get(image, "url"), at.text,
+                err);
+            if (status != STATUS_OK)
+                return status;
+            continue;
+        }
+        status = block_text(&s, block, at.text, err);
         if (status != STATUS_OK)
             return status;
-        if (i > 0)
+        if (any)
             buf_puts(text, "\n");
+        any = true;
         buf_append(text, json_string_value(s), json_string_length(s));
     }
     return STATUS_OK;
@@ -120,6 +135,12 @@ static size_t blocks_bytes(const json_t *blocks)
 enum status content_string(json_t **out, const json_t *content, const char *path,
                            struct api_error *err)
 {
+    return content_string_images(out, NULL, content, path, err);
+}
+
+enum status content_string_images(json_t **out, json_t *images, const json_t *content,
+                                  const char *path, struct api_error *err)
+{
     *out = NULL;
     if (!content || json_is_null(content)) {
         *out = json_string("");
@@ -129,7 +150,7 @@ enum status content_string(json_t **out, const json_t *content, const char *path
     } else if (json_is_array(content)) {
         struct buf text;
         buf_init(&text, blocks_bytes(content));
-        const enum status s = join_blocks(&text, content, path, err);
+        const enum status s = join_blocks(&text, images, content, path, err);
         if (s == STATUS_OK && !text.failed)
             *out = json_stringn_nocheck(text.data ? text.data : "", text.len);
         buf_release(&text);

@@ -34,6 +34,21 @@ enum status content_wrong(const json_t *v, const char *path, const char *expecte
 enum status content_string(json_t **out, const json_t *content, const char *path,
                            struct api_error *err);
 
+/* The same; images (borrowed, NULL for content_string) is an array, to which images of
+ * OpenAI's form ({"type": "image_url", "image_url": {"url": ...}}) are added. */
+enum status content_string_images(json_t **out, json_t *images, const json_t *content,
+                                  const char *path, struct api_error *err);
+
+/* Append an image in front of byte `at` of the text: base64 of a type that all APIs have
+ * (image/png, jpeg, gif, webp), or an address (http, https).  path is where it stands. */
+enum status content_add_image(json_t *images, size_t at, const char *media_type,
+                              const json_t *data, const char *path,
+                              struct api_error *err);
+enum status content_add_image_url(json_t *images, size_t at, const json_t *url,
+                                  const char *path, struct api_error *err);
+/* message.images <- images, if there are any. */
+enum status content_set_images(json_t *message, json_t *images, struct api_error *err);
+
 /* UNSUPPORTED if v is a list of images that is not empty. */
 enum status content_no_images(const json_t *v, const char *path, struct api_error *err);
 

@@ -17,10 +17,12 @@
     X(METHOD, 405)       /* not with this method */                         \
     X(TOO_LARGE, 413)    /* the body */                                     \
     X(UNSUPPORTED, 400)  /* valid, but not for this model or server */      \
+    X(RATE_LIMIT, 429)   /* of a backend, for its user; Retry-After */      \
     X(BUSY, 503)         /* queue full, or its deadline; Retry-After */     \
     X(DRAINING, 503)     /* the server is about to end */                   \
     X(CANCELLED, 499)    /* the client is gone */                           \
     X(NO_ROOM, 503)      /* no memory for the model */                      \
+    X(BACKEND, 502)      /* another server's reply is none, or garbage */   \
     X(INTERNAL, 500)     /* numeric failure, out of memory */
 
 enum api_error_kind {
@@ -32,9 +34,10 @@ enum api_error_kind {
 struct api_error {
     enum api_error_kind kind;
     char message[800];
-    char param[64];      // the field at fault, "" for none: "messages[3].content"
-    int n_prompt, n_ctx; // TOO_LONG: tokens of the prompt, and what would fit
-    int retry_after_s;   // BUSY, DRAINING
+    char param[64]; // the field at fault, "" for none: "messages[3].content"
+    int n_prompt,
+        n_ctx;         // TOO_LONG: tokens of the prompt, and what would fit; 0: not known
+    int retry_after_s; // BUSY, DRAINING, RATE_LIMIT
 };
 
 /* Fill e and return s, which is not STATUS_OK; param may be NULL. */

@@ -23,7 +23,9 @@ void ollama_print_time(struct buf *out, int64_t us)
 void ollama_print_error_body(struct buf *out, const struct api_error *e)
 {
     buf_puts(out, "{\"error\":");
-    if (e->kind == API_ERROR_TOO_LONG)
+    if (e->kind == API_ERROR_TOO_LONG && e->n_ctx == 0)
+        buf_puts(out, "\"the input length exceeds the context length\"");
+    else if (e->kind == API_ERROR_TOO_LONG)
         buf_printf(out,
                    "\"the input length exceeds the context length: %d tokens > %d "
                    "maximum\"",

@@ -164,6 +164,40 @@ static enum status add_thoughts(json_t *message, const json_t *m, const char *pa
     return s;
 }
 
+/* The type that the first bytes say, as base64; NULL for none that is known. */
+static const char *media_type_of(const char *data)
+{
+    static const struct {
+        const char *begin, *type;
+    } types[] = {{"iVBORw0KGgo", "image/png"},
+                 {"/9j/", "image/jpeg"},
+                 {"R0lGOD", "image/gif"},
+                 {"UklGR", "image/webp"}};
+    for (size_t i = 0; data && i < sizeof types / sizeof *types; i++)
+        if (strncmp(data, types[i].begin, strlen(types[i].begin)) == 0)
+            return types[i].type;
+    return NULL;
+}
+
+/* Images stand beside the text: they are in front of it. */
+static enum status add_ollama_images(struct history *h, json_t *message,
+                                     const json_t *list, const char *path)
+{
+    json_t *images = json_array();
+    enum status s = images ? STATUS_OK : api_no_memory(h->err);
+    if (list && !json_is_null(list) && !json_is_array(list))
+        s = content_wrong(list, path, "an array", h->err);
+    for (size_t i = 0; i < json_array_size(list) && s == STATUS_OK; i++) {
+        const json_t *data = json_array_get(list, i);
+        s = content_add_image(images, 0, media_type_of(json_string_value(data)), data,
+                              content_at("%s[%zu]", path, i).text, h->err);
+    }
+    if (s == STATUS_OK)
+        s = content_set_images(message, images, h->err);
+    json_decref(images);
+    return s;
+}
+
 static enum status add_history(struct history *h, const json_t *m, const char *path)
 {
     const char *role = "";
@@ -171,14 +205,18 @@ static enum status add_history(struct history *h, const json_t *m, const char *p
     if (!json_is_object(m))
         return content_wrong(m, path, "an object", h->err);
     enum status s = read_role(&role, m, path, h->err);
-    if (s == STATUS_OK)
-        s = content_no_images(json_object_get(m, "images"),
-                              content_at("%s.images", path).text, h->err);
+    const json_t *images = json_object_get(m, "images");
+    const bool may_see = h->r->keep_images && strcmp(role, "user") == 0;
+    const struct content_path images_path = content_at("%s.images", path);
+    if (s == STATUS_OK && !may_see)
+        s = content_no_images(images, images_path.text, h->err);
     if (s == STATUS_OK)
         s = content_string(&text, json_object_get(m, "content"),
                            content_at("%s.content", path).text, h->err);
     if (s == STATUS_OK)
         s = content_add_message(&message, h->r->messages, role, text, h->err);
+    if (s == STATUS_OK && may_see)
+        s = add_ollama_images(h, message, images, images_path.text);
     if (s != STATUS_OK)
         return s;
     if (strcmp(role, "tool") == 0)

@@ -166,11 +166,17 @@ static enum status read_chat_message(struct chat_reader *c, const json_t *m, siz
     if (!assistant && (!content || json_is_null(content)))
         return content_wrong(content, content_path.text, "a string or an array of blocks",
                              c->err);
-    json_t *text, *message;
-    enum status s = content_string(&text, content, content_path.text, c->err);
+    const bool may_see = c->r->keep_images && strcmp(roles[k].canonical, "user") == 0;
+    json_t *text, *message, *images = may_see ? json_array() : NULL;
+    enum status s = may_see && !images ? api_no_memory(c->err)
+                                       : content_string_images(&text, images, content,
+                                                               content_path.text, c->err);
     if (s == STATUS_OK)
         s = content_add_message(&message, c->r->messages, roles[k].canonical, text,
                                 c->err);
+    if (s == STATUS_OK)
+        s = content_set_images(message, images, c->err);
+    json_decref(images);
     if (s != STATUS_OK)
         return s;
     if (assistant)

@@ -16,10 +16,12 @@ static const struct error_shape shapes[] = {
     [API_ERROR_METHOD] = {"invalid_request_error", "method_not_supported"},
     [API_ERROR_TOO_LARGE] = {"invalid_request_error", "request_too_large"},
     [API_ERROR_UNSUPPORTED] = {"invalid_request_error", "unsupported_value"},
+    [API_ERROR_RATE_LIMIT] = {"rate_limit_error", "rate_limit_exceeded"},
     [API_ERROR_BUSY] = {"server_error", "server_overloaded"},
     [API_ERROR_DRAINING] = {"server_error", "server_shutting_down"},
     [API_ERROR_CANCELLED] = {"invalid_request_error", "request_cancelled"},
     [API_ERROR_NO_ROOM] = {"server_error", "model_does_not_fit"},
+    [API_ERROR_BACKEND] = {"server_error", "bad_gateway"},
     [API_ERROR_INTERNAL] = {"server_error", NULL},
 };
 
@@ -49,7 +51,7 @@ static void print_error_object(struct buf *out, const struct api_error *e)
         buf_printf(out, ",\"code\":\"%s\"", shape->code);
     else
         buf_puts(out, ",\"code\":null");
-    if (too_long)
+    if (too_long && e->n_ctx > 0)
         buf_printf(out, ",\"n_prompt_tokens\":%d,\"n_ctx\":%d", e->n_prompt, e->n_ctx);
     buf_puts(out, "}}");
 }

@@ -5,6 +5,10 @@
  *
  *   messages  [{"role": "system" | "user" | "assistant" | "tool",
  *               "content": STRING,                       always there, "" for none
+ *               "images": [{"at": N, "media_type": STRING, "data": BASE64} or
+ *                          {"at": N, "url": STRING}, ...],    user, if keep_images: in
+ *                       front of byte N of content, in rising order.  Where N is behind
+ *                       text, the newline there joins what the image divides
  *               "reasoning_content": STRING,             assistant, if it was sent
  *               "tool_calls": [{"id": STRING, "type": "function",
  *                 "function": {"name": STRING, "arguments": OBJECT}}],     assistant
@@ -80,6 +84,8 @@ struct api_request {
     bool stream_usage; // usage in a stream's last chunk (OpenAI)
     bool progress;     // say how much of the prompt is read (llama.cpp)
 
+    bool keep_images; // set before it is parsed: images are kept, not refused (for a
+                      // backend that may see them)
     json_t *messages; // owned, canonical
     json_t *tools;    // owned, canonical, NULL for none
     enum api_tool_choice tool_choice;

@@ -92,7 +92,7 @@ static uint64_t hash_answer(const json_t *calls, const char *content)
     return h;
 }
 
-/* Whether a dialect made the ids up: those of answers are longer (server/ids.c). */
+/* Whether a dialect made the ids up: those of answers are longer (access/ids.c). */
 static bool has_no_ids(const json_t *calls)
 {
     static const char prefix[] = "call_";

@@ -22,7 +22,7 @@ enum {
     HTTP_SWEEP_US = 250000,
     HTTP_DROP_US = 2000000,  // between pieces of a body that was answered already
     HTTP_CLOSED_US = 500000, // for what is left of a request whose end cannot come
-    HTTP_HEADERS_MAX = 12,   // that a reply adds
+    HTTP_HEADERS_MAX = 24,   // that a reply adds
 };
 
 enum conn_state {

@@ -6,16 +6,18 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "access/body.h"
+#include "access/guard.h"
+#include "access/ids.h"
 #include "dialect/dialect.h"
 #include "engine/chat_prompt.h"
-#include "server/guard.h"
 #include "server/metrics.h"
 #include "server/models.h"
 #include "server/server.h"
 #include "text/output.h"
 
 enum {
-    SERVER_ID_BYTES = 40,
+    SERVER_ID_BYTES = ID_BYTES,
     SERVER_PING_US = 10000000,
     SERVER_ANSWER_MAX = 64 << 20, // bytes of an answer that is not streamed
     SERVER_JSON_MAX = 64 << 20,   // of other replies
@@ -230,15 +232,6 @@ void handle_blob(struct call *c); // its body is streamed
 void handle_blob_head(struct call *c);
 /* store_call.c */
 void store_call_release(struct call *c);
-
-/* body.c: JSON of a client.  Nesting of at most 64 and 1 M values are checked before
- * parsing; members that come twice are refused.  Text that JSON can spell but no
- * string can hold (lone surrogates, U+0000) becomes U+FFFD.  text [n] is changed. */
-json_t *body_parse(char *text, size_t n, struct api_error *err);
-
-/* ids.c: prefix and 24 letters and digits from the system's random numbers. */
-void id_make(char out[SERVER_ID_BYTES], const char *prefix);
-uint64_t id_random(void);
 
 /* log.c */
 void log_call(const struct call *c, uint64_t us);

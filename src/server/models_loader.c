@@ -94,7 +94,7 @@ static uint64_t expire(struct models *p)
 
 /* Close, without the lock in between, those that leave and are idle, and forget those
  * that nobody waits for any more. */
-static void sweep(struct models *p)
+static void sweep_models(struct models *p)
 {
     for (struct model_slot *x = p->slots; x;) {
         const bool goes = x->state == SLOT_READY ? x->leaving : !x->begun;
@@ -152,7 +152,7 @@ static enum room make_model_room(struct models *p, struct model_opening *o,
                                  struct error *err)
 {
     const int most = p->server->o.models.max_loaded;
-    sweep(p);
+    sweep_models(p);
     const bool full =
         (most && count_loaded(p) >= most) || count_loaded(p) >= MODELS_HELD_MAX;
     enum status s = STATUS_NO_MEMORY;
@@ -258,7 +258,7 @@ void *models_loader(void *ctx)
     pthread_mutex_lock(&p->lock);
     while (!p->ending) {
         expire(p);
-        sweep(p);
+        sweep_models(p);
         struct model_slot *x = next_to_load(p);
         if (x) {
             x->begun = true;

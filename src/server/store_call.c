@@ -49,7 +49,7 @@ void store_say(struct store_job *j, const char *text)
 
 /* ---- errors ---- */
 
-static enum api_error_kind kind_of_status(enum status s)
+static enum api_error_kind kind_of_failure(enum status s)
 {
     switch (s) {
     case STATUS_NOT_FOUND:
@@ -90,7 +90,7 @@ void store_call_api_error(struct api_error *e, const struct server *s,
     memcpy(text, err->text, sizeof text);
     hide_folders(text, s->o.store);
     const char *at = strncmp(text, line, sizeof line - 1) ? text : text + sizeof line - 1;
-    *e = (struct api_error){.kind = kind_of_status(err->status)};
+    *e = (struct api_error){.kind = kind_of_failure(err->status)};
     (void)!api_fail(e, err->status, e->kind, NULL, "%s", at);
     if (atomic_load(&s->draining) && err->status == STATUS_IO)
         (void)!api_fail(e, err->status, API_ERROR_DRAINING, NULL,

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "server/internal.h"
+#include "access/body.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 

@@ -1,11 +1,12 @@
 /* ids.c - identifiers that nobody can guess or meet twice. */
+#include "access/ids.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "base/clock.h"
 #include "base/rng.h"
-#include "server/internal.h"
 
 static void random_bytes(uint8_t *out, size_t n)
 {
@@ -28,7 +29,7 @@ uint64_t id_random(void)
     return z;
 }
 
-void id_make(char out[SERVER_ID_BYTES], const char *prefix)
+void id_make(char out[ID_BYTES], const char *prefix)
 {
     static const char digits[] =
         "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRST"
@@ -39,5 +40,5 @@ void id_make(char out[SERVER_ID_BYTES], const char *prefix)
     for (int i = 0; i < 24; i++)
         text[i] = digits[bytes[i] & 63];
     text[24] = 0;
-    snprintf(out, SERVER_ID_BYTES, "%s%s", prefix, text);
+    snprintf(out, ID_BYTES, "%s%s", prefix, text);
 }

@@ -1,6 +1,6 @@
 /* guard.h - who may call: API key, Host, Origin.  Pure but for opening. */
-#ifndef SERVER_GUARD_H
-#define SERVER_GUARD_H
+#ifndef ACCESS_GUARD_H
+#define ACCESS_GUARD_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,8 +1,9 @@
 /* body.c - bytes of a client to JSON, with bounds. */
+#include "access/body.h"
+
 #include <string.h>
 
 #include "base/hex.h"
-#include "server/internal.h"
 
 enum { BODY_DEPTH_MAX = 64, BODY_VALUES_MAX = 1000000 };
 

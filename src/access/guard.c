@@ -1,4 +1,4 @@
-#include "server/guard.h"
+#include "access/guard.h"
 
 #include <openssl/crypto.h>
 #include <openssl/sha.h>

@@ -1,0 +1,27 @@
+#include "access/log_line.h"
+
+#include <stdio.h>
+#include <time.h>
+
+enum { LOG_LINE_MAX = 16 << 10 };
+
+void log_line_begin(struct buf *b, const char *event)
+{
+    struct timespec now;
+    struct tm tm;
+    char text[32];
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &tm);
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+    buf_init(b, LOG_LINE_MAX);
+    buf_printf(b, "{\"time\":\"%s.%03ldZ\",\"event\":\"%s\"", text, now.tv_nsec / 1000000,
+               event);
+}
+
+void log_line_end(struct buf *b)
+{
+    buf_puts(b, "}\n");
+    if (!b->failed)
+        fwrite(b->data, 1, b->len, stderr);
+    buf_release(b);
+}

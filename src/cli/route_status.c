@@ -1,0 +1,122 @@
+#include "cli/route_status.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "http/client.h"
+
+enum { STATUS_BYTES = 16 << 20, STATUS_MS = 10000 };
+
+static long long status_number(const json_t *o, const char *name)
+{
+    return (long long)json_integer_value(json_object_get(o, name));
+}
+
+static const char *status_text(const json_t *o, const char *name)
+{
+    const char *s = json_string_value(json_object_get(o, name));
+    return s && *s ? s : "-";
+}
+
+/* What a router says goes to a terminal: no control characters. */
+static void print_status_cell(const char *s, int width)
+{
+    int n = 0;
+    for (; *s && n < width; s++, n++)
+        putchar((unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s);
+    printf("%*s", width - n + 2, "");
+}
+
+static long long sum_of(const json_t *o)
+{
+    long long sum = 0;
+    const char *name;
+    json_t *v;
+    json_object_foreach((json_t *)o, name, v)
+    {
+        sum += (long long)json_integer_value(v);
+    }
+    return sum;
+}
+
+static void print_backend_line(const json_t *b)
+{
+    const long long prompt = status_number(b, "prompt_tokens");
+    print_status_cell(status_text(b, "url"), 30);
+    print_status_cell(status_text(b, "class"), 5);
+    print_status_cell(status_text(b, "health"), 8);
+    printf("%8lld  %5lld  %7lld  %7lld  %6lld  %9lld  ", status_number(b, "n_ctx"),
+           status_number(b, "load"), status_number(b, "sent"),
+           status_number(b, "finished"), sum_of(json_object_get(b, "failed")),
+           status_number(b, "fallbacks"));
+    if (prompt > 0)
+        printf("%5.1f%%  ",
+               100.0 * (double)status_number(b, "cached_tokens") / (double)prompt);
+    else
+        printf("%6s  ", "-");
+    printf("%8.1f\n", json_number_value(json_object_get(b, "first_byte_ms")));
+}
+
+static void print_status(const json_t *root)
+{
+    size_t i;
+    json_t *b;
+    printf("%-30s  %-5s  %-8s  %8s  %5s  %7s  %7s  %6s  %9s  %6s  %8s\n", "BACKEND",
+           "CLASS", "HEALTH", "CONTEXT", "LOAD", "SENT", "DONE", "FAILED", "FALLBACKS",
+           "HITS", "FIRST ms");
+    json_array_foreach(json_object_get(root, "backends"), i, b)
+    {
+        print_backend_line(b);
+    }
+    printf("%lld requests, %lld retries, %lld waiting, %lld conversations, %lld streams "
+           "broken\n",
+           status_number(root, "requests"), status_number(root, "retries"),
+           status_number(root, "queue"), status_number(root, "sessions"),
+           status_number(root, "stream_errors"));
+}
+
+static enum status ask_once(const struct route_status_options *o, struct error *err)
+{
+    char url[512];
+    struct buf body;
+    int status = 0;
+    const bool v6 = strchr(o->host, ':');
+    snprintf(url, sizeof url, "http://%s%s%s:%d/route/status", v6 ? "[" : "", o->host,
+             v6 ? "]" : "", o->port);
+    buf_init(&body, STATUS_BYTES);
+    const struct http_call call = {
+        .method = "GET", .url = url, .key = o->key, .timeout_ms = STATUS_MS};
+    enum status s = http_call(&call, &status, &body, err);
+    json_t *root = s ? NULL : json_loadb(body.data ? body.data : "", body.len, 0, NULL);
+    if (!s && status != 200)
+        s = fail(err, STATUS_IO, "%s: HTTP status %d", url, status);
+    else if (!s && !json_is_array(json_object_get(root, "backends")))
+        s = fail(err, STATUS_BAD_INPUT, "%s: this is no router", url);
+    else if (!s && o->json)
+        printf("%s\n", body.data);
+    else if (!s)
+        print_status(root);
+    json_decref(root);
+    buf_release(&body);
+    fflush(stdout);
+    return s;
+}
+
+int route_status(const struct cli_command *command, const struct route_status_options *o)
+{
+    struct error err;
+    const struct timespec pause = {o->every_s, 0};
+    for (;;) {
+        if (o->every_s && !o->json && isatty(1))
+            fputs("\033[H\033[2J", stdout);
+        if (ask_once(o, &err))
+            return cli_fail(command, &err);
+        if (!o->every_s)
+            return CLI_OK;
+        nanosleep(&pause, NULL);
+    }
+}

@@ -1,0 +1,140 @@
+/* count.c - the exact length of a prompt, from a backend that counts, where an estimate
+ * leaves open which lane it is for. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "router/internal.h"
+
+enum { COUNT_US = 5000000, COUNT_BYTES = 64 << 10, COUNT_URL = 4096, COUNT_LINES = 6 };
+
+/* What b calls the model that was asked for, NULL if it has none such. */
+static const char *backend_name_at(const struct backend *b, const char *model)
+{
+    const struct policy_model *m = b->c->n_model ? b->c->models : b->listed;
+    const int n = b->c->n_model ? b->c->n_model : b->n_listed;
+    for (int i = 0; i < n; i++)
+        if (!strcmp(m[i].name, model))
+            return m[i].served ? m[i].served : m[i].name;
+    return n == 1 && !m[0].served ? m[0].name : NULL;
+}
+
+/* Who is asked: whoever can.  With the lock. */
+static struct backend *counting_backend(struct relay *c)
+{
+    const struct router *r = c->router;
+    struct policy_view v;
+    for (int i = 0; i < r->n_backend; i++) {
+        struct backend *b = r->backends[i];
+        const char *name = b && b->known ? backend_name_at(b, c->model) : NULL;
+        if (name && b->counter != UPSTREAM_COUNT_NONE &&
+            policy_see(r->policy, i, clock_us(), &v) && v.health == POLICY_HEALTH_UP) {
+            snprintf(c->served, sizeof c->served, "%s", name);
+            return b;
+        }
+    }
+    return NULL;
+}
+
+static void on_count_news(void *ctx)
+{
+    http_wake(ctx);
+}
+
+static bool send_count(struct relay *c, const struct config_backend *b,
+                       enum upstream_counter counter)
+{
+    const struct upstream_ask ask = {.model = *c->served ? c->served : c->model};
+    struct upstream_header h[UPSTREAM_HEADERS_MAX];
+    struct upstream_call call;
+    struct api_error e;
+    char url[COUNT_URL], lines[UPSTREAM_HEADERS_MAX][1024];
+    const char *line[UPSTREAM_HEADERS_MAX];
+    if (translate_parse(c, &e) ||
+        upstream_print_count(counter, &c->sent, &call, &c->req, &ask, &e))
+        return false;
+    const unsigned dialect =
+        counter == UPSTREAM_COUNT_ANTHROPIC ? DIALECT_ANTHROPIC : DIALECT_OPENAI;
+    const int n = upstream_headers(h, translate_upstream(dialect), b->key);
+    for (int i = 0; i < n; i++) {
+        snprintf(lines[i], sizeof lines[i], "%s: %s%s", h[i].name, h[i].before,
+                 h[i].value);
+        line[i] = lines[i];
+    }
+    snprintf(url, sizeof url, "%s%s", b->url, call.path);
+    const struct http_transfer_options o = {
+        .method = call.method,
+        .url = url,
+        .headers = line,
+        .n_header = n,
+        .body = c->sent.data,
+        .n_body = c->sent.len,
+        .proxy = b->proxy,
+        .ca_file = b->ca_file,
+        .connect_us = COUNT_US,
+        .first_us = COUNT_US,
+        .idle_us = COUNT_US,
+        .notify = on_count_news,
+        .ctx = c->x,
+    };
+    c->transfer = http_transfer_start(c->router->transfers, &o);
+    return c->transfer;
+}
+
+/* An eighth to either side. */
+static bool near_threshold(struct relay *c)
+{
+    pthread_mutex_lock(&c->router->lock);
+    const int limit = policy_threshold_of(c->router->policy, c->model);
+    pthread_mutex_unlock(&c->router->lock);
+    return c->ask.n_prompt > limit - limit / 8 && c->ask.n_prompt < limit + limit / 8;
+}
+
+bool count_begin(struct relay *c, bool refused)
+{
+    struct router *r = c->router;
+    if (c->counted || c->route->kind != ROUTE_GENERATE || c->ask.exact)
+        return false;
+    // A decision that sends is remembered: it is asked for when the length is known.
+    if (refused ? !c->decision.near
+                : c->ask.lane != POLICY_AUTO || c->ask.side || !near_threshold(c))
+        return false;
+    c->counted = true;
+    pthread_mutex_lock(&r->lock);
+    const struct backend *b = counting_backend(c);
+    c->ref = b ? b->ref : NULL;
+    const struct config_backend *conf = b ? b->c : NULL;
+    const enum upstream_counter counter = b ? b->counter : UPSTREAM_COUNT_NONE;
+    if (c->ref)
+        c->ref->n_ref++;
+    pthread_mutex_unlock(&r->lock);
+    if (conf && send_count(c, conf, counter)) {
+        c->phase = RELAY_COUNTING;
+        return true;
+    }
+    relay_close_attempt(c);
+    return false;
+}
+
+bool count_step(struct relay *c)
+{
+    struct http_transfer_state s;
+    char text[ROUTER_PIECE];
+    size_t n;
+    while ((n = http_transfer_read(c->transfer, text, sizeof text)))
+        if (c->in.len < COUNT_BYTES)
+            buf_append(&c->in, text, n);
+    http_transfer_see(c->transfer, &s);
+    if (!s.ended || s.n_waiting)
+        return false;
+    const int counted = s.status == 200 && s.end == HTTP_TRANSFER_DONE && c->in.data
+                            ? upstream_read_count(c->in.data, c->in.len)
+                            : -1;
+    if (counted > 0) {
+        c->ask.n_prompt = counted;
+        c->ask.exact = true;
+    }
+    c->phase = RELAY_NEW;
+    relay_close_attempt(c);
+    return true;
+}

@@ -1,0 +1,192 @@
+"""The router's file: errors by line, reload, backends that it starts."""
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from fault_backend import Backend, openai_events
+from route_helper import TURBINE, Router, chat, wait
+
+PATH = '/v1/chat/completions'
+
+
+def check(tmp_path, text):
+    path = tmp_path / 'r.conf'
+    path.write_text(text)
+    done = subprocess.run([TURBINE, 'route', '--check', path], capture_output=True, text=True, timeout=20)
+    return done.returncode, done.stdout + done.stderr.replace(str(tmp_path), '')
+
+
+GOOD = '''# a fleet
+threshold 16000
+threshold qwen3:8b 6000   # per model
+queue 100
+backend http://127.0.0.1:11434
+  class short
+  dialects openai ollama
+  model qwen3:8b "qwen3 8b"
+  concurrency 4
+backend https://api.example.com/v1
+  weight 1
+'''
+
+
+def test_check(tmp_path):
+    assert check(tmp_path, GOOD) == (0, f'{tmp_path}/r.conf: 2 backends, 0 client keys\n')
+
+
+@pytest.mark.parametrize('text,line,words', [
+    ('', 0, 'no backend'),
+    ('nonsense 1\n', 1, "'nonsense' is no statement"),
+    ('\n\nclass short\n', 3, 'belongs to a backend'),
+    ('backend http://a\nclass middle\n', 2, "not 'middle'"),
+    ('backend ftp://a\n', 1, 'http'),
+    ('backend http://a\n\nbackend http://a/\n', 3, 'in line 1'),
+    ('backend http://a\nweight 101\n', 2, '1 to 100'),
+    ('backend http://a\nweight\n', 2, 'weight 1..100'),
+    ('backend http://a\ncontext many\n', 2, "'many'"),
+    ('backend http://a\ndialects openai gopher\n', 2, 'gopher'),
+    ('backend http://a\nidle-stop 9\n', 1, 'without start'),
+    ('backend http://a\nkey abc\n', 2, 'file:PATH'),
+    ('backend http://a\nkey env:NOT_THERE\n', 2, 'NOT_THERE'),
+    ('backend http://a\nkey file:/nonexistent/x\n', 2, 'No such file'),
+    ('backend http://a\nstart "turbine\n', 2, 'quote'),
+    ('backend http://a\nmodel a\nmodel a\n', 3, 'twice'),
+    ('client-key a env:PATH\nclient-key a env:PATH\n', 2, 'two keys'),
+    ('threshold x 0\n', 1, 'from 1'),
+])
+def test_errors_name_the_line(tmp_path, text, line, words):
+    code, out = check(tmp_path, text)
+    assert code == 1 and f'/r.conf:{line}: ' in out if line else '/r.conf: ' in out, out
+    assert words is None or words in out, out
+
+
+def test_a_key_that_others_can_read(tmp_path):
+    key = tmp_path / 'key'
+    key.write_text('secret')
+    key.chmod(0o644)
+    code, out = check(tmp_path, f'backend http://a\n key file:{key}\n')
+    assert code == 1 and 'chmod 600' in out and 'secret' not in out
+
+
+def test_reload_drops_no_stream():
+    events = openai_events()
+    with Backend(events=lambda p: events, pace=0.15) as a, Backend(models=['m', 'n']) as b:
+        with Router(config=f'backend {a.url}\n') as r:
+            r.wait_known()
+            s = r.send(PATH, chat(stream=True))
+            wait(lambda: r.backend(a.url)['in_flight'] == 1)
+            r.config.write_text(f'backend {b.url}\n')
+            r.process.send_signal(signal.SIGHUP)
+            wait(lambda: r.status()['reloads'] == 1)
+            wait(lambda: r.post(PATH, {**chat(), 'model': 'n'}).headers['X-Turbine-Backend'] == b.url)
+            assert [x['url'] for x in r.status()['backends']] == [b.url]
+            got = b''
+            while not got.endswith(b'0\r\n\r\n'):
+                piece = s.recv(65536)
+                assert piece
+                got += piece
+            assert b'[DONE]' in got and b'error' not in got
+            # A wrong file changes nothing.
+            r.config.write_text('backend\n')
+            r.process.send_signal(signal.SIGHUP)
+            wait(lambda: r.status()['failed_reloads'] == 1)
+            assert r.post(PATH, {**chat(), 'model': 'n'}).status == 200
+            assert f'{r.config}:1: ' in r.events('reload')[-1]['text']
+            for _ in range(20):  # the same one again: nothing is lost
+                r.config.write_text(f'backend {b.url}\n weight 5\n')
+                r.process.send_signal(signal.SIGHUP)
+            wait(lambda: r.status()['backends'][0]['weight'] == 5)
+            assert r.post(PATH, chat()).status == 200
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+def test_start_and_idle_stop(tmp_path):
+    """A long backend is started by the first long request, which waits for it, and ended when it is idle, with what it
+    started itself."""
+    port, marks = free_port(), tmp_path / 'marks'
+    program = tmp_path / 'serve.py'
+    program.write_text(f'''
+import os, subprocess, sys, time
+sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
+child = subprocess.Popen(['sleep', '600'])
+open({str(marks)!r}, 'a').write(f'{{os.getpid()}} {{child.pid}}\\n')
+from fault_backend import Backend
+time.sleep(0.3)
+b = Backend(n_ctx=100000, port={port})
+time.sleep(600)
+''')
+    with Backend() as short:
+        config = (f'backend {short.url}\n class short\nbackend http://127.0.0.1:{port}\n class long\n'
+                  f' start {sys.executable} "{program}"\n idle-stop 2\n model m\n')
+        with Router(config=config) as r:
+            r.wait_known()
+            long = f'http://127.0.0.1:{port}'
+            assert r.backend(long)['health'] == 'stopped' and not marks.exists()
+            assert r.post(PATH, chat()).headers['X-Turbine-Backend'] == short.url
+            reply = r.post(PATH, chat('word ' * 20000))
+            assert (reply.status, reply.headers['X-Turbine-Backend']) == (200, long), reply.body
+            pids = [int(x) for x in marks.read_text().split()]
+            wait(lambda: r.backend(long)['health'] == 'stopped', 10)
+            wait(lambda: not any(map(alive, pids)), 5)
+            assert r.post(PATH, chat('word ' * 20000)).headers['X-Turbine-Backend'] == long  # and again
+            pids = [int(x) for x in marks.read_text().split()[2:]]
+            assert r.stop() == 0 and not any(map(alive, pids))
+
+
+def test_start_fails(tmp_path):
+    with Backend(n_ctx=100000) as short:
+        with Router(config=f'backend {short.url}\n class short\nbackend http://127.0.0.1:{free_port()}\n class long\n'
+                           f' start /nonexistent/program\n model m\n') as r:
+            r.wait_known()
+            start = time.monotonic()
+            reply = r.post(PATH, chat('word ' * 20000), timeout=30)
+            assert reply.status == 200 and reply.headers['X-Turbine-Backend'] == short.url
+            assert reply.headers['X-Turbine-Fallback'] and time.monotonic() - start < 10
+
+
+def test_a_backend_without_memory_is_off(tmp_path):
+    """What `turbine plan` computes for it decides: a stand-in of that name says that nothing fits, then that it does."""
+    program = tmp_path / 'turbine'
+    answer = tmp_path / 'answer'
+    program.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/args\ncat {answer}\n')
+    program.chmod(0o755)
+    answer.write_text('{"memory_bytes": 1073741824, "results": [{"contexts": [{"ctx": 65536, "total_bytes": 34359738368,'
+                      ' "fits": false}]}]}')
+    with Backend(n_ctx=100000) as short:
+        with Router(config=f'backend {short.url}\n class short\nbackend http://127.0.0.1:{free_port()}\n class long\n'
+                           f' start {program} serve big.gguf --ctx 65536 --kv=turbo3\n model m\n') as r:
+            r.wait_known()
+            wait(lambda: any('off' in b for b in r.status()['backends']))
+            assert (tmp_path / 'args').read_text() == 'plan big.gguf --json --kv turbo3 --ctx 65536\n'
+            assert 'it needs 32.0 GiB for a context of 65536 tokens, and 1.0 GiB' in r.events('memory')[0]['text']
+            reply = r.post(PATH, chat('word ' * 20000))
+            assert reply.status == 200 and reply.headers['X-Turbine-Backend'] == short.url
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+        return pathlib.Path(f'/proc/{pid}/stat').read_text().split(')')[-1].split()[0] != 'Z'
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def test_status_is_a_table():
+    with Backend() as b, Router('--short', b.url) as r:
+        r.wait_known()
+        r.post(PATH, chat())
+        done = subprocess.run([TURBINE, 'route', 'status', '--port', str(r.port)], capture_output=True, text=True,
+                              timeout=20)
+        head, line, foot = done.stdout.splitlines()
+        assert head.split()[:4] == ['BACKEND', 'CLASS', 'HEALTH', 'CONTEXT']
+        assert line.split()[:4] == [b.url, 'short', 'up', '8192'] and foot.startswith('1 requests')

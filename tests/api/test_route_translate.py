@@ -1,0 +1,142 @@
+"""Clients of one API through the router to backends of another one."""
+import json
+
+import anthropic
+import ollama
+import openai
+import pytest
+from fault_backend import TEXT, WORDS, Backend, Fault
+from route_helper import Router, chat
+
+ANTHROPIC, OPENAI, OLLAMA = '/v1/messages', '/v1/chat/completions', '/api/chat'
+TOOLS = [{'type': 'function', 'function': {'name': 'f', 'description': 'd', 'parameters': {
+    'type': 'object', 'properties': {'x': {'type': 'integer'}}}}}]
+
+
+class One:
+    """A router in front of one backend that speaks one dialect."""
+
+    def __init__(self, dialect, **more):
+        self.backend = Backend(software='other', **more)
+        self.router = Router(config=f'backend {self.backend.url}\n dialects {dialect}\n model m\n')
+        self.router.get('/livez')
+
+    def __enter__(self):
+        return self.router, self.backend
+
+    def __exit__(self, *_):
+        self.router.stop()
+        self.backend.stop()
+
+
+def text_of(path, body, stream):
+    """The text that a client reads, and that the answer has its end."""
+    if not stream:
+        v = json.loads(body)
+        if path == ANTHROPIC:
+            assert v['stop_reason'] == 'end_turn'
+            return ''.join(b['text'] for b in v['content'])
+        if path == OLLAMA:
+            assert v['done'] is True
+            return v['message']['content']
+        assert v['choices'][0]['finish_reason'] == 'stop'
+        return v['choices'][0]['message']['content']
+    lines = body.decode().split('\n')
+    if path == OLLAMA:
+        events = [json.loads(x) for x in lines if x]
+        assert events[-1]['done'] is True and events[-1]['eval_count'] == len(WORDS)
+        return ''.join(e['message']['content'] for e in events)
+    data = [x[6:] for x in lines if x.startswith('data: ')]
+    if path == OPENAI:
+        assert data.pop() == '[DONE]'
+        return ''.join(c['delta'].get('content') or '' for x in data for c in json.loads(x)['choices'])
+    events = [json.loads(x) for x in data]
+    assert events[0]['type'] == 'message_start' and events[-1]['type'] == 'message_stop'
+    assert events[-2]['usage']['output_tokens'] == len(WORDS)
+    return ''.join(e['delta'].get('text', '') for e in events if e['type'] == 'content_block_delta')
+
+
+def ask(r, path, stream, **more):
+    return r.post(path, chat('hello', stream=stream, **({'max_tokens': 50} if path == ANTHROPIC else {}), **more))
+
+
+PAIRS = [(p, d) for p, own in ((ANTHROPIC, 'anthropic'), (OPENAI, 'openai'), (OLLAMA, 'ollama'))
+         for d in ('anthropic', 'openai', 'ollama') if d != own]
+
+
+@pytest.mark.parametrize('path,dialect', PAIRS)
+def test_pairs(path, dialect):
+    with One(dialect) as (r, b):
+        for stream in (True, False):
+            reply = ask(r, path, stream)
+            assert reply.status == 200, reply.body
+            assert text_of(path, reply.body, stream) == TEXT
+            asked, _, body = b.requests[-1]
+            assert asked == {'anthropic': ANTHROPIC, 'openai': OPENAI, 'ollama': OLLAMA}[dialect]
+            assert json.loads(body)['messages'][-1]['role'] == 'user' and json.loads(body)['model'] == 'm'
+        assert r.status()['backends'][0]['finished'] == 2
+
+
+@pytest.mark.parametrize('path,dialect', PAIRS)
+def test_faults_of_pairs(path, dialect):
+    """Cut anywhere: a beginning of the answer and an error of the client's dialect, or the error alone."""
+    whole = {'anthropic': 1500, 'openai': 2000, 'ollama': 900}[dialect]
+    with One(dialect) as (r, b):
+        r.config.write_text(f'retry-percent 0\nbackend {b.url}\n dialects {dialect}\n model m\n')
+        for kind in ('cut', 'garbage-body'):
+            for at in range(0, whole, 97):
+                b.faults = [Fault(kind, at=at)]
+                reply = ask(r, path, True)
+                b.faults = []
+                if reply.status != 200:
+                    assert 'error' in reply.json()
+                    continue
+                body = reply.body.decode()
+                if '[DONE]' in body or 'message_stop' in body or '"done":true' in body:
+                    assert text_of(path, reply.body, True) == TEXT  # a second try, or cut behind the end mark
+                else:
+                    assert body.count('"error"') >= 1 and 'backend' in body.split('error', 1)[1], body
+
+
+def test_count_tokens():
+    with One('openai') as (r, _):
+        reply = r.post('/v1/messages/count_tokens', chat('one two three four ' * 100))
+        assert reply.status == 200 and 350 < reply.json()['input_tokens'] < 700
+    with One('anthropic') as (r, _):
+        assert r.post('/v1/messages/count_tokens', chat('one')).json() == {'input_tokens': 11}
+
+
+def test_what_has_no_translation_is_refused_by_name():
+    with One('anthropic') as (r, _):
+        reply = r.post(OPENAI, chat('hi', logprobs=True))
+        assert reply.status == 400 and 'logprobs' in reply.json()['error']['message']
+        assert r.post('/tokenize', {'content': 'x'}).status in (400, 404, 503)
+
+
+@pytest.mark.parametrize('dialect', ['openai', 'anthropic', 'ollama'])
+def test_official_clients(dialect):
+    """The SDKs get a whole answer, streamed and not, whatever the backend speaks, and raise their own errors."""
+    with One(dialect) as (r, b):
+        o = openai.OpenAI(base_url=r.url + '/v1', api_key='x', max_retries=0)
+        a = anthropic.Anthropic(base_url=r.url, api_key='x', max_retries=0)
+        c = ollama.Client(host=r.url)
+        m = [{'role': 'user', 'content': 'hi'}]
+        assert o.chat.completions.create(model='m', messages=m).choices[0].message.content == TEXT
+        assert ''.join(x.choices[0].delta.content or '' for x in o.chat.completions.create(
+            model='m', messages=m, stream=True) if x.choices) == TEXT
+        assert a.messages.create(model='m', messages=m, max_tokens=9).content[0].text == TEXT
+        with a.messages.stream(model='m', messages=m, max_tokens=9) as s:
+            assert ''.join(s.text_stream) == TEXT
+        assert c.chat('m', m).message.content == TEXT
+        assert ''.join(x.message.content for x in c.chat('m', m, stream=True)) == TEXT
+        assert 'm' in [x.id for x in o.models.list()] and [x.model for x in c.list().models] == ['m']
+        b.faults = [Fault('cut', at=600)]
+        with pytest.raises(openai.APIError):
+            list(o.chat.completions.create(model='m', messages=m, stream=True))
+        b.faults = [Fault('cut', at=600)]
+        with pytest.raises(anthropic.APIError):
+            with a.messages.stream(model='m', messages=m, max_tokens=9) as s:
+                list(s.text_stream)
+        b.faults = [Fault('cut', at=600)]
+        with pytest.raises(ollama.ResponseError):
+            list(c.chat('m', m, stream=True))
