@@ -3,8 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
 
@@ -599,7 +599,7 @@ static double return_of(const struct sim *s)
     return -1;
 }
 
-static void conclude(struct sim *s, uint64_t took_us)
+static void conclude(struct sim *s, double took_s)
 {
     struct sim_result *r = &s->r;
     r->seconds = s->now / SECOND;
@@ -612,7 +612,7 @@ static void conclude(struct sim *s, uint64_t took_us)
     r->amplified = n_client ? (double)n_sent / (double)n_client : 0;
     r->recovery = two ? recovery_of(s) : 0;
     r->return_s = s->o.scenario == SIM_ZONE ? return_of(s) : 0;
-    r->decision_us = (double)took_us / (double)(r->n_turn ? r->n_turn : 1);
+    r->decision_us = took_s * SECOND / (double)(r->n_turn ? r->n_turn : 1);
     if (s->policy) {
         struct policy_counters c;
         policy_count(s->policy, &c);
@@ -713,14 +713,14 @@ bool sim_run(const struct sim_options *o, struct sim_result *out)
         return false;
     s->o = *o;
     const bool ok = make_sim(s);
-    const uint64_t start = clock_us();
+    const clock_t start = clock();
     while (ok && s->n_event && s->heap[0].at <= s->end) {
         const struct event e = next_event(s);
         s->now = e.at;
         handle(s, &e);
     }
     if (ok)
-        conclude(s, clock_us() - start);
+        conclude(s, (double)(clock() - start) / CLOCKS_PER_SEC);
     *out = s->r;
     policy_close(s->policy);
     void *const all[] = {s->backends,  s->users,       s->heap,  s->app_prefix,

@@ -52,7 +52,7 @@ struct sim_result {
                       // while a zone is gone)
     double moved;     // conversations that changed backends, of all turns
     int64_t n_over;   // sent beyond the bound of loads
-    double decision_us; // of real time, for each turn: policy and simulation
+    double decision_us; // of processor time for each turn: policy and simulation
 };
 
 /* False without memory. */
