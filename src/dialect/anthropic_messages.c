@@ -212,12 +212,38 @@ static enum status block_type(const struct conversation *c, const char **type,
     return s;
 }
 
+static enum status add_image(struct conversation *c, const json_t *block,
+                             const char *path)
+{
+    const struct content_path at = content_at("%s.source", path);
+    const json_t *source = json_object_get(block, "source"), *type;
+    if (!json_is_object(source))
+        return content_wrong(source, at.text, "an object", c->err);
+    const enum status s = need_string(c, &type, source, "type", at.text);
+    if (s != STATUS_OK)
+        return s;
+    if (!c->images && !(c->images = json_array()))
+        return api_no_memory(c->err);
+    if (strcmp(json_string_value(type), "url") == 0)
+        return content_add_image_url(c->images, c->text.len,
+                                     json_object_get(source, "url"), at.text, c->err);
+    if (strcmp(json_string_value(type), "base64") == 0)
+        return content_add_image(c->images, c->text.len,
+                                 json_string_value(json_object_get(source, "media_type")),
+                                 json_object_get(source, "data"), at.text, c->err);
+    return api_fail(c->err, STATUS_UNSUPPORTED, API_ERROR_UNSUPPORTED, at.text,
+                    "%s: images are supported as base64 and as addresses, not as '%.40s'",
+                    at.text, json_string_value(type));
+}
+
 static enum status add_result_block(struct conversation *c, const json_t *block,
                                     const char *type, const char *path)
 {
     /* Nobody chose to send it, and a refusal would end the conversation for good, as it
      * stays in the history: the model is told instead. */
     static const char unseen[] = "[An image, which this model cannot see.]";
+    if (c->r->keep_images && strcmp(type, "image") == 0)
+        return add_image(c, block, path);
     if (strcmp(type, "image") == 0) {
         add_text(c, unseen, sizeof unseen - 1);
         return STATUS_OK;
@@ -282,6 +308,10 @@ static enum status add_tool_result(struct conversation *c, const json_t *block,
                         "`tool_use` block before it.",
                         path, json_string_value(id));
     s = content_add_message(&m, c->r->messages, "tool", take_text(c), c->err);
+    if (s == STATUS_OK)
+        s = content_set_images(m, c->images, c->err);
+    json_decref(c->images);
+    c->images = NULL;
     if (s != STATUS_OK)
         return s;
     bool bad =
@@ -321,30 +351,6 @@ static enum status add_thinking(struct conversation *c, const json_t *block,
         buf_append(&c->thinking, json_string_value(text), json_string_length(text));
     }
     return s;
-}
-
-static enum status add_image(struct conversation *c, const json_t *block,
-                             const char *path)
-{
-    const struct content_path at = content_at("%s.source", path);
-    const json_t *source = json_object_get(block, "source"), *type;
-    if (!json_is_object(source))
-        return content_wrong(source, at.text, "an object", c->err);
-    const enum status s = need_string(c, &type, source, "type", at.text);
-    if (s != STATUS_OK)
-        return s;
-    if (!c->images && !(c->images = json_array()))
-        return api_no_memory(c->err);
-    if (strcmp(json_string_value(type), "url") == 0)
-        return content_add_image_url(c->images, c->text.len,
-                                     json_object_get(source, "url"), at.text, c->err);
-    if (strcmp(json_string_value(type), "base64") == 0)
-        return content_add_image(c->images, c->text.len,
-                                 json_string_value(json_object_get(source, "media_type")),
-                                 json_object_get(source, "data"), at.text, c->err);
-    return api_fail(c->err, STATUS_UNSUPPORTED, API_ERROR_UNSUPPORTED, at.text,
-                    "%s: images are supported as base64 and as addresses, not as '%.40s'",
-                    at.text, json_string_value(type));
 }
 
 static enum status add_user_block(struct conversation *c, const json_t *block,

@@ -6,9 +6,10 @@
  *   messages  [{"role": "system" | "user" | "assistant" | "tool",
  *               "content": STRING,                       always there, "" for none
  *               "images": [{"at": N, "media_type": STRING, "data": BASE64} or
- *                          {"at": N, "url": STRING}, ...],    user, if keep_images: in
- *                       front of byte N of content, in rising order.  Where N is behind
- *                       text, the newline there joins what the image divides
+ *                          {"at": N, "url": STRING}, ...],    user and tool, if
+ *                       keep_images: each stands in front of byte N of content, in
+ *                       rising order; a newline there, behind text, joins what the image
+ *                       divides
  *               "reasoning_content": STRING,             assistant, if it was sent
  *               "tool_calls": [{"id": STRING, "type": "function",
  *                 "function": {"name": STRING, "arguments": OBJECT}}],     assistant

@@ -98,6 +98,8 @@ void upstream_piece(const json_t *message, size_t i, const char **s, size_t *n)
 
 struct turns {
     json_t *list;
+    bool apart;       // results are text alone: their images come behind them
+    json_t *held;     // owned: those of the results that were last, NULL for none
     json_t *reminder; // borrowed: the last one, if it is a user's that ends with a
                       // reminder: what the user says next goes on there
 };
@@ -126,8 +128,43 @@ static bool add_reminder(struct turns *t, const json_t *m)
     return extend_turn(turn, m, "\n", reminder_begin, reminder_end);
 }
 
+static const char of_results[] = "[Images of the results above:]";
+
+/* A result without its images, which wait for the end of all results. */
+static bool add_result_text_alone(struct turns *t, const json_t *m)
+{
+    const json_t *images = json_object_get(m, "images");
+    json_t *own = json_copy((json_t *)m);
+    bool bad = !own || json_object_del(own, "images") != 0;
+    if (!t->held)
+        t->held = json_array();
+    for (size_t i = 0; i < json_array_size(images); i++) {
+        json_t *image = json_copy(json_array_get(images, i));
+        bad |= json_object_set_new(image, "at", json_integer(sizeof of_results - 1)) != 0;
+        bad |= json_array_append_new(t->held, image) != 0;
+    }
+    return json_array_append_new(t->list, own) == 0 && !bad;
+}
+
+/* They are a turn of the user, with whom what is said next goes on. */
+static bool send_held_images(struct turns *t)
+{
+    if (!t->held)
+        return true;
+    json_t *turn = json_pack("{s:s, s:s, s:O}", "role", "user", "content", of_results,
+                             "images", t->held);
+    json_decref(t->held);
+    t->held = NULL;
+    t->reminder = turn;
+    return turn && !json_array_append_new(t->list, turn);
+}
+
 static bool add_message_turn(struct turns *t, json_t *m, bool late_system)
 {
+    if (t->apart && turn_has_role(m, "tool") && json_object_get(m, "images"))
+        return add_result_text_alone(t, m);
+    if (!turn_has_role(m, "tool") && !send_held_images(t))
+        return false;
     const size_t n = json_array_size(t->list);
     if (turn_has_role(m, "system")) {
         json_t *first = n == 1 ? json_array_get(t->list, 0) : NULL;
@@ -198,15 +235,21 @@ enum status upstream_turns(struct upstream_print *p)
         return api_no_memory(p->err);
     if (p->r->task == API_COMPLETION)
         return turns_of_prompt(p);
-    struct turns t = {.list = p->turns};
-    for (size_t i = 0; i < json_array_size(p->r->messages); i++) {
+    struct turns t = {.list = p->turns, .apart = p->upstream->kind != UPSTREAM_ANTHROPIC};
+    bool ok = true;
+    for (size_t i = 0; i < json_array_size(p->r->messages) && ok; i++) {
         json_t *m = json_array_get(p->r->messages, i);
-        if (p->ask->no_images && json_object_get(m, "images"))
+        if (p->ask->no_images && json_object_get(m, "images")) {
+            json_decref(t.held);
             return api_fail(p->err, STATUS_UNSUPPORTED, API_ERROR_UNSUPPORTED, "messages",
                             "images are not supported by this model");
-        if (!add_message_turn(&t, m, p->ask->late_system))
-            return api_no_memory(p->err);
+        }
+        ok = add_message_turn(&t, m, p->ask->late_system);
     }
+    ok = ok && send_held_images(&t);
+    json_decref(t.held);
+    if (!ok)
+        return api_no_memory(p->err);
     return p->upstream->kind == UPSTREAM_OLLAMA || p->r->task == API_COUNT
                ? STATUS_OK
                : check_results(p);

@@ -362,6 +362,25 @@ static void test_images(void **state)
         }
 }
 
+/* What a result shows stays within it, where the API has a place for that. */
+static void test_images_of_results(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{\"max_tokens\":1,\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":"
+        "\"assistant\",\"content\":[{\"type\":\"tool_use\",\"id\":\"t\",\"name\":\"f\","
+        "\"input\":{}}]},{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\","
+        "\"tool_use_id\":\"t\",\"content\":[{\"type\":\"image\",\"source\":{\"type\":"
+        "\"url\",\"url\":\"https://e.org/x\"}},{\"type\":\"text\",\"text\":\"x\"}]}]}]}";
+    sends("anthropic_messages", UPSTREAM_ANTHROPIC, NULL, text, "messages",
+          "[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"}]},"
+          "{\"role\":\"assistant\",\"content\":[{\"type\":\"tool_use\",\"id\":\"t\","
+          "\"name\":\"f\",\"input\":{}}]},{\"role\":\"user\",\"content\":[{\"type\":"
+          "\"tool_result\",\"tool_use_id\":\"t\",\"content\":[{\"type\":\"image\","
+          "\"source\":{\"type\":\"url\",\"url\":\"https://e.org/x\"}},{\"type\":"
+          "\"text\",\"text\":\"x\"}]}]}]");
+}
+
 static void test_headers(void **state)
 {
     (void)state;
@@ -410,6 +429,7 @@ int main(void)
         cmocka_unit_test(test_other_operations),
         cmocka_unit_test(test_counted),
         cmocka_unit_test(test_images),
+        cmocka_unit_test(test_images_of_results),
         cmocka_unit_test(test_headers),
         cmocka_unit_test(test_too_large),
     };
