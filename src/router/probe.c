@@ -148,6 +148,11 @@ static void read_props(struct probe *p, const json_t *v)
     if (json_is_integer(n) && json_integer_value(n) > 0 &&
         json_integer_value(n) < 1 << 30)
         p->n_ctx = (int)json_integer_value(n);
+    if (json_object_get(v, "kv_type")) {
+        snprintf(p->software, sizeof p->software, "turbine");
+        p->dialects = DIALECT_ALL;
+        p->counter = UPSTREAM_COUNT_ANTHROPIC;
+    }
     if (*p->software || !n)
         return;
     snprintf(p->software, sizeof p->software, "llama-server");

@@ -84,7 +84,6 @@ class Backend:
         self.models, self.n_ctx, self.software, self.pace, self.events = list(models), n_ctx, software, pace, events
         self.key, self.hybrid = key, hybrid
         self.faults, self.requests, self.sent, self.cancelled = [], [], [], 0
-        self.closed = asyncio.Event  # replaced in the loop
         self.ssl = None
         if tls:
             self.ssl = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -133,7 +132,14 @@ class Backend:
 
     def stop(self):
         self.kill()
-        self.loop.call_soon_threadsafe(self.loop.stop)
+
+        async def end():
+            for task in asyncio.all_tasks():
+                if task is not asyncio.current_task():
+                    task.cancel()
+            await asyncio.sleep(0)
+            self.loop.stop()
+        asyncio.run_coroutine_threadsafe(end(), self.loop)
         self.thread.join(5)
 
     def __enter__(self):
@@ -149,7 +155,7 @@ class Backend:
         try:
             while await self._request(reader, writer):
                 pass
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             self.writers.discard(writer)

@@ -375,7 +375,7 @@ def test_backpressure():
 def test_a_thousand_streams():
     """Open at once: all of them go on, in under 200 MB."""
     events = openai_events(words=WORDS[:4])
-    with Backend(events=lambda p: events, pace=2) as b, Router('--short', b.url, '--quiet') as r:
+    with Backend(events=lambda p: events, pace=1.2) as b, Router('--short', b.url, '--quiet') as r:
         r.wait_known()
         sockets = [r.send(PATHS[0], chat(f'{i}', stream=True)) for i in range(1000)]
         wait(lambda: r.backend(b.url)['in_flight'] == 1000, 20)
