@@ -169,7 +169,7 @@ struct line_reader {
     enum status status; // of what went wrong with a line
 };
 
-static bool take_answer_line(struct line_reader *r, const char *text, size_t n)
+static bool take_stream_line(struct line_reader *r, const char *text, size_t n)
 {
     json_error_t why;
     if (strspn(text, " \t\r") == n)
@@ -190,14 +190,14 @@ static bool take_answer_line(struct line_reader *r, const char *text, size_t n)
     return more && !r->status;
 }
 
-static bool take_answer_lines(void *ctx, const char *data, size_t n)
+static bool take_stream_lines(void *ctx, const char *data, size_t n)
 {
     struct line_reader *r = ctx;
     for (const char *end; (end = memchr(data, '\n', n));) {
         const size_t len = (size_t)(end - data);
         if (!buf_append(&r->line, data, len))
             break;
-        if (r->line.len && !take_answer_line(r, r->line.data, r->line.len))
+        if (r->line.len && !take_stream_line(r, r->line.data, r->line.len))
             return false;
         buf_clear(&r->line);
         data += len + 1;
@@ -232,7 +232,7 @@ enum status server_link_stream(const char *url, const char *path, const json_t *
                                 .url = address,
                                 .key = environment_text("API_KEY"),
                                 .json = text.data,
-                                .take = take_answer_lines,
+                                .take = take_stream_lines,
                                 .stopped = stream_stopped,
                                 .ctx = &r};
     buf_init(&r.line, LINE_BYTES);
@@ -240,7 +240,7 @@ enum status server_link_stream(const char *url, const char *path, const json_t *
     if (!s)
         s = call_server(&c, &status, &refused, err);
     if (!s && r.line.len) // the last line may lack its end
-        take_answer_line(&r, r.line.data, r.line.len);
+        take_stream_line(&r, r.line.data, r.line.len);
     if (r.status) {
         s = r.status;
         if (err)
