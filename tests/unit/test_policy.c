@@ -1,4 +1,4 @@
-/* test_policy.c - the rules of docs/router.md, one by one. */
+/* test_policy.c - the rules of docs/router-policy.md, one by one. */
 #include "policy_fleet.h"
 
 enum { A, B, C };
