@@ -67,7 +67,7 @@ struct policy_fleet {
     int n_threshold;
 };
 
-/* Times in us.  docs/router.md says where each default is from. */
+/* Times in us.  docs/router-policy.md says where each default is from. */
 struct policy_options {
     int threshold;       // tokens; longer prompts are long
     int return_percent;  // a conversation goes back to short below this part of it
