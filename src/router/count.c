@@ -9,7 +9,7 @@
 enum { COUNT_US = 5000000, COUNT_BYTES = 64 << 10, COUNT_URL = 4096, COUNT_LINES = 6 };
 
 /* What b calls the model that was asked for, NULL if it has none such. */
-static const char *backend_name_at(const struct backend *b, const char *model)
+static const char *name_there(const struct backend *b, const char *model)
 {
     const struct policy_model *m = b->c->n_model ? b->c->models : b->listed;
     const int n = b->c->n_model ? b->c->n_model : b->n_listed;
@@ -26,7 +26,7 @@ static struct backend *counting_backend(struct relay *c)
     struct policy_view v;
     for (int i = 0; i < r->n_backend; i++) {
         struct backend *b = r->backends[i];
-        const char *name = b && b->known ? backend_name_at(b, c->model) : NULL;
+        const char *name = b && b->known ? name_there(b, c->model) : NULL;
         if (name && b->counter != UPSTREAM_COUNT_NONE &&
             policy_see(r->policy, i, clock_us(), &v) && v.health == POLICY_HEALTH_UP) {
             snprintf(c->served, sizeof c->served, "%s", name);
