@@ -122,17 +122,52 @@ static size_t read_number(const char *path, const char *key)
     return found;
 }
 
+/* What is left in a cgroup (Linux, cgroup-v2.rst); SIZE_MAX: it has no limit.  What its
+ * files have in memory and nobody used lately counts as free. */
+static size_t left_in_group(const char *group)
+{
+    char path[512];
+    snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", group);
+    const size_t limit = read_number(path, NULL);
+    snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.current", group);
+    const size_t used = read_number(path, NULL);
+    snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.stat", group);
+    const size_t files = read_number(path, "inactive_file");
+    if (limit == SIZE_MAX || used == SIZE_MAX)
+        return SIZE_MAX;
+    const size_t held = files != SIZE_MAX && files < used ? used - files : used;
+    return limit > held ? limit - held : 0;
+}
+
+/* The least of this process's cgroup and those around it. */
+static size_t left_in_groups(void)
+{
+    char line[400] = "";
+    FILE *f = fopen("/proc/self/cgroup", "r");
+    while (f && fgets(line, sizeof line, f) && strncmp(line, "0::/", 4) != 0)
+        *line = 0;
+    if (f)
+        fclose(f);
+    line[strcspn(line, "\n")] = 0;
+    char *group = *line ? line + strlen("0::") : line;
+    size_t least = SIZE_MAX;
+    for (char *end = group + strlen(group);; end = strrchr(group, '/')) {
+        if (end)
+            *end = 0;
+        const size_t left = left_in_group(group);
+        least = left < least ? left : least;
+        if (!end || !*group)
+            return least;
+    }
+}
+
 size_t mem_available(void)
 {
     const size_t kib = read_number("/proc/meminfo", "MemAvailable:");
-    size_t free_bytes = kib == SIZE_MAX ? 0 : kib * 1024;
-    const size_t limit = read_number("/sys/fs/cgroup/memory.max", NULL);
-    const size_t used = read_number("/sys/fs/cgroup/memory.current", NULL);
-    if (limit != SIZE_MAX && used != SIZE_MAX) {
-        const size_t left = limit > used ? limit - used : 0;
-        free_bytes = free_bytes && free_bytes < left ? free_bytes : left;
-    }
-    return free_bytes;
+    const size_t free_bytes = kib == SIZE_MAX ? 0 : kib * 1024, left = left_in_groups();
+    if (left == SIZE_MAX)
+        return free_bytes;
+    return free_bytes && free_bytes < left ? free_bytes : left;
 }
 
 size_t mem_resident(void)

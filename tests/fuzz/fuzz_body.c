@@ -1,5 +1,6 @@
 /* fuzz_body.c - bodies of requests: what is accepted is an object within the bounds,
  * whose strings are whole; and what the parser of JSON alone refuses is refused. */
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
