@@ -1,12 +1,9 @@
 """`turbine run` on small models made here: damaged numbers, hostile names and sizes, and
 models that say exactly what they are told to say."""
-import errno
 import os
 import pathlib
-import pty
 import re
 import resource
-import select
 import signal
 import subprocess
 import sys
@@ -18,6 +15,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'ref'))
 import gguf_write  # noqa: E402
+from terminal_helper import Terminal  # noqa: E402
 
 TURBINE = str(pathlib.Path(os.environ.get('TURBINE', ROOT / 'build/turbine')).resolve())
 I32, F32, STR = 5, 6, 8
@@ -203,11 +201,12 @@ def test_answer_is_utf8(tmp_path, said):
 def test_cut_character_stays_in_the_chat(tmp_path):
     """A part of a character at the end of an answer does not spoil the conversation."""
     path = speaker(tmp_path / 'm.gguf', '\U0001f40b'.encode())
-    done = run(path, '--temp', 0, '--max-tokens', 2, input=b'A\nA\n')
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.decode() == '\ufffd\n\ufffd\n'
+    with Terminal('run', path, '--temp', 0, '--max-tokens', 2) as t:
+        t.wait('>>> ')
+        first, second = (t.say('A', r'(\S+)\s+prefill (\d+) tokens \((\d+) cached\)') for _ in range(2))
+    assert first[1].endswith('\ufffd') and second[1].endswith('\ufffd')
     # A bos, "A", the three bytes of U+FFFD, "A".
-    assert re.findall(rb'prefill (\d+) tokens \((\d+) cached\)', done.stderr)[1] in [(b'4', b'2'), (b'5', b'1')]
+    assert (second[2], second[3]) in [('4', '2'), ('5', '1')]
 
 
 def test_one_bos(tmp_path):
@@ -250,57 +249,32 @@ def test_prompt_that_cannot_be_read(tmp_path):
     os.close(here)
 
 
-def test_chat_of_bytes(tmp_path):
+def test_prompt_of_bytes(tmp_path):
+    """Standard input that is no terminal is one prompt."""
     path = speaker(tmp_path / 'm.gguf', b'x')
     done = run(path, '--temp', 0, input=b'\xff\nA\n')
-    assert done.returncode == 1 and done.stdout == b'x\n' and b'UTF-8' in done.stderr
+    assert done.returncode == 1 and done.stdout == b'' and b'UTF-8' in done.stderr
     # A zero byte is text like any other: a bos, "B", zero, "A".
-    done = run(path, '--temp', 0, input=b'B\0A\n')
+    done = run(path, '--temp', 0, input=b'B\0A')
     assert done.stdout == b'x\n' and b'prefill 4 tokens' in done.stderr
     done = run(path, '--temp', 0, input=b'y' * (17 << 20) + b'\nA\n')
-    assert done.returncode == 1 and done.stdout == b'x\n' and b'16 MiB' in done.stderr
-
-
-class Terminal:
-    def __init__(self, *args, env=None):
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.execve(TURBINE, [TURBINE, *map(str, args)], os.environ | {'TERM': 'vt100'} | (env or {}))
-        self.output = b''
-
-    def wait(self, words, seconds=30):
-        end = time.monotonic() + seconds
-        while words.encode() not in self.output:
-            assert select.select([self.fd], [], [], max(0, end - time.monotonic()))[0], (words, self.output)
-            try:
-                self.output += os.read(self.fd, 65536)
-            except OSError as e:
-                assert e.errno != errno.EIO, (words, self.output)
-        self.output = self.output.split(words.encode(), 1)[1]
-
-    def send(self, text):
-        os.write(self.fd, text.encode())
-
-    def close(self):
-        os.close(self.fd)
-        os.waitpid(self.pid, 0)
+    assert done.returncode == 1 and done.stdout == b'' and b'16 MiB' in done.stderr
 
 
 @pytest.mark.parametrize('locale', ['C', 'C.UTF-8'])
 def test_typed_characters(tmp_path, locale):
-    t = Terminal('run', speaker(tmp_path / 'm.gguf', b'x'), env={'LC_ALL': locale})
-    t.wait('>>> ')
-    t.send('/\u00e9\u65e5\r')
-    t.wait("unknown command '/\u00e9\u65e5'")
-    # Ctrl-C gives up a message of several lines, and comes through at once.
-    t.wait('>>> ')
-    t.send('"""one\r')
-    t.wait('... ')
-    t.send('two\x03')
-    t.wait('/exit leaves')
-    t.wait('>>> ')
-    t.send('/exit\r')
-    t.close()
+    with Terminal('run', speaker(tmp_path / 'm.gguf', b'x'), env={**os.environ, 'LC_ALL': locale}) as t:
+        t.wait('>>> ')
+        t.send('/\u00e9\u65e5\r')
+        t.wait("Unknown command '/\u00e9\u65e5'")
+        # Ctrl-C gives up a message of several lines, and comes through at once.
+        t.wait('>>> ')
+        t.send('"""one\r')
+        t.wait(r'\.\.\. ')
+        t.send('two\x03')
+        t.wait('leave')
+        t.wait('>>> ')
+        assert t.leave() == 0
 
 
 def test_interrupted_answer(tmp_path):

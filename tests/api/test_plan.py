@@ -12,6 +12,7 @@ import xml.etree.ElementTree as xml
 import pytest
 
 from measure_helper import GOLDEN, ROOT, SANITIZED, TURBINE, assert_fails, turbine
+from terminal_helper import Terminal
 from test_inspect import F32, STR, U32, gguf, kv, tensor
 
 STORIES = ROOT / 'tests/data/stories260K.gguf'
@@ -326,10 +327,12 @@ def test_named_shape_is_the_written_file(tmp_path):
 
 def running(model, kv_type, n_ctx):
     """Sizes in MiB as `/kv` prints them, by the first word of their line."""
-    r = subprocess.run([TURBINE, 'run', str(model), '--kv', kv_type, '--ctx', str(n_ctx), '--threads', '2'],
-                       input=b'/kv\n/exit\n', capture_output=True, timeout=120)
-    assert r.returncode == 0, r.stderr.decode()
-    rows = dict(x.split(None, 1) for x in r.stdout.decode().splitlines())
+    with Terminal('run', model, '--kv', kv_type, '--ctx', n_ctx, '--threads', 2) as t:
+        t.wait('>>> ')
+        t.send('/kv\r')
+        t.wait('process.*')
+        t.wait('>>> ')
+        rows = dict(x.strip().split(None, 1) for x in t.output.splitlines() if 'MiB' in x)
     number = lambda text: float(re.findall(r'[\d.]+(?= MiB)', text)[-1])
     return {k: number(v) for k, v in rows.items() if 'MiB' in v}
 
