@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "router/policy_impl.h"
 
-/* docs/router.md says where each is from. */
+/* docs/router-policy.md says where each is from. */
 const struct policy_options policy_options_default = {
     .threshold = 16000,
     .return_percent = 50,

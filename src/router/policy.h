@@ -67,7 +67,7 @@ struct policy_fleet {
     int n_threshold;
 };
 
-/* Times in us.  docs/router.md says where each default is from. */
+/* Times in us.  docs/router-policy.md says where each default is from. */
 struct policy_options {
     int threshold;       // tokens; longer prompts are long
     int return_percent;  // a conversation goes back to short below this part of it
@@ -265,13 +265,13 @@ struct policy_usage {
 void policy_finished(struct policy *p, uint32_t flight, const struct policy_usage *u,
                      uint64_t now_us);
 
-#define POLICY_FAILURE_MAP(X)                                            \
-    X(CONNECT, "connect") /* refused, unreachable, TLS: down at once */  \
-    X(TIMEOUT, "timeout") /* no first byte, or a stall: likewise */      \
-    X(STATUS, "status")   /* 5xx */                                      \
-    X(CUT, "cut")         /* ended in the middle */                      \
-    X(GARBAGE, "garbage") /* not HTTP, not the dialect, wrong length */  \
-    X(BUSY, "busy")       /* 429, 503 with Retry-After: not its fault */ \
+#define POLICY_FAILURE_MAP(X)                                              \
+    X(CONNECT, "connect") /* refused, unreachable, TLS: down at once */    \
+    X(TIMEOUT, "timeout") /* no first byte, or a stall: a probe decides */ \
+    X(STATUS, "status")   /* 5xx */                                        \
+    X(CUT, "cut")         /* ended in the middle */                        \
+    X(GARBAGE, "garbage") /* not HTTP, not the dialect, wrong length */    \
+    X(BUSY, "busy")       /* 429, 503 with Retry-After: not its fault */   \
     X(CLIENT, "client")   /* the client left: says nothing of the backend */
 
 enum policy_failure {

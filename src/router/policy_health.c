@@ -122,8 +122,12 @@ void policy_refresh(struct policy *p, struct policy_slot *s, uint64_t now_us)
 
 /* ---- transitions ---- */
 
-static void begin_trial(struct policy_slot *s)
+/* Behind a pause between probes (was_down), or behind an ejection. */
+static void begin_trial(const struct policy *p, struct policy_slot *s, bool was_down,
+                        uint64_t now_us)
 {
+    s->was_down = was_down;
+    s->probe_us = now_us + (was_down ? p->o.probe_most_us : p->o.health_us);
     s->health = POLICY_HEALTH_TRIAL;
     s->n_trial++;
     s->trying = false;
@@ -261,7 +265,7 @@ void policy_advance(struct policy *p, uint64_t now_us)
         for (int i = 0; i < p->n_slot; i++) {
             struct policy_slot *s = &p->slots[i];
             if (s->health == POLICY_HEALTH_EJECTED && now_us >= s->until_us)
-                begin_trial(s);
+                begin_trial(p, s, false, now_us);
             policy_refresh(p, s, now_us);
         }
         const uint64_t next = now_us + GRAIN_US * (uint64_t)p->n_slot;
@@ -374,7 +378,9 @@ static void probe_answered(struct policy *p, struct policy_slot *s, uint64_t now
     if (s->health == POLICY_HEALTH_STOPPED)
         come_back(p, s, true, now_us);
     else if (s->health == POLICY_HEALTH_DOWN)
-        begin_trial(s);
+        begin_trial(p, s, true, now_us);
+    else if (s->health == POLICY_HEALTH_TRIAL && s->was_down && s->trying)
+        come_back(p, s, false, now_us); // a long prompt takes its time
 }
 
 void policy_probed(struct policy *p, int backend, bool well, uint64_t now_us)

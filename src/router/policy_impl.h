@@ -40,6 +40,7 @@ struct policy_slot {
     /* health */
     enum policy_health health; // UP, TRIAL, EJECTED, DOWN, STOPPED
     bool trying;               // TRIAL: the request is under way
+    bool was_down;             // TRIAL: it had been down, not ejected
     uint32_t n_trial;          // trials so far
     bool probing, suspect;
     int n_row;           // failures in a row

@@ -1,4 +1,4 @@
-/* test_policy.c - the rules of docs/router.md, one by one. */
+/* test_policy.c - the rules of docs/router-policy.md, one by one. */
 #include "policy_fleet.h"
 
 enum { A, B, C };
@@ -382,6 +382,25 @@ static void test_queue(void **state)
     policy_close(p);
 }
 
+/* A place that became free is for those that wait, even if another comes before they were
+ * woken. */
+static void test_no_overtaking(void **state)
+{
+    (void)state;
+    const struct policy_backend b[] = {backend(1, POLICY_CLASS_ANY, 0, 1)};
+    struct policy *p = open_policy(NULL, b, 1, SECOND);
+    const struct policy_decision running = route(p, ask(10), SECOND),
+                                 waits = route(p, ask(10), SECOND);
+    struct policy_decision w;
+    policy_finished(p, running.flight, NULL, 2 * SECOND);
+    assert_int_equal(route(p, ask(10), 2 * SECOND).verdict, POLICY_WAIT);
+    assert_true(policy_wake(p, 2 * SECOND, 1, &w));
+    assert_int_equal(w.ticket, waits.ticket);
+    assert_int_equal(w.verdict, POLICY_SEND);
+    assert_false(policy_wake(p, 2 * SECOND, 1, &w));
+    policy_close(p);
+}
+
 /* A conversation waits a moment for the backend that has it, then goes elsewhere. */
 static void test_home_wait(void **state)
 {
@@ -533,6 +552,7 @@ int main(void)
         cmocka_unit_test(test_tried_and_dialects),
         cmocka_unit_test(test_lazy),
         cmocka_unit_test(test_queue),
+        cmocka_unit_test(test_no_overtaking),
         cmocka_unit_test(test_home_wait),
         cmocka_unit_test(test_reported_load),
         cmocka_unit_test(test_reload),

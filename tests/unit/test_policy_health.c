@@ -174,6 +174,64 @@ static void test_active_health(void **state)
     policy_close(p);
 }
 
+/* A trial with a long prompt may take minutes: if the backend answers probes meanwhile,
+ * it is well.  One that was ejected answered probes all the time. */
+static void test_long_trial(void **state)
+{
+    (void)state;
+    struct policy *p = fleet_of(2, 0);
+    drain_probes(p, SECOND);
+    fails(p, 0, POLICY_FAILURE_CONNECT, 2 * SECOND);
+    for (int i = 0; i < 5; i++)
+        fails(p, 1, POLICY_FAILURE_CUT, 2 * SECOND);
+    assert_int_equal(health(p, 1, 2 * SECOND), POLICY_HEALTH_UP); // the last
+    assert_int_equal(policy_probe(p, 3 * SECOND), 0);
+    policy_probed(p, 0, true, 3 * SECOND);
+    assert_true(to(p, 0, 3 * SECOND).trial);
+    assert_int_equal(policy_probe(p, 12 * SECOND), POLICY_NONE);
+    assert_int_equal(health(p, 0, 12 * SECOND), POLICY_HEALTH_TRIAL);
+    assert_int_equal(policy_probe(p, 13 * SECOND), 0);
+    policy_probed(p, 0, true, 13 * SECOND);
+    assert_int_equal(health(p, 0, 13 * SECOND), POLICY_HEALTH_SLOW_START);
+    fails(p, 1, POLICY_FAILURE_CUT, 14 * SECOND);
+    assert_int_equal(health(p, 1, 14 * SECOND), POLICY_HEALTH_EJECTED);
+    assert_int_equal(health(p, 1, 45 * SECOND), POLICY_HEALTH_TRIAL);
+    assert_true(to(p, 1, 45 * SECOND).trial);
+    drain_probes(p, 60 * SECOND);
+    drain_probes(p, 80 * SECOND);
+    assert_int_equal(health(p, 1, 80 * SECOND), POLICY_HEALTH_TRIAL);
+    policy_close(p);
+}
+
+/* The trial of before it went down again says nothing of the one that is under way. */
+static void test_trial_of_before(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 3; how++) {
+        struct policy *p = fleet_of(3, 0);
+        drain_probes(p, SECOND);
+        fails(p, 0, POLICY_FAILURE_CONNECT, 2 * SECOND);
+        assert_int_equal(policy_probe(p, 3 * SECOND), 0);
+        policy_probed(p, 0, true, 3 * SECOND);
+        const struct policy_decision first = to(p, 0, 3 * SECOND);
+        assert_true(first.trial);
+        assert_int_equal(policy_probe(p, 13 * SECOND), 0);
+        policy_probed(p, 0, false, 13 * SECOND);
+        assert_int_equal(health(p, 0, 13 * SECOND), POLICY_HEALTH_DOWN);
+        assert_int_equal(policy_probe(p, 20 * SECOND), 0);
+        policy_probed(p, 0, true, 20 * SECOND);
+        const struct policy_decision second = to(p, 0, 20 * SECOND);
+        assert_true(second.trial);
+        if (how)
+            policy_failed(p, first.flight,
+                          how == 1 ? POLICY_FAILURE_CLIENT : POLICY_FAILURE_CUT, 0,
+                          21 * SECOND);
+        assert_int_equal(health(p, 0, 21 * SECOND), POLICY_HEALTH_TRIAL);
+        assert_int_equal(to(p, 0, 21 * SECOND).verdict, POLICY_WAIT);
+        policy_close(p);
+    }
+}
+
 /* Requests at once while it starts: a quarter of its limit, then more. */
 static void test_slow_start(void **state)
 {
@@ -309,6 +367,8 @@ int main(void)
         cmocka_unit_test(test_never_all),
         cmocka_unit_test(test_down_and_probes),
         cmocka_unit_test(test_active_health),
+        cmocka_unit_test(test_long_trial),
+        cmocka_unit_test(test_trial_of_before),
         cmocka_unit_test(test_slow_start),
         cmocka_unit_test(test_slow_backend),
         cmocka_unit_test(test_busy),

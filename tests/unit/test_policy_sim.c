@@ -1,5 +1,6 @@
 /* test_policy_sim.c - the policy in small simulated fleets, against bounds that do not
- * come from it: those of docs/router.md, and what plain policies reach in the same run.
+ * come from it: those of docs/router-policy.md, and what plain policies reach in the same
+ * run.
  */
 #include <setjmp.h>
 #include <stdarg.h>
