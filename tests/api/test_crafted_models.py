@@ -258,7 +258,7 @@ def test_prompt_of_bytes(tmp_path):
     done = run(path, '--temp', 0, input=b'B\0A')
     assert done.stdout == b'x\n' and b'prefill 4 tokens' in done.stderr
     done = run(path, '--temp', 0, input=b'y' * (17 << 20) + b'\nA\n')
-    assert done.returncode == 1 and done.stdout == b'' and b'16 MiB' in done.stderr
+    assert done.returncode == 1 and done.stdout == b'' and b'16777216 bytes' in done.stderr
 
 
 @pytest.mark.parametrize('locale', ['C', 'C.UTF-8'])
