@@ -135,10 +135,10 @@ class Server:
     def sent(self, path):
         return sum(r.sent for r in self.log if r.path == path)
 
-    def model(self, weights, space='library', name='x', tag='latest', **file):
+    def model(self, weights, space='library', name='x', tag='latest', params=b'{"stop":["x"]}', **file):
         """Puts a model there; returns (manifest, path of the weights)."""
         layers = []
-        for kind, data in (('model', weights), ('template', b'{{ .Prompt }}'), ('params', b'{"stop":["x"]}')):
+        for kind, data in (('model', weights), ('template', b'{{ .Prompt }}'), ('params', params)):
             layers.append({'mediaType': f'application/vnd.ollama.image.{kind}', 'digest': digest(data),
                            'size': len(data)})
             self.files[f'/v2/{space}/{name}/blobs/{digest(data)}'] = File(data, **(file if kind == 'model' else {}))
