@@ -7,11 +7,12 @@
 
 #include "cli/models.h"
 #include "gguf/gguf.h"
+#include "server/model_template.h"
 #include "store/arch_label.h"
 #include "store/create.h"
 #include "store/param_lines.h"
 
-enum { SHOW_LINES = 2, SHOW_TEMPLATE_BYTES = 32 << 20 }; // lines of a text in the summary
+enum { SHOW_LINES = 2 }; // lines of a text in the summary
 
 /* ---- one part ---- */
 
@@ -72,20 +73,17 @@ static void put_model(struct buf *b, const struct stored_model *m, const struct 
     json_decref(own);
 }
 
-static void put_capabilities(struct buf *b, const struct gguf *g)
+static void put_capabilities(struct buf *b, const struct stored_model *m,
+                             const struct gguf *g)
 {
-    struct gguf_str s = {"", 0};
-    struct buf t;
-    buf_init(&t, SHOW_TEMPLATE_BYTES);
-    gguf_str(g, "tokenizer.chat_template", &s, NULL);
-    buf_append(&t, s.s, s.n);
+    struct model_template t;
+    model_template_find(&t, m, g);
     buf_puts(b, "  Capabilities\n    completion\n");
-    if (t.len && strstr(t.data, "tools"))
+    if (model_template_calls(&t))
         buf_puts(b, "    tools\n");
-    if (t.len && (strstr(t.data, "think") || strstr(t.data, "reasoning")))
+    if (model_template_thinks(&t))
         buf_puts(b, "    thinking\n");
     buf_puts(b, "\n");
-    buf_release(&t);
 }
 
 /* The first lines of a text. */
@@ -125,7 +123,7 @@ static enum status put_summary(struct buf *b, const struct stored_model *m,
     if (s)
         return s;
     put_model(b, m, g);
-    put_capabilities(b, g);
+    put_capabilities(b, m, g);
     if (json_object_size(m->params)) {
         buf_puts(b, "  Parameters\n");
         store_print_params(b, m->params, 19, "    ");

@@ -104,3 +104,17 @@ def test_requires(store, version, newer):
     said = 'follows the API of 0.33.0'
     assert (said in store.create('r', f'FROM {STORIES}\nREQUIRES {version}\n', check=0).stderr) == newer
     assert version.lstrip('v') in store.ok('show', 'r')
+
+
+GO = '{{ if .Tools }}{{ range .Tools }}{{ . }}{{ end }}{{ end }}{{ range .Messages }}{{ .Thinking }}{{ .Content }}{{ end }}'
+JINJA = '{% if tools %}{{ tools }}{% endif %}{% for m in messages %}{{ m.reasoning_content }}{{ m.content }}{% endfor %}'
+
+
+@pytest.mark.parametrize('template,able', [
+    (GO, ['completion', 'tools', 'thinking']), (JINJA, ['completion', 'tools', 'thinking']),
+    ('{{ .Prompt }} with tools to think', ['completion']), (GO + '{{ template "tools" }}', ['completion'])],
+    ids=['go', 'jinja', 'words', 'unsupported'])
+def test_capabilities_are_those_of_the_template_in_use(store, template, able):
+    store.create('able', f'FROM {STORIES}\nTEMPLATE """{template}"""\n', check=0)
+    shown = store.ok('show', 'able')
+    assert shown.split('Capabilities\n', 1)[1].split('\n\n')[0].split() == able
