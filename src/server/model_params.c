@@ -14,6 +14,21 @@ static struct shown_name shown(const struct stored_model *m)
     return n;
 }
 
+enum status model_param_check(const struct modelfile *f, struct error *err)
+{
+    struct kv_types types;
+    struct error why;
+    for (int i = 0; i < f->n; i++) {
+        const struct modelfile_command *k = &f->commands[i];
+        if (k->keyword != MODELFILE_PARAMETER || strcmp(k->name, "kv_cache_type") != 0)
+            continue;
+        if (kv_types_parse(&types, k->value, &why))
+            return fail(err, STATUS_BAD_INPUT, "(line %d): parameter kv_cache_type: %s",
+                        k->line, why.text);
+    }
+    return STATUS_OK;
+}
+
 enum status model_param_number(const struct stored_model *m, const char *name, double min,
                                double max, double *out, struct error *err)
 {
