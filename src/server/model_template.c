@@ -27,7 +27,7 @@ void model_template_find(struct model_template *out, const struct stored_model *
     out->text = (struct gguf_str){m->template.data, m->template.len};
 }
 
-static bool has_word(struct gguf_str s, const char *word)
+static bool speaks_of(struct gguf_str s, const char *word)
 {
     const size_t n = strlen(word);
     for (size_t i = 0; i + n <= s.n; i++)
@@ -40,12 +40,12 @@ static bool has_word(struct gguf_str s, const char *word)
 
 bool model_template_calls(const struct model_template *t)
 {
-    return has_word(t->text, t->kind == STORED_TEMPLATE_GO ? ".Tools" : "tools");
+    return speaks_of(t->text, t->kind == STORED_TEMPLATE_GO ? ".Tools" : "tools");
 }
 
 bool model_template_thinks(const struct model_template *t)
 {
     return t->kind == STORED_TEMPLATE_GO
-               ? has_word(t->text, ".Think") || has_word(t->text, ".IsThinkSet")
-               : has_word(t->text, "think") || has_word(t->text, "reasoning");
+               ? speaks_of(t->text, ".Think") || speaks_of(t->text, ".IsThinkSet")
+               : speaks_of(t->text, "think") || speaks_of(t->text, "reasoning");
 }
