@@ -14,7 +14,8 @@
 
 enum { MODEL_STOPS_MAX = 16 };
 
-/* Of a new model, what the store does not know: the types of caches. */
+/* Of a new model, what the store does not know: types of caches, Jinja, how many stops.
+ */
 enum status model_param_check(const struct modelfile *f, struct error *err);
 
 enum status model_param_number(const struct stored_model *m, const char *name, double min,

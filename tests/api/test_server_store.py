@@ -304,6 +304,8 @@ BAD = [
     ({'from': 'base', 'parameters': {'num_batch': {}}}, 400, 'parameters.num_batch must be a number'),
     ({'from': 'base', 'parameters': {'kv_tail': 'x'}}, 400, 'parameters.kv_tail must be an integer'),
     ({'from': 'base', 'parameters': {'kv_cache_type': 'iq4_nl'}}, 400, 'nearest are turbo8 (8.1) and turbo4 (4.1)'),
+    ({'from': 'base', 'parameters': {'stop': ['x'] * 17}}, 400, 'more than 16 stops'),
+    ({'from': 'base', 'template': '{% for m in messages %}'}, 400, 'TEMPLATE: line 1: Unexpected end of template'),
     ({'from': 'base', 'parameters': {'kv_cache_type': 4}}, 400, 'parameters.kv_cache_type must be a string'),
     ({'from': 'base', 'license': 5}, 400, 'license must be'),
     ({'from': 'base', 'license': [5]}, 400, 'license[0] must be a string'),
