@@ -248,6 +248,22 @@ enum status model_card_of_entry(struct model_card **out, const struct store_entr
     return STATUS_OK;
 }
 
+int model_card_abilities(const struct model_card *m, const char *out[MODEL_ABILITIES_MAX])
+{
+    int n = 0;
+    if (m->can_complete) {
+        out[n++] = "completion";
+        out[n++] = "embedding";
+    }
+    if (m->can_call)
+        out[n++] = "tools";
+    if (m->can_insert)
+        out[n++] = "insert";
+    if (m->can_think)
+        out[n++] = "thinking";
+    return n;
+}
+
 struct model_card *model_card_share(struct model_card *m)
 {
     atomic_fetch_add(&m->refs, 1);
