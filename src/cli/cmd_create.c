@@ -6,6 +6,7 @@
 
 #include "cli/environment.h"
 #include "cli/models.h"
+#include "server/model_params.h"
 #include "store/create.h"
 
 static enum status read_modelfile(struct buf *out, const char *path, struct error *err)
@@ -32,23 +33,6 @@ static enum status read_modelfile(struct buf *out, const char *path, struct erro
 static void say_step(void *ctx, const char *text)
 {
     cli_message(ctx, text);
-}
-
-/* What the store does not know: the types of caches. */
-static enum status check_cache(const struct modelfile *f, struct error *err)
-{
-    struct kv_types types;
-    struct error why;
-    for (int i = 0; i < f->n; i++) {
-        const struct modelfile_command *k = &f->commands[i];
-        if (k->keyword != MODELFILE_PARAMETER || strcmp(k->name, "kv_cache_type") != 0)
-            continue;
-        const enum status s = kv_types_parse(&types, k->value, &why);
-        if (s)
-            return fail(err, s, "(line %d): parameter kv_cache_type: %s", k->line,
-                        why.text);
-    }
-    return STATUS_OK;
 }
 
 /* Which chat template the new model has. */
@@ -83,7 +67,7 @@ static enum status create(const struct cli_command *c, const char *arg, const ch
     if (!s)
         s = read_modelfile(&text, path, err);
     if (!s && ((s = modelfile_parse(&f, text.data ? text.data : "", text.len, &why)) ||
-               (s = check_cache(&f, &why))))
+               (s = model_param_check(&f, &why))))
         s = fail(err, s, "%s: %s", path, why.text);
     const char *slash = strrchr(path, '/');
     if (!s && slash && (size_t)(slash - path) < sizeof folder) {

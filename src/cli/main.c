@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/version.h"
 #include "cli/cli.h"
 
 static const struct {
@@ -64,6 +65,9 @@ int main(int argc, char **argv)
         return print_usage(stderr, CLI_USAGE);
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
         return finish("help", print_usage(stdout, CLI_OK));
+    if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-v"))
+        return finish("--version",
+                      printf("turbine version is " TURBINE_VERSION "\n") < 0);
     for (int i = 0; commands[i].name; i++)
         if (!strcmp(argv[1], commands[i].name))
             return finish(argv[1], commands[i].run(argc - 1, argv + 1));

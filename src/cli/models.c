@@ -8,6 +8,7 @@
 #include "base/ollama_api.h"
 #include "cli/environment.h"
 #include "server/model_params.h"
+#include "server/model_template.h"
 #include "store/create.h"
 
 /* ---- the folders ---- */
@@ -160,20 +161,17 @@ enum status models_template(const struct model_choice *c, const char *command,
 void models_template_words(char *out, size_t n, const struct stored_model *m,
                            const struct gguf *g)
 {
-    struct gguf_str own;
-    struct template *t = NULL;
-    struct error why;
-    const bool has = !gguf_str(g, "tokenizer.chat_template", &own, NULL) && own.n;
-    if (m->template_kind == STORED_TEMPLATE_NONE)
-        snprintf(out, n, "%s", has ? "the GGUF's" : "none");
-    else if (m->template_kind == STORED_TEMPLATE_JINJA)
-        snprintf(out, n, "the model's TEMPLATE (Jinja)");
-    else if (has && !m->template_own)
-        snprintf(out, n, "the GGUF's; TEMPLATE is Go's, which is kept only");
-    else if (template_compile_go(&t, m->template.data, m->template.len, &why))
-        snprintf(out, n, "%s; TEMPLATE is Go's and more than is supported: %s",
-                 has ? "the GGUF's" : "none", why.text);
+    struct model_template t;
+    model_template_find(&t, m, g);
+    const char *own = t.text.s ? "the GGUF's" : "none";
+    if (t.kind != STORED_TEMPLATE_NONE)
+        snprintf(out, n, "the model's TEMPLATE (%s)",
+                 t.kind == STORED_TEMPLATE_GO ? "Go" : "Jinja");
+    else if (t.kept)
+        snprintf(out, n, "%s; TEMPLATE is Go's, which is kept only", own);
+    else if (t.refused)
+        snprintf(out, n, "%s; TEMPLATE is Go's and more than is supported: %s", own,
+                 t.why.text);
     else
-        snprintf(out, n, "the model's TEMPLATE (Go)");
-    template_close(t);
+        snprintf(out, n, "%s", own);
 }

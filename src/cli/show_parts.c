@@ -7,11 +7,12 @@
 
 #include "cli/models.h"
 #include "gguf/gguf.h"
+#include "server/model_card.h"
 #include "store/arch_label.h"
 #include "store/create.h"
 #include "store/param_lines.h"
 
-enum { SHOW_LINES = 2, SHOW_TEMPLATE_BYTES = 32 << 20 }; // lines of a text in the summary
+enum { SHOW_LINES = 2 }; // lines of a text in the summary
 
 /* ---- one part ---- */
 
@@ -72,20 +73,21 @@ static void put_model(struct buf *b, const struct stored_model *m, const struct 
     json_decref(own);
 }
 
-static void put_capabilities(struct buf *b, const struct gguf *g)
+static enum status put_capabilities(struct buf *b, const struct stored_model *m,
+                                    struct error *err)
 {
-    struct gguf_str s = {"", 0};
-    struct buf t;
-    buf_init(&t, SHOW_TEMPLATE_BYTES);
-    gguf_str(g, "tokenizer.chat_template", &s, NULL);
-    buf_append(&t, s.s, s.n);
-    buf_puts(b, "  Capabilities\n    completion\n");
-    if (t.len && strstr(t.data, "tools"))
-        buf_puts(b, "    tools\n");
-    if (t.len && (strstr(t.data, "think") || strstr(t.data, "reasoning")))
-        buf_puts(b, "    thinking\n");
+    struct model_card *card;
+    const char *able[MODEL_ABILITIES_MAX];
+    const enum status s = model_card_open(&card, m->path, m, MODEL_CARD_LISTED, err);
+    if (s)
+        return s;
+    const int n = model_card_abilities(card, able);
+    buf_puts(b, "  Capabilities\n");
+    for (int i = 0; i < n; i++)
+        buf_printf(b, "    %s\n", able[i]);
     buf_puts(b, "\n");
-    buf_release(&t);
+    model_card_drop(card);
+    return STATUS_OK;
 }
 
 /* The first lines of a text. */
@@ -121,11 +123,11 @@ static enum status put_summary(struct buf *b, const struct stored_model *m,
                                struct error *err)
 {
     struct gguf *g;
-    const enum status s = gguf_open(&g, m->path, err);
+    enum status s = gguf_open(&g, m->path, err);
     if (s)
         return s;
     put_model(b, m, g);
-    put_capabilities(b, g);
+    s = put_capabilities(b, m, err);
     if (json_object_size(m->params)) {
         buf_puts(b, "  Parameters\n");
         store_print_params(b, m->params, 19, "    ");
@@ -135,7 +137,7 @@ static enum status put_summary(struct buf *b, const struct stored_model *m,
     show_first_lines(b, "System", &m->system);
     show_first_lines(b, "License", &m->license);
     gguf_close(g);
-    return STATUS_OK;
+    return s;
 }
 
 /* ---- all ---- */

@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "base/mem.h"
+#include "server/model_template.h"
 #include "store/arch_label.h"
 
 enum { CARD_ARRAY_MAX = 8, CARD_STRING_MAX = 4096 };
@@ -143,30 +144,16 @@ static bool finds_infill(const struct gguf *g)
 
 /* ---- the whole ---- */
 
-static void read_abilities(struct model_card *m, const char *template)
-{
-    m->can_complete = true;
-    m->can_call = template && strstr(template, "tools");
-    m->can_think =
-        template && (strstr(template, "think") || strstr(template, "reasoning"));
-}
-
 static enum status read_card_file(struct model_card *m, const struct gguf *g,
                                   const struct stored_model *stored,
                                   enum model_card_parts parts, struct error *err)
 {
+    struct model_template t;
     struct gguf_str s;
-    char *template = NULL;
-    if (stored && stored->template_kind == STORED_TEMPLATE_JINJA)
-        s = (struct gguf_str){stored->template.data, stored->template.len};
-    else if (gguf_str(g, "tokenizer.chat_template", &s, NULL))
-        s = (struct gguf_str){NULL, 0};
-    if (s.s) {
-        if (!(template = mem_array(s.n + 1, 1)))
-            return fail(err, STATUS_NO_MEMORY, "no memory for the model's metadata");
-        memcpy(template, s.s, s.n);
-    }
-    read_abilities(m, template);
+    model_template_find(&t, stored, g);
+    m->can_complete = true;
+    m->can_call = model_template_calls(&t);
+    m->can_think = model_template_thinks(&t);
     if (!gguf_str(g, "general.name", &s, NULL))
         snprintf(m->general, sizeof m->general, "%.*s", (int)(s.n < 120 ? s.n : 120),
                  s.s);
@@ -178,14 +165,14 @@ static enum status read_card_file(struct model_card *m, const struct gguf *g,
     m->can_insert = finds_infill(g);
     write_size(m);
     find_quant(m->quant, sizeof m->quant, g);
-    if (parts == MODEL_CARD_WHOLE) {
-        m->template = template;
-        m->info = info_json(g);
-        return m->info ? STATUS_OK
-                       : fail(err, STATUS_NO_MEMORY, "no memory for metadata");
-    }
-    mem_free(template);
-    return STATUS_OK;
+    if (parts != MODEL_CARD_WHOLE)
+        return STATUS_OK;
+    if (t.text.s && (m->template = mem_array(t.text.n + 1, 1)))
+        memcpy(m->template, t.text.s, t.text.n);
+    m->info = info_json(g);
+    return m->info && (m->template || !t.text.s)
+               ? STATUS_OK
+               : fail(err, STATUS_NO_MEMORY, "no memory for the model's metadata");
 }
 
 static void take_config_text(char *out, size_t n, const json_t *config, const char *name)
@@ -259,6 +246,22 @@ enum status model_card_of_entry(struct model_card **out, const struct store_entr
     snprintf(m->quant, sizeof m->quant, "unknown");
     write_time(m);
     return STATUS_OK;
+}
+
+int model_card_abilities(const struct model_card *m, const char *out[MODEL_ABILITIES_MAX])
+{
+    int n = 0;
+    if (m->can_complete) {
+        out[n++] = "completion";
+        out[n++] = "embedding";
+    }
+    if (m->can_call)
+        out[n++] = "tools";
+    if (m->can_insert)
+        out[n++] = "insert";
+    if (m->can_think)
+        out[n++] = "thinking";
+    return n;
 }
 
 struct model_card *model_card_share(struct model_card *m)

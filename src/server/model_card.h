@@ -39,6 +39,10 @@ enum status model_card_open(struct model_card **out, const char *path,
 /* Of a model whose GGUF cannot be read; config as in struct stored_model, or NULL. */
 enum status model_card_of_entry(struct model_card **out, const struct store_entry *e,
                                 struct error *err);
+/* What Ollama calls capabilities; returns how many. */
+enum { MODEL_ABILITIES_MAX = 5 };
+int model_card_abilities(const struct model_card *m,
+                         const char *out[MODEL_ABILITIES_MAX]);
 struct model_card *model_card_share(struct model_card *m);
 void model_card_drop(struct model_card *m); // NULL: nothing
 

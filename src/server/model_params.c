@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "text/template.h"
+
 struct shown_name {
     char text[MODEL_NAME_BYTES];
 };
@@ -12,6 +14,40 @@ static struct shown_name shown(const struct stored_model *m)
     struct shown_name n = {""};
     model_name_print(n.text, &m->entry.name);
     return n;
+}
+
+static enum status check_jinja(const struct modelfile_command *k, struct error *err)
+{
+    struct template *t = NULL;
+    struct error why;
+    const size_t n = strlen(k->value);
+    if (stored_template_kind(k->value, n) != STORED_TEMPLATE_JINJA)
+        return STATUS_OK;
+    const enum status s = template_compile(&t, k->value, n, &why);
+    template_close(t);
+    return s ? fail(err, STATUS_BAD_INPUT, "(line %d): TEMPLATE: %s", k->line, why.text)
+             : s;
+}
+
+enum status model_param_check(const struct modelfile *f, struct error *err)
+{
+    struct kv_types types;
+    struct error why;
+    enum status s = STATUS_OK;
+    int n_stop = 0;
+    for (int i = 0; !s && i < f->n; i++) {
+        const struct modelfile_command *k = &f->commands[i];
+        const char *name = k->keyword == MODELFILE_PARAMETER ? k->name : "";
+        if (k->keyword == MODELFILE_TEMPLATE)
+            s = check_jinja(k, err);
+        else if (!strcmp(name, "stop") && ++n_stop > MODEL_STOPS_MAX)
+            s = fail(err, STATUS_BAD_INPUT, "(line %d): more than %d stops", k->line,
+                     MODEL_STOPS_MAX);
+        else if (!strcmp(name, "kv_cache_type") && kv_types_parse(&types, k->value, &why))
+            s = fail(err, STATUS_BAD_INPUT, "(line %d): parameter kv_cache_type: %s",
+                     k->line, why.text);
+    }
+    return s;
 }
 
 enum status model_param_number(const struct stored_model *m, const char *name, double min,

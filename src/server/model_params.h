@@ -7,11 +7,16 @@
 
 #include "engine/engine.h"
 #include "engine/sampler.h"
+#include "store/modelfile.h"
 #include "store/stored_model.h"
 
 #define MODEL_PARAM_KV "turbo4" // where nobody says another type of the cache
 
 enum { MODEL_STOPS_MAX = 16 };
+
+/* Of a new model, what the store does not know: types of caches, Jinja, how many stops.
+ */
+enum status model_param_check(const struct modelfile *f, struct error *err);
 
 enum status model_param_number(const struct stored_model *m, const char *name, double min,
                                double max, double *out, struct error *err);

@@ -13,26 +13,16 @@
 #include "store/create.h"
 #include "store/param_lines.h"
 
-enum { CAPABILITIES_MAX = 5, SHOW_TEXT_BYTES = 16 << 20 };
+enum { SHOW_TEXT_BYTES = 16 << 20 };
 
 struct capabilities {
-    const char *of[CAPABILITIES_MAX];
+    const char *of[MODEL_ABILITIES_MAX];
 };
 
 static struct ollama_model ollama_model(const struct model_card *m, const char *name,
                                         struct capabilities *able)
 {
-    int n = 0;
-    if (m->can_complete) {
-        able->of[n++] = "completion";
-        able->of[n++] = "embedding";
-    }
-    if (m->can_call)
-        able->of[n++] = "tools";
-    if (m->can_insert)
-        able->of[n++] = "insert";
-    if (m->can_think)
-        able->of[n++] = "thinking";
+    const int n = model_card_abilities(m, able->of);
     return (struct ollama_model){
         .name = name,
         .digest = m->digest,

@@ -77,6 +77,9 @@ static void hide_folders(char *text, const struct store *s)
         const size_t n = strlen(folder);
         for (char *at = text; n > 1 && (at = strstr(at, folder));) {
             char *rest = at + n + (at[n] == '/');
+            if (at[n] != '/') // the folder itself
+                for (int dot = 0; dot < 3 && at < rest; dot++)
+                    *at++ = '.';
             memmove(at, rest, strlen(rest) + 1);
         }
     }

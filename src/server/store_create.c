@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "dialect/ollama_store.h"
+#include "server/model_params.h"
 #include "server/store_call.h"
 #include "store/create.h"
 
@@ -139,6 +140,7 @@ struct create_job *create_job_open(struct store *s, json_t *body,
     st = model_name_parse(&j->name, r->model, strlen(r->model), err);
     st = st ? st : find_blob(j, r->files, err);
     st = st ? st : make_commands(&j->file, r, err);
+    st = st ? st : model_param_check(&j->file, err);
     if (!st)
         return j;
     create_job_release(j);

@@ -85,6 +85,7 @@ static void refuse_body(struct call *c, json_t *body, const struct api_error *e)
 /* ---- copy and delete: no lines ---- */
 
 struct change_job {
+    struct server *server;
     struct store *store;
     struct model_name from, to;
 };
@@ -99,8 +100,18 @@ static enum status run_copy(struct store_job *job, void *data, struct error *err
 static enum status run_delete(struct store_job *job, void *data, struct error *err)
 {
     struct change_job *j = data;
+    struct model_ref ref = {.stored = true, .name = j->from};
+    struct store_entry entry;
+    struct manifest m;
     (void)job;
-    return store_delete(j->store, &j->from, NULL, err);
+    const bool found = !store_find(j->store, &j->from, &m, &entry, NULL);
+    manifest_release(&m);
+    const enum status s = store_delete(j->store, &j->from, NULL, err);
+    if (found && !s) { // another name of the same bytes loads them again
+        ref.digest = entry.digest;
+        models_unload(j->server->models, &ref);
+    }
+    return s;
 }
 
 /* to NULL: delete. */
@@ -117,6 +128,7 @@ static void start_change(struct call *c, const char *from, const char *to)
         call_fail(c, API_ERROR_INTERNAL, "out of memory");
         return;
     }
+    j->server = c->server;
     j->store = c->server->o.store;
     st = model_name_parse(&j->from, from, strlen(from), &err);
     if (!st && to)

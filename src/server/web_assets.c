@@ -16,6 +16,7 @@
     X(icon, "icon.svg", "/web/icon.svg", "image/svg+xml")         \
     X(app, "app.js", "/web/app.js", SCRIPT)                       \
     X(api, "api.js", "/web/api.js", SCRIPT)                       \
+    X(area, "area.js", "/web/area.js", SCRIPT)                    \
     X(dialogs, "dialogs.js", "/web/dialogs.js", SCRIPT)           \
     X(dom, "dom.js", "/web/dom.js", SCRIPT)                       \
     X(highlight, "highlight.js", "/web/highlight.js", SCRIPT)     \

@@ -144,6 +144,12 @@ def test_zsh_takes_the_script(tmp_path):
     assert done.stdout.strip() == '_turbine' and not done.stderr
 
 
+def test_version():
+    release = re.search(r'TURBINE_VERSION "(.*)"', (ROOT / 'src/base/version.h').read_text())[1]
+    for option in ('--version', '-v'):
+        assert turbine(option) == f'turbine version is {release}\n'
+
+
 def test_wrong_shell():
     done = subprocess.run([TURBINE, 'completion', 'tcsh'], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and 'bash, zsh or fish' in done.stderr and not done.stdout

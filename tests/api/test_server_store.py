@@ -303,6 +303,9 @@ BAD = [
     ({'from': 'base', 'parameters': {'num_batch': [1]}}, 400, 'parameters.num_batch must be one value'),
     ({'from': 'base', 'parameters': {'num_batch': {}}}, 400, 'parameters.num_batch must be a number'),
     ({'from': 'base', 'parameters': {'kv_tail': 'x'}}, 400, 'parameters.kv_tail must be an integer'),
+    ({'from': 'base', 'parameters': {'kv_cache_type': 'iq4_nl'}}, 400, 'nearest are turbo8 (8.1) and turbo4 (4.1)'),
+    ({'from': 'base', 'parameters': {'stop': ['x'] * 17}}, 400, 'more than 16 stops'),
+    ({'from': 'base', 'template': '{% for m in messages %}'}, 400, 'TEMPLATE: line 1: Unexpected end of template'),
     ({'from': 'base', 'parameters': {'kv_cache_type': 4}}, 400, 'parameters.kv_cache_type must be a string'),
     ({'from': 'base', 'license': 5}, 400, 'license must be'),
     ({'from': 'base', 'license': [5]}, 400, 'license[0] must be a string'),
@@ -356,13 +359,28 @@ def test_copy_and_delete(server, base):
     assert 'me/second:v1' not in server.store.names() and base + ':latest' in server.store.names()
 
 
+def test_what_is_deleted_leaves_memory(server, base):
+    server.post('/api/copy', {'source': base, 'destination': 'gone'})
+    create(server, 'gone', **{'from': base}, system='Be gone.', stream=False)
+    assert server.post('/api/generate', {'model': 'gone', 'keep_alive': -1}).status == 200
+
+    def loaded():
+        return [m['name'] for m in server.request('GET', '/api/ps').json()['models']]
+    assert 'gone:latest' in loaded()
+    assert server.request('DELETE', '/api/delete', {'model': 'gone'}).status == 200
+    end = time.monotonic() + 20
+    while 'gone:latest' in loaded():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 def test_ollamas_own_models_stay(tmp_path, own):
     theirs = tmp_path / '.ollama/models'
     write_model(theirs, 'registry.ollama.ai/library/theirs/latest', [('model', GGUF)])
     s = own(HOME=str(tmp_path))
     assert s.head(GGUF) == 200  # no second upload
     r = s.request('DELETE', '/api/delete', {'model': 'theirs'})
-    assert r.status == 403 and 'only read' in r.json()['error']
+    assert r.status == 403 and r.json()['error'] == "model 'theirs:latest' is in ..., which is only read; remove it there"
     assert (theirs / 'manifests/registry.ollama.ai/library/theirs/latest').exists()
     assert create(s, 'mine', **{'from': 'theirs'}, stream=False).status == 200
     assert s.post('/api/copy', {'source': 'theirs', 'destination': 'copy'}).status == 200

@@ -565,6 +565,21 @@ def test_broken_storage_is_passed_over(page):
     assert listed(page) == ['good']
 
 
+@pytest.mark.parametrize('refusal', ['throw new DOMException("denied", "SecurityError")', 'return null'])
+def test_without_storage(page, refusal):
+    """As with cookies blocked: the page works, and says that it forgets."""
+    script = page.driver.execute_cdp_cmd('Page.addScriptToEvaluateOnNewDocument', {'source': ''.join(
+        f'Object.defineProperty(window, "{name}", {{get() {{ {refusal}; }}}});' for name in ('localStorage', 'sessionStorage'))})
+    try:
+        page.open()
+        assert 'keeps nothing' in page.id('notice').text
+        assert page.ask('good') and listed(page) == ['good'] and not page.id('notice').is_displayed()
+        page.button('New conversation').click()
+        assert page.ask('more') and listed(page) == ['more', 'good']
+    finally:
+        page.driver.execute_cdp_cmd('Page.removeScriptToEvaluateOnNewDocument', script)
+
+
 def test_other_conversations_run_on(page):
     page.server.answers['slow'] = Answer('first second', pause_after=1)
     page.type('slow', Keys.ENTER)

@@ -1,9 +1,11 @@
 // api.js - requests to this server, with the API key of this tab.
 
+import { session } from './area.js';
+
 const KEY = 'turbine.key';
 
 export function setKey(key) {
-  sessionStorage.setItem(KEY, key);
+  session.setItem(KEY, key);
 }
 
 export class ApiError extends Error {
@@ -19,7 +21,7 @@ export class ApiError extends Error {
  * ApiError, or AbortError if signal was. */
 export async function request(path, { body, signal } = {}) {
   const headers = {};
-  const key = sessionStorage.getItem(KEY);
+  const key = session.getItem(KEY);
   if (key) headers.Authorization = `Bearer ${key}`;
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   let response;

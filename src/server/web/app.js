@@ -1,6 +1,7 @@
 // app.js - the page: conversations, the one that is shown, answers that are running.
 
 import { ApiError, request, setKey } from './api.js';
+import { keeps } from './area.js';
 import { askKey, askSettings, askTitle, confirmed, requestFields } from './dialogs.js';
 import { byId, el, sends } from './dom.js';
 import { Live } from './live.js';
@@ -367,7 +368,7 @@ byId('settings-open').addEventListener('click', async () => {
   if (!answered) return;
   settings = answered.settings;
   conversation.system = answered.system;
-  store.saveSettings(settings);
+  if (!store.saveSettings(settings)) notice('This browser has no room left for the settings.');
   if (conversation.messages.length) keep(conversation);
 });
 
@@ -447,4 +448,5 @@ async function connect() {
 }
 
 fresh();
+if (!keeps) notice('This browser keeps nothing for this page: export conversations before you close it.');
 connect();

@@ -5,6 +5,8 @@
 // API knows (role, content, reasoning_content, tool_calls, tool_call_id, name) and what
 // came with the answer: model, usage, timings, finish, stopped, error.
 
+import { local } from './area.js';
+
 const CHAT = 'turbine.chat.';
 const SETTINGS = 'turbine.settings';
 const FORMAT = 'turbine-conversations';
@@ -25,8 +27,8 @@ function newId() {
 /* All that can be read, newest first. */
 export function loadConversations() {
   const all = [];
-  for (let i = 0; i < localStorage.length; i++) {
-    const key = localStorage.key(i);
+  for (let i = 0; i < local.length; i++) {
+    const key = local.key(i);
     const conversation = key.startsWith(CHAT) && loadConversation(key);
     if (conversation) all.push(conversation);
   }
@@ -36,7 +38,7 @@ export function loadConversations() {
 /* null for what is not a conversation, or is gone. */
 export function loadConversation(key) {
   try {
-    return checkConversation(JSON.parse(localStorage.getItem(key)), key);
+    return checkConversation(JSON.parse(local.getItem(key)), key);
   } catch {
     return null;
   }
@@ -45,31 +47,30 @@ export function loadConversation(key) {
 export const idOfKey = (key) => (key?.startsWith(CHAT) ? key.slice(CHAT.length) : null);
 export const keyOf = (conversation) => CHAT + conversation.id;
 
-/* false if the browser has no room left. */
-export function saveConversation(conversation) {
+/* Both: false if the browser has no room left. */
+function save(key, value) {
   try {
-    localStorage.setItem(keyOf(conversation), JSON.stringify(conversation));
+    local.setItem(key, JSON.stringify(value));
     return true;
   } catch {
     return false;
   }
 }
 
+export const saveConversation = (conversation) => save(keyOf(conversation), conversation);
+export const saveSettings = (settings) => save(SETTINGS, settings);
+
 export function removeConversation(conversation) {
-  localStorage.removeItem(keyOf(conversation));
+  local.removeItem(keyOf(conversation));
 }
 
 export function loadSettings() {
   try {
-    const settings = JSON.parse(localStorage.getItem(SETTINGS));
+    const settings = JSON.parse(local.getItem(SETTINGS));
     return settings && typeof settings === 'object' && !Array.isArray(settings) ? settings : {};
   } catch {
     return {};
   }
-}
-
-export function saveSettings(settings) {
-  localStorage.setItem(SETTINGS, JSON.stringify(settings));
 }
 
 export function exportText(conversations) {
