@@ -99,7 +99,8 @@ OTHERS = {
 def test_what_is_wrong_is_said(name, tmp_path):
     verb, instead, message = OTHERS[name]
     other = tmp_path / 'turbine'
-    other.write_text(f'#!/bin/bash\nif [ "$1" = {verb} ] && [ "$2" != status ]; then {instead}; fi\nexec "$REAL" "$@"\n')
+    other.write_text(f'#!/bin/bash\nif [ "$1" = {verb} ] && [ "$2" != status ]; then {instead}; fi\n'
+                     'exec "$REAL" "$@"\n')
     other.chmod(0o755)
     p = start(TURBINE=str(other), REAL=str(TURBINE))
     out, err = finish(p)
