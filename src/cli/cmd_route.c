@@ -121,6 +121,7 @@ static enum status open_route(struct route *v, struct router **r, struct error *
     }
     v->o.limits = http_limits_default;
     v->o.config_path = v->file;
+    v->o.threshold = v->threshold;
     v->o.lookup = environment_foreign;
     v->o.drain_us = (uint64_t)v->drain_s * 1000000;
     v->o.log = !v->quiet;

@@ -12,8 +12,11 @@ enum { HEADER_BYTES = 64 << 10, BUFFER_BYTES = 64 << 10, KEPT_BYTES = 8 << 10 };
 
 static void say_news(struct http_transfer *t)
 {
-    if (t->notify)
+    // Once, until the reader looks: a burst wakes it once.
+    if (t->notify && !t->told) {
+        t->told = true;
         t->notify(t->ctx);
+    }
 }
 
 static size_t take_header(char *data, size_t size, size_t n, void *ctx)
@@ -225,6 +228,7 @@ void http_transfer_close(struct http_transfer *t)
 void http_transfer_see(struct http_transfer *t, struct http_transfer_state *out)
 {
     pthread_mutex_lock(&t->lock);
+    t->told = false;
     *out = t->state;
     out->n_waiting = t->in.len - t->taken;
     pthread_mutex_unlock(&t->lock);

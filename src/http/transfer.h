@@ -30,8 +30,9 @@ struct http_transfer_options {
     uint64_t idle_us;    // between two pieces of the answer
     size_t max_header;   // bytes of the answer's header; 0: 64 KiB
     size_t buffer;       // bytes that wait to be read; 0: 64 KiB
-    /* There is something new.  By the thread of the transfers, or by the one that calls
-     * http_transfer_start; must not wait nor call back here. */
+    /* There is something new since the last http_transfer_see.  By the thread of the
+     * transfers, or by the one that calls http_transfer_start; must not wait nor call
+     * back here. */
     void (*notify)(void *ctx);
     void *ctx;
 };

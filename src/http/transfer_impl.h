@@ -37,6 +37,7 @@ struct http_transfer {
     size_t taken; // bytes of in that were read
     size_t max;
     bool paused, begun;
+    bool told; // notified, and the reader has not looked since
     uint64_t progress_us;
 
     /* Guarded by owner->lock. */

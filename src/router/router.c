@@ -181,6 +181,8 @@ static void reload(struct router *r)
     }
     config_init(&c);
     enum status s = config_read_file(&c, r->o.config_path, r->o.lookup, &err);
+    if (r->o.threshold)
+        c.threshold = r->o.threshold;
     if (s)
         config_release(&c);
     else

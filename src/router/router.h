@@ -25,6 +25,7 @@ struct router_options {
     uint64_t drain_us;       // 0: 30 s
     bool log;                // JSON lines on stderr
     const char *config_path; // read again by router_reload; NULL: there is no file
+    int threshold;           // over the file's, 0: none
     config_lookup *lookup;   // of the environment's variables that the file names
 };
 
