@@ -6,7 +6,12 @@
 #include "base/clock.h"
 #include "router/internal.h"
 
-enum { COUNT_US = 5000000, COUNT_BYTES = 64 << 10, COUNT_URL = 4096, COUNT_LINES = 6 };
+enum {
+    COUNT_US = 5000000,
+    COUNT_BYTES = 64 << 10,
+    COUNT_URL = 4096,
+    ESTIMATE_OFF_MOST = 8, // times too large; a smaller count is nonsense
+};
 
 /* What b calls the model that was asked for, NULL if it has none such. */
 static const char *name_there(const struct backend *b, const char *model)
@@ -90,13 +95,21 @@ static bool near_threshold(struct relay *c)
     return c->ask.n_prompt > limit - limit / 8 && c->ask.n_prompt < limit + limit / 8;
 }
 
+/* An estimate alone refuses no prompt that might fit: it can be off by the factor that
+ * was learned, and by what the prior is off. */
+static bool refusal_may_be_wrong(const struct policy_decision *d)
+{
+    return d->near || (d->refusal == POLICY_REFUSED_CONTEXT &&
+                       d->n_prompt / ESTIMATE_OFF_MOST <= d->n_ctx);
+}
+
 bool count_begin(struct relay *c, bool refused)
 {
     struct router *r = c->router;
     if (c->counted || c->route->kind != ROUTE_GENERATE || c->ask.exact)
         return false;
     // A decision that sends is remembered: it is asked for when the length is known.
-    if (refused ? !c->decision.near
+    if (refused ? !refusal_may_be_wrong(&c->decision)
                 : c->ask.lane != POLICY_AUTO || c->ask.side || !near_threshold(c))
         return false;
     c->counted = true;
@@ -130,7 +143,7 @@ bool count_step(struct relay *c)
     const int counted = s.status == 200 && s.end == HTTP_TRANSFER_DONE && c->in.data
                             ? upstream_read_count(c->in.data, c->in.len)
                             : -1;
-    if (counted > 0) {
+    if (counted > 0 && counted >= c->ask.n_prompt / ESTIMATE_OFF_MOST) {
         c->ask.n_prompt = counted;
         c->ask.exact = true;
     }

@@ -5,6 +5,52 @@
 
 enum { TEXT_DEPTH = 64 };
 
+static void count_marks(struct estimate_text *t, const char *marks)
+{
+    token_estimate_count(t, marks, strlen(marks));
+}
+
+/* As templates print it: what is no text of its own, tools and their arguments, has its
+ * quotes and braces in the prompt. */
+static void count_json(struct estimate_text *t, const json_t *v, int depth)
+{
+    const char *name;
+    json_t *m;
+    size_t i;
+    if (depth > TEXT_DEPTH)
+        return;
+    switch (json_typeof(v)) {
+    case JSON_STRING:
+        count_marks(t, "\"");
+        token_estimate_count(t, json_string_value(v), json_string_length(v));
+        count_marks(t, "\",");
+        return;
+    case JSON_OBJECT:
+        count_marks(t, "{");
+        json_object_foreach((json_t *)v, name, m)
+        {
+            if (!strcmp(name, "cache_control"))
+                continue;
+            count_marks(t, "\"");
+            token_estimate_count(t, name, strlen(name));
+            count_marks(t, "\":");
+            count_json(t, m, depth + 1);
+        }
+        count_marks(t, "},");
+        return;
+    case JSON_ARRAY:
+        count_marks(t, "[");
+        json_array_foreach(v, i, m)
+        {
+            count_json(t, m, depth + 1);
+        }
+        count_marks(t, "],");
+        return;
+    default:
+        count_marks(t, "1,");
+    }
+}
+
 static void count_text(struct estimate_text *t, const json_t *v, int depth)
 {
     const char *name;
@@ -24,7 +70,10 @@ static void count_text(struct estimate_text *t, const json_t *v, int depth)
                 !strcmp(name, "images") || !strcmp(name, "cache_control"))
                 continue;
             token_estimate_count(t, name, strlen(name));
-            count_text(t, m, depth + 1);
+            if (!strcmp(name, "input") || !strcmp(name, "arguments"))
+                count_json(t, m, depth + 1);
+            else
+                count_text(t, m, depth + 1);
         }
         return;
     case JSON_ARRAY:
@@ -48,7 +97,10 @@ void estimate_body(struct estimate_text *t, const json_t *body)
         const json_t *v = json_object_get(body, parts[i]);
         if (!v)
             continue;
-        count_text(t, v, 0);
+        if (!strcmp(parts[i], "tools") || !strcmp(parts[i], "functions"))
+            count_json(t, v, 0);
+        else
+            count_text(t, v, 0);
         t->n_message += json_is_array(v) ? json_array_size(v) : 1;
     }
 }

@@ -81,6 +81,13 @@ bool translate_alone(struct relay *c)
     return true;
 }
 
+/* Whether it takes the fields that llama.cpp, vLLM and Turbine add to OpenAI's API. */
+static bool takes_more_fields(const struct backend *b)
+{
+    return !strcmp(b->software, "turbine") || !strcmp(b->software, "llama-server") ||
+           !strcmp(b->software, "vllm");
+}
+
 enum status translate_request(struct relay *c, const char **method, const char **path,
                               struct api_error *err)
 {
@@ -94,13 +101,13 @@ enum status translate_request(struct relay *c, const char **method, const char *
     pthread_mutex_lock(&c->router->lock);
     const int n_ctx = c->backend->n_ctx;
     const enum upstream_counter counter = c->backend->counter;
-    const bool llama = counter == UPSTREAM_COUNT_LLAMA || counter == UPSTREAM_COUNT_VLLM;
+    const bool more_fields = takes_more_fields(c->backend);
     c->router->n_translated++;
     pthread_mutex_unlock(&c->router->lock);
     const struct upstream_ask ask = {
         .model = *c->served ? c->served : c->req.model,
         .stream = c->req.stream,
-        .strict = !llama,
+        .strict = !more_fields,
         .max_tokens_cap =
             n_ctx > c->ask.n_prompt && c->ask.n_prompt ? n_ctx - c->ask.n_prompt : 0,
     };

@@ -1,10 +1,12 @@
 """The router in front of the real server, whose model is a script, with the official clients."""
+import re
+
 import anthropic
 import clients_helper
 import ollama
 import openai
 import pytest
-from clients_helper import GREETING, RULES, SCRIPTED, WEATHER
+from clients_helper import CLOCK, GREETING, RULES, SCRIPTED, WEATHER
 from route_helper import Router
 
 NAME = 'tiny-chat'
@@ -61,6 +63,55 @@ def test_clients(fleet):
         o.chat.completions.create(model='nope', messages=m)
     with pytest.raises(anthropic.BadRequestError, match='prompt is too long: '):
         a.messages.create(model=NAME, max_tokens=9, messages=[{'role': 'user', 'content': 'one two ' * 40000}])
+
+
+def ask_words(r, n):
+    return r.post('/v1/chat/completions', {'model': NAME, 'max_tokens': 4, 'messages': [
+        {'role': 'user', 'content': 'one two ' * n}]})
+
+
+def test_no_estimate_alone_refuses_what_fits():
+    """Small prompts that are mostly template and tools teach the estimate much that is no part of long ones."""
+    tools = [{'type': 'function', 'function': t} for t in (WEATHER, CLOCK)]
+    with clients_helper.Server(RULES) as s, Router('--short', s.url) as r:
+        r.wait_known()
+        for _ in range(20):
+            assert r.post('/v1/chat/completions', {'model': NAME, 'max_tokens': 4, 'tools': tools, 'messages': [
+                {'role': 'user', 'content': 'weather in Paris'}]}).status == 200
+        for n in (2500, 3500, 4000):
+            assert ask_words(r, n).status == 200
+        # What it refuses the server has counted, as a prompt without thinking, which has an empty block of it.
+        for n in (4100, 8000):
+            mine, its = ask_words(r, n), ask_words(s, n)
+            assert (mine.status, its.status) == (400, 400)
+            counted, known = (int(re.search(r'in (\d+) tokens', x.json()['error']['message'])[1]) for x in (mine, its))
+            assert known <= counted <= known + 12
+
+
+def test_an_anthropic_client_of_an_openai_backend():
+    """The prompt has the same tokens: whether to think, reasoning and tools arrive as if the server were asked."""
+    m = [{'role': 'user', 'content': 'weather in Paris'}]
+    history = [*m, {'role': 'assistant', 'content': [
+        {'type': 'thinking', 'thinking': 'Look it up.', 'signature': ''},
+        {'type': 'tool_use', 'id': 'toolu_1', 'name': 'get_weather', 'input': {'city': 'Paris'}}]},
+        {'role': 'user', 'content': [{'type': 'tool_result', 'tool_use_id': 'toolu_1', 'content': 'sunny-22'}]}]
+    tools = [{'name': t['name'], 'description': t['description'], 'input_schema': t['parameters']}
+             for t in (WEATHER, CLOCK)]
+    thinking = {'type': 'enabled', 'budget_tokens': 1024}
+    with clients_helper.Server(RULES) as s, Router(config=f'backend {s.url}\n dialects openai\n') as r:
+        r.wait_known()
+        a, direct = (anthropic.Anthropic(base_url=x.url, api_key='x', max_retries=0) for x in (r, s))
+        for more in ({}, {'tools': tools}, {'thinking': thinking, 'tools': tools},
+                     {'tools': tools, 'messages': history}, {'thinking': thinking, 'tools': tools, 'messages': history}):
+            ask = {'model': NAME, 'max_tokens': 2000, 'messages': m, **more}
+            got = []
+            for c in (a, direct):
+                with c.messages.stream(**ask) as stream:
+                    streamed = stream.get_final_message()
+                for x in (c.messages.create(**ask), streamed):
+                    got.append(([b.model_dump(exclude={'id'}) for b in x.content], x.stop_reason,
+                                x.usage.input_tokens + (x.usage.cache_read_input_tokens or 0)))
+            assert all(x == got[-1] for x in got), got
 
 
 def test_a_server_is_killed_in_a_stream(fleet):

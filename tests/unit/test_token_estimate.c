@@ -7,10 +7,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/rng.h"
 #include "gguf/gguf.h"
+#include "router/internal.h"
 #include "router/token_estimate.h"
 #include "text/tokenizer.h"
 
@@ -99,6 +101,43 @@ static void test_against_a_vocabulary(void **state)
     tokenizer_close(tok);
 }
 
+/* Tools, of which a prompt has the JSON: alone they are within a quarter, and what they
+ * teach leaves prose right. */
+static void test_tools(void **state)
+{
+    (void)state;
+    struct gguf *file;
+    struct tokenizer *tok;
+    struct tokens ids;
+    struct estimate_model m;
+    struct estimate_text t;
+    json_t *tools = json_load_file("tests/data/tool_schemas.json", 0, NULL);
+    char *text = json_dumps(tools, 0); // with a blank behind : and , as tojson prints
+    json_t *body = json_pack("{s:O}", "tools", tools);
+    assert_non_null(text);
+    assert_int_equal(gguf_open(&file, "tests/data/smollm2_vocab.gguf", NULL), STATUS_OK);
+    assert_int_equal(tokenizer_open(&tok, file, NULL), STATUS_OK);
+    gguf_close(file);
+    tokens_init(&ids);
+    assert_int_equal(tokenizer_encode(tok, &ids, text, strlen(text), NULL, 0, NULL),
+                     STATUS_OK);
+    estimate_body(&t, body);
+    token_estimate_init(&m);
+    const int n = token_estimate_tokens(&m, &t);
+    if (fabs(n / (double)ids.n - 1) > 0.25)
+        fail_msg("%d tokens, not %d", n, (int)ids.n);
+    for (int i = 0; i < 100; i++)
+        token_estimate_learn(&m, &t, (int)ids.n);
+    const double off = error_of(tok, &m, "data/war-and-peace-excerpt.txt");
+    if (off > 0.25)
+        fail_msg("prose is %.0f %% off then", 100 * off);
+    tokens_release(&ids);
+    tokenizer_close(tok);
+    free(text);
+    json_decref(body);
+    json_decref(tools);
+}
+
 /* A model whose tokens are others: each kind is learned, from texts that mix them. */
 static void test_learns_each_kind(void **state)
 {
@@ -162,9 +201,8 @@ static void test_bounds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kinds),
-        cmocka_unit_test(test_against_a_vocabulary),
-        cmocka_unit_test(test_learns_each_kind),
+        cmocka_unit_test(test_kinds),  cmocka_unit_test(test_against_a_vocabulary),
+        cmocka_unit_test(test_tools),  cmocka_unit_test(test_learns_each_kind),
         cmocka_unit_test(test_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
