@@ -1,5 +1,6 @@
 """The model store and its commands, against a store that is written here by the rules of
 Ollama's layout."""
+import hashlib
 import json
 import os
 import pathlib
@@ -413,7 +414,8 @@ def test_template_of_a_model(store):
     assert "chat template: the model's TEMPLATE (Go)" in said and "TEMPLATE (Go)" in store.ok('show', 'g')
     said = store.create('p', base + 'TEMPLATE A {{ printf "%s" .Prompt }}\n', check=0).stderr
     assert "chat template: the GGUF's; TEMPLATE is Go's and more than is supported: line 1: function 'printf'" in said
-    store.create('w', base + 'TEMPLATE {% for %}\n', check=0)
+    said = store.create('w', base + 'TEMPLATE {% for %}\n', check=1).stderr
+    assert 'TEMPLATE: line 1: expected a name' in said
     tokens = len(store.ok('tokenize', 'j', '--special', stdin='A hi there').split())
     done = store.run('run', 'j', 'hi there', check=0)
     assert f'prefill {tokens} tokens' in done.stderr and 'note' not in done.stderr
@@ -438,4 +440,14 @@ def test_template_of_a_model(store):
     assert "which is Go's, is used" in store.run('run', 's', 'hi there', check=0).stderr
     store.create('n', f'FROM {STORIES}\nPARAMETER kv_cache_type f16\nPARAMETER num_predict 1\nTEMPLATE {{{{ printf "%s" .Prompt }}}}:\n', check=0)
     assert "function 'printf'" in store.run('run', 'n', 'hi there', check=1).stderr
+    # One that another program stored and that does not compile is an error when it is used.
+    bad = b'{% for %}'
+    digest = hashlib.sha256(bad).hexdigest()
+    (store.folder / f'blobs/sha256-{digest}').write_bytes(bad)
+    manifest = store.manifest('j/latest')
+    for layer in manifest['layers']:
+        if layer['mediaType'].endswith('.template'):
+            layer.update(digest=f'sha256:{digest}', size=len(bad))
+    (pulled.parent.parent / 'w').mkdir()
+    (pulled.parent.parent / 'w/latest').write_text(json.dumps(manifest))
     assert 'TEMPLATE of w:latest: ' in store.run('run', 'w', 'hi', check=1).stderr
