@@ -351,8 +351,7 @@ static void remote_where(const struct run_place *p, char *out, size_t n)
 static void remote_print_stats(const struct run_place *p, const struct run_stats *s)
 {
     static const char *const end[] = {"", ", stopped by num_predict",
-                                      ", stopped at the longest answer that its "
-                                      "num_predict or the context allow",
+                                      ", stopped by its num_predict or the context",
                                       ", interrupted"};
     const char *url = ((const struct run_remote *)p)->url;
     if (s->end == SESSION_STOPPED)
