@@ -10,6 +10,8 @@ import pytest
 from fault_backend import (TEXT, WORDS, Backend, Fault, anthropic_events, document, ollama_events, openai_events)
 from route_helper import TURBINE, Router, chat, wait
 
+SANITIZED = '/san-' in str(TURBINE)
+
 PATHS = ['/v1/chat/completions', '/v1/messages', '/api/chat']
 EVENTS = {'/v1/chat/completions': openai_events, '/v1/messages': anthropic_events, '/api/chat': ollama_events}
 
@@ -362,7 +364,7 @@ def test_backpressure():
         sent = len(b.sent)
         time.sleep(0.5)
         assert len(b.sent) == sent  # it waits
-        assert r.rss() - before < 8 << 20
+        assert SANITIZED or r.rss() - before < 8 << 20  # they keep what was freed
         n, last = 0, b''
         while not last.endswith(b'0\r\n\r\n'):
             piece = sockets[0].recv(1 << 20)

@@ -23,6 +23,8 @@ import gguf_meta  # noqa: E402
 import gguf_write  # noqa: E402
 import random_model  # noqa: E402
 
+SANITIZED = '/san-' in os.environ.get('TURBINE', '')
+
 PROMPT = 'Once upon a time'
 
 
@@ -391,7 +393,9 @@ def test_storm(made, texts, most):
         assert all(pool.map(ask, names[100:]))
         s.until(lambda: s.ps() == [])
         now_fds, now = state()
-        assert now_fds <= fds + 4 and now < before + 8e6, (fds, now_fds, before, now)
+        assert now_fds <= fds + 4, (fds, now_fds)
+        if not SANITIZED:  # they keep what was freed
+            assert now < before + 8e6, (before, now)
         assert s.metric('turbine:model_loads_total') == s.metric('turbine:model_unloads_total') > 3
         assert s.metric('turbine:generations_total{outcome="accepted"}') >= 200  # counters outlive models
 
