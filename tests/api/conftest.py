@@ -19,7 +19,7 @@ WITHOUT_SANITIZED_CODE = ('test_reference.py', 'test_versus.py', 'test_web.py', 
                           'test_server_memory.py')
 # Answers of the default model take minutes there: the scheduler is tested by tests/unit/test_scheduler.c, the server
 # by those of the scripted one.
-LONG_ANSWERS = ('test_demo_route.py', 'test_serve.py', 'test_serve_apis.py', 'test_web_serve.py')
+LONG_ANSWERS = ('test_demo_route.py', 'test_serve.py', 'test_serve_apis.py', 'test_web_serve.py', 'test_kv_tail.py')
 
 
 def pytest_collection_modifyitems(config, items):
