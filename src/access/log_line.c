@@ -22,6 +22,6 @@ void log_line_end(struct buf *b)
 {
     buf_puts(b, "}\n");
     if (!b->failed)
-        fwrite(b->data, 1, b->len, stderr);
+        fwrite(b->data, 1, b->len, stderr); // one write: lines do not mix
     buf_release(b);
 }

@@ -1,42 +1,17 @@
 /* log.c - JSON lines on stderr, never with text of prompts or answers. */
-#include <stdio.h>
-#include <time.h>
-
+#include "access/log_line.h"
 #include "dialect/json_print.h"
 #include "server/internal.h"
-
-enum { LOG_LINE_MAX = 16 << 10 };
-
-static void begin_line(struct buf *b, const char *event)
-{
-    struct timespec now;
-    struct tm tm;
-    char text[32];
-    clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &tm);
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
-    buf_init(b, LOG_LINE_MAX);
-    buf_printf(b, "{\"time\":\"%s.%03ldZ\",\"event\":\"%s\"", text, now.tv_nsec / 1000000,
-               event);
-}
-
-static void end_line(struct buf *b)
-{
-    buf_puts(b, "}\n");
-    if (!b->failed)
-        fwrite(b->data, 1, b->len, stderr); // one write: lines do not mix
-    buf_release(b);
-}
 
 void log_event(const struct server *s, const char *event, const char *text)
 {
     struct buf b;
     if (!s->o.log)
         return;
-    begin_line(&b, event);
+    log_line_begin(&b, event);
     buf_puts(&b, ",\"text\":");
     json_print_string(&b, text);
-    end_line(&b);
+    log_line_end(&b);
 }
 
 void log_call(const struct call *c, uint64_t us)
@@ -44,7 +19,7 @@ void log_call(const struct call *c, uint64_t us)
     struct buf b;
     if (!c->server->o.log)
         return;
-    begin_line(&b, "request");
+    log_line_begin(&b, "request");
     buf_printf(&b, ",\"id\":\"%s\",\"peer\":", c->request_id);
     json_print_string(&b, http_peer(c->x));
     buf_puts(&b, ",\"method\":");
@@ -69,5 +44,5 @@ void log_call(const struct call *c, uint64_t us)
         buf_printf(&b, ",\"dropped_messages\":%d", c->n_dropped);
     if (c->finish)
         buf_printf(&b, ",\"finish\":\"%s\"", c->finish);
-    end_line(&b);
+    log_line_end(&b);
 }
