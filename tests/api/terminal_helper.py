@@ -12,6 +12,8 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TURBINE = str(pathlib.Path(os.environ.get('TURBINE', ROOT / 'build/turbine')).resolve())
+# Calibrating the default model takes two minutes with sanitizers, more beside other tests.
+PATIENCE = 600 if '/san-' in TURBINE else 60
 
 
 class Terminal:
@@ -37,14 +39,14 @@ class Terminal:
     def send(self, text):
         os.write(self.fd, text.encode())
 
-    def say(self, text, pattern, seconds=60):
+    def say(self, text, pattern, seconds=PATIENCE):
         """A line at the prompt, what it is answered, and the next prompt."""
         self.send(text + '\r')
         found = self.wait(pattern, seconds)
         self.wait('>>> ', seconds)
         return found
 
-    def wait(self, pattern, seconds=60):
+    def wait(self, pattern, seconds=PATIENCE):
         """The match of pattern in what came since the last wait."""
         end = time.monotonic() + seconds
         while True:
