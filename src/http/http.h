@@ -120,6 +120,9 @@ bool http_is_gone(const struct http_exchange *x);
 
 /* ---- waking: any thread, while the exchange is not answered; never waits ---- */
 void http_wake(struct http_exchange *x);
+/* The same for a short step, which the caller runs itself if nobody else does: a thread
+ * less to wake.  x may be gone when it returns. */
+void http_step_here(struct http_exchange *x);
 /* Once, at this time of clock_us (to about half a second); 0: no more. */
 void http_wake_at(struct http_exchange *x, uint64_t at_us);
 

@@ -134,6 +134,7 @@ struct http_server {
     pthread_cond_t work;
     struct http_exchange *queue_head, *queue_tail, *ready, *exchanges;
     bool ending; // workers
+    int n_here;  // steps that run on other threads
     pthread_t *workers;
     int n_worker;
 };

@@ -10,13 +10,17 @@ enum { HEADER_BYTES = 64 << 10, BUFFER_BYTES = 64 << 10, KEPT_BYTES = 8 << 10 };
 
 /* ---- what libcurl calls: the thread ---- */
 
-static void say_news(struct http_transfer *t)
+static void add_news(struct http_transfer *t)
 {
     // Once, until the reader looks: a burst wakes it once.
-    if (t->notify && !t->told) {
-        t->told = true;
-        t->notify(t->ctx);
-    }
+    if (!t->notify || t->told)
+        return;
+    t->told = true;
+    if (t->has_news)
+        return;
+    t->has_news = true;
+    t->news_next = t->owner->news;
+    t->owner->news = t;
 }
 
 static size_t take_header(char *data, size_t size, size_t n, void *ctx)
@@ -41,7 +45,7 @@ static size_t take_header(char *data, size_t size, size_t n, void *ctx)
         return taken;
     pthread_mutex_lock(&t->lock);
     t->state.status = (int)status;
-    say_news(t);
+    add_news(t);
     pthread_mutex_unlock(&t->lock);
     return taken;
 }
@@ -65,7 +69,7 @@ static size_t take_piece(char *data, size_t size, size_t n, void *ctx)
     const bool ok = buf_append(&t->in, data, n);
     t->progress_us = clock_us();
     t->begun = true;
-    say_news(t);
+    add_news(t);
     pthread_mutex_unlock(&t->lock);
     return ok ? n : 0;
 }
@@ -144,6 +148,7 @@ struct http_transfer *http_transfer_start(struct http_transfers *ts,
     buf_init(&t->fields, o->max_header ? o->max_header : HEADER_BYTES);
     buf_init(&t->in, t->max + CURL_MAX_WRITE_SIZE);
     pthread_mutex_init(&t->lock, NULL);
+    pthread_cond_init(&t->told_it, NULL);
     if (!t->curl || !set_transfer_options(t, o)) {
         http_transfer_free(t);
         return NULL;
@@ -161,6 +166,7 @@ void http_transfer_free(struct http_transfer *t)
     buf_release(&t->fields);
     buf_release(&t->in);
     pthread_mutex_destroy(&t->lock);
+    pthread_cond_destroy(&t->told_it);
     mem_free(t);
 }
 
@@ -207,7 +213,7 @@ void http_transfer_finish(struct http_transfer *t, enum http_transfer_end end,
         snprintf(t->why, sizeof t->why, "%s", why);
     t->state.end = end;
     t->state.ended = true;
-    say_news(t);
+    add_news(t);
     pthread_mutex_unlock(&t->lock);
 }
 
@@ -215,12 +221,15 @@ void http_transfer_close(struct http_transfer *t)
 {
     if (!t)
         return;
+    const bool own = http_transfers_is_thread(t->owner);
     atomic_fetch_sub(&t->owner->n_active, 1);
     pthread_mutex_lock(&t->lock);
     t->notify = NULL;
+    while (t->telling && !own)
+        pthread_cond_wait(&t->told_it, &t->lock);
     const bool ended = t->state.ended;
     pthread_mutex_unlock(&t->lock);
-    http_transfer_ask(t, ended ? HTTP_ASK_FREE : HTTP_ASK_END);
+    http_transfer_ask(t, ended || own ? HTTP_ASK_FREE : HTTP_ASK_END);
 }
 
 /* ---- the reader ---- */

@@ -31,8 +31,8 @@ struct http_transfer_options {
     size_t max_header;   // bytes of the answer's header; 0: 64 KiB
     size_t buffer;       // bytes that wait to be read; 0: 64 KiB
     /* There is something new since the last http_transfer_see.  By the thread of the
-     * transfers, or by the one that calls http_transfer_start; must not wait nor call
-     * back here. */
+     * transfers, outside of libcurl; may read and close this transfer and start others,
+     * but must not wait: every other transfer waits with it. */
     void (*notify)(void *ctx);
     void *ctx;
 };
@@ -64,8 +64,9 @@ int http_transfers_active(const struct http_transfers *ts);
 /* NULL without memory.  All of o but the body is copied. */
 struct http_transfer *http_transfer_start(struct http_transfers *ts,
                                           const struct http_transfer_options *o);
-/* Any time, any thread but the transfers' own: a transfer that runs ends at once, its
- * connection with it.  notify is not called any more when it returns. */
+/* Any time, by any thread, but in a notify not of another transfer: a transfer that runs
+ * ends at once, its connection with it.  notify is not called any more when it returns,
+ * and but for the one that closes, none is running. */
 void http_transfer_close(struct http_transfer *t);
 
 void http_transfer_see(struct http_transfer *t, struct http_transfer_state *out);

@@ -16,7 +16,7 @@ enum http_ask {
     HTTP_ASK_START = 1,
     HTTP_ASK_RESUME = 2,
     HTTP_ASK_END = 4,  // it runs: remove it, let who waits go on, free it
-    HTTP_ASK_FREE = 8, // it has ended: nobody waits
+    HTTP_ASK_FREE = 8, // it has ended, or its own thread says so: nobody waits
 };
 
 struct http_transfer {
@@ -27,6 +27,8 @@ struct http_transfer {
     uint64_t start_us, first_us, idle_us;
     bool added;                        // to the multi handle
     struct http_transfer *prev, *next; // those that were added
+    bool has_news;                     // and is in the list of those
+    struct http_transfer *news_next;
 
     pthread_mutex_t lock;
     void (*notify)(void *ctx);
@@ -37,7 +39,9 @@ struct http_transfer {
     size_t taken; // bytes of in that were read
     size_t max;
     bool paused, begun;
-    bool told; // notified, and the reader has not looked since
+    bool told;    // notified, or about to be, and the reader has not looked since
+    bool telling; // notify is running
+    pthread_cond_t told_it;
     uint64_t progress_us;
 
     /* Guarded by owner->lock. */
@@ -51,6 +55,7 @@ struct http_transfers {
     uint64_t timer_us; // libcurl's, 0: none
     uint64_t swept_us;
     struct http_transfer *added;
+    struct http_transfer *news; // the thread's
     pthread_t thread;
     bool has_thread;
     atomic_int n_active;
@@ -63,11 +68,12 @@ struct http_transfers {
 };
 
 void http_transfer_free(struct http_transfer *t);
+bool http_transfers_is_thread(const struct http_transfers *ts); // the caller
 enum http_transfer_end http_transfer_classify(CURLcode code);
 /* By the thread, when it has removed t. */
 void http_transfer_finish(struct http_transfer *t, enum http_transfer_end end,
                           const char *why);
-/* END returns when the thread has removed t. */
+/* END returns when the thread has removed t; the thread itself does not ask for it. */
 void http_transfer_ask(struct http_transfer *t, enum http_ask what);
 
 #endif

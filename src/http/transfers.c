@@ -58,6 +58,16 @@ static void detach(struct http_transfer *t)
         ts->added = t->next;
 }
 
+static void forget_news(struct http_transfer *t)
+{
+    struct http_transfer **at = &t->owner->news;
+    while (t->has_news && *at != t)
+        at = &(*at)->news_next;
+    if (t->has_news)
+        *at = t->news_next;
+    t->has_news = false;
+}
+
 static void attach(struct http_transfer *t)
 {
     struct http_transfers *ts = t->owner;
@@ -74,6 +84,11 @@ static void attach(struct http_transfer *t)
 }
 
 /* ---- what readers ask for ---- */
+
+bool http_transfers_is_thread(const struct http_transfers *ts)
+{
+    return pthread_equal(pthread_self(), ts->thread);
+}
 
 static void ring(struct http_transfers *ts)
 {
@@ -93,7 +108,7 @@ void http_transfer_ask(struct http_transfer *t, enum http_ask what)
     }
     t->asked |= (unsigned)what;
     const uint64_t round = ts->n_round_begun + 1; // the one that will find it
-    if (first)
+    if (first && !http_transfers_is_thread(ts))   // it looks by itself
         ring(ts);
     while (what == HTTP_ASK_END && ts->n_round_done < round)
         pthread_cond_wait(&ts->ended, &ts->lock);
@@ -104,6 +119,7 @@ static void answer_one(struct http_transfer *t, unsigned asked)
 {
     if (asked & (HTTP_ASK_END | HTTP_ASK_FREE)) {
         detach(t);
+        forget_news(t);
         http_transfer_free(t);
         return;
     }
@@ -193,6 +209,42 @@ static void sweep_transfers(struct http_transfers *ts)
     }
 }
 
+/* ---- news: outside of libcurl, which may not be called back from its callbacks ---- */
+
+static void tell_one(struct http_transfer *t)
+{
+    pthread_mutex_lock(&t->lock);
+    void (*notify)(void *) = t->notify;
+    t->telling = notify;
+    pthread_mutex_unlock(&t->lock);
+    if (!notify)
+        return;
+    notify(t->ctx); // may close t, which lives until answer_asked
+    pthread_mutex_lock(&t->lock);
+    t->telling = false;
+    pthread_cond_broadcast(&t->told_it);
+    pthread_mutex_unlock(&t->lock);
+}
+
+static void tell_news(struct http_transfers *ts)
+{
+    while (ts->news) {
+        struct http_transfer *t = ts->news;
+        ts->news = t->news_next;
+        t->has_news = false;
+        tell_one(t);
+    }
+}
+
+/* What is asked for can be news, and who hears news asks. */
+static void settle_news(struct http_transfers *ts)
+{
+    do {
+        tell_news(ts);
+        answer_asked(ts);
+    } while (ts->news);
+}
+
 /* ---- the thread ---- */
 
 static int wait_ms(const struct http_transfers *ts)
@@ -229,7 +281,7 @@ static void *run_transfers(void *ctx)
         const int n = epoll_wait(ts->epoll_fd, events, EVENTS, wait_ms(ts));
         for (int i = 0; i < n; i++)
             handle_event(ts, &events[i]);
-        answer_asked(ts);
+        settle_news(ts);
         if (ts->timer_us && clock_us() >= ts->timer_us) {
             int running;
             ts->timer_us = 0;
@@ -237,6 +289,7 @@ static void *run_transfers(void *ctx)
         }
         take_ends(ts);
         sweep_transfers(ts);
+        settle_news(ts);
         pthread_mutex_lock(&ts->lock);
         ending = ts->ending && !ts->asked;
         pthread_mutex_unlock(&ts->lock);

@@ -60,26 +60,51 @@ static struct http_exchange *take_work(struct http_server *s)
     return x;
 }
 
+static void run_step(struct http_server *s, struct http_exchange *x)
+{
+    s->o.step(s->o.ctx, x);
+    pthread_mutex_lock(&x->lock);
+    const bool answered = x->answered;
+    pthread_mutex_unlock(&x->lock);
+    pthread_mutex_lock(&s->lock);
+    if (answered)
+        x->step = STEP_DONE;
+    else if (x->step == STEP_AGAIN)
+        http_workers_push(x);
+    else
+        x->step = STEP_IDLE;
+    pthread_mutex_unlock(&s->lock);
+    if (answered)
+        http_exchange_drop(x);
+}
+
 static void *work(void *ctx)
 {
     struct http_server *s = ctx;
-    for (struct http_exchange *x; (x = take_work(s));) {
-        s->o.step(s->o.ctx, x);
-        pthread_mutex_lock(&x->lock);
-        const bool answered = x->answered;
-        pthread_mutex_unlock(&x->lock);
-        pthread_mutex_lock(&s->lock);
-        if (answered)
-            x->step = STEP_DONE;
-        else if (x->step == STEP_AGAIN)
-            http_workers_push(x);
-        else
-            x->step = STEP_IDLE;
-        pthread_mutex_unlock(&s->lock);
-        if (answered)
-            http_exchange_drop(x);
-    }
+    for (struct http_exchange *x; (x = take_work(s));)
+        run_step(s, x);
     return NULL;
+}
+
+void http_step_here(struct http_exchange *x)
+{
+    struct http_server *s = x->server;
+    pthread_mutex_lock(&s->lock);
+    const bool here = x->step == STEP_IDLE && !s->ending;
+    if (here) {
+        x->step = STEP_RUNNING;
+        s->n_here++;
+    } else if (x->step == STEP_RUNNING) {
+        x->step = STEP_AGAIN;
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (!here)
+        return;
+    run_step(s, x);
+    pthread_mutex_lock(&s->lock);
+    if (--s->n_here == 0 && s->ending)
+        pthread_cond_broadcast(&s->work);
+    pthread_mutex_unlock(&s->lock);
 }
 
 enum status http_workers_open(struct http_server *s, struct error *err)
@@ -98,6 +123,8 @@ void http_workers_close(struct http_server *s)
     pthread_mutex_lock(&s->lock);
     s->ending = true;
     pthread_cond_broadcast(&s->work);
+    while (s->n_here)
+        pthread_cond_wait(&s->work, &s->lock);
     pthread_mutex_unlock(&s->lock);
     for (int i = 0; i < s->n_worker; i++)
         pthread_join(s->workers[i], NULL);

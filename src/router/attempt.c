@@ -97,7 +97,12 @@ static void choose_dialect(struct relay *c)
 
 static void on_news(void *ctx)
 {
-    http_wake(ctx);
+    struct relay *c = ctx;
+    // Beginnings and documents take longer than other streams should wait.
+    if (atomic_load(&c->streams))
+        http_step_here(c->x);
+    else
+        http_wake(c->x);
 }
 
 static bool no_attempt(struct relay *c, const struct api_error *e)
@@ -138,7 +143,7 @@ static bool send_request(struct relay *c, const char *method, const char *path,
         .first_us = (uint64_t)k->first_s * 1000000,
         .idle_us = (uint64_t)k->idle_s * 1000000,
         .notify = on_news,
-        .ctx = c->x,
+        .ctx = c,
     };
     if (m < (int)sizeof url && !l.text.failed)
         c->transfer = http_transfer_start(c->router->transfers, &o);

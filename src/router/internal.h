@@ -153,6 +153,7 @@ struct relay {
     char client[64]; // name of its key, "" for none
     char request_id[ID_BYTES], id[ID_BYTES];
     enum relay_phase phase;
+    atomic_bool streams; // phase is RELAY_STREAM, for other threads
     bool logged;
 
     /* The request. */

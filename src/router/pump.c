@@ -145,6 +145,7 @@ static void open_stream(struct relay *c)
     if (c->phase == RELAY_STREAM)
         return;
     c->phase = RELAY_STREAM;
+    atomic_store(&c->streams, true);
     relay_add_headers(c);
     http_add_header(c->x, "Cache-Control", "no-cache");
     if (c->translates)
