@@ -7,7 +7,12 @@
 #include "dialect/json_print.h"
 #include "router/internal.h"
 
-enum { LINES_MAX = 24, LINES_BYTES = 64 << 10, OWN_URL_BYTES = 4096 };
+enum {
+    LINES_MAX = 24,
+    LINES_BYTES = 64 << 10,
+    OWN_URL_BYTES = 4096,
+    NEWS_BYTES = 4 << 10
+};
 
 /* Header lines, one behind the other in a buf that does not move any more when they are
  * handed out. */
@@ -95,11 +100,20 @@ static void choose_dialect(struct relay *c)
     c->translates = c->via != c->route->dialect;
 }
 
+/* Beginnings, documents and bursts take longer than other streams should wait. */
+static bool is_short(struct relay *c)
+{
+    struct http_transfer_state s;
+    if (!atomic_load(&c->streams))
+        return false;
+    http_transfer_see(c->transfer, &s);
+    return s.n_waiting <= NEWS_BYTES;
+}
+
 static void on_news(void *ctx)
 {
     struct relay *c = ctx;
-    // Beginnings and documents take longer than other streams should wait.
-    if (atomic_load(&c->streams))
+    if (is_short(c))
         http_step_here(c->x);
     else
         http_wake(c->x);
