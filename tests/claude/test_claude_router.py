@@ -46,5 +46,5 @@ def test_a_tool_is_called_and_the_conversation_goes_on(server, router):
             assert u['cache_read_input_tokens'] > 5000 and u['output_tokens'] > 0
     finally:
         claude.close()
-    b = router.backend(f'{server.url}/v1')
+    b, = router.status()['backends']
     assert b['dialects'] == ['openai'] and b['finished'] >= 3 and not any(b['failed'].values())
