@@ -176,6 +176,11 @@ static enum MHD_Result request_begins(struct http_server *s, struct http_conn *c
         start_steps(x);
         return MHD_YES;
     }
+    if (atomic_load(&s->n_body) + http_content_length(x) > s->o.limits.all_bodies) {
+        x->refused = true;
+        s->o.no_room(s->o.ctx, x, HTTP_BODIES_TOO_MANY);
+        return reply_before_body(x);
+    }
     http_conn_enter(c, CONN_BODY);
     return MHD_YES;
 }
@@ -224,19 +229,34 @@ static bool stream_piece(struct http_exchange *x, const char *p, size_t *n)
     return true;
 }
 
+static bool hold_piece(struct http_exchange *x, const char *p, size_t n,
+                       enum http_no_room *why)
+{
+    struct http_server *s = x->server;
+    const size_t before = atomic_fetch_add(&s->n_body, n);
+    x->n_held += n;
+    *why = n > x->body.max - x->body.len         ? HTTP_BODY_TOO_LARGE
+           : before + n > s->o.limits.all_bodies ? HTTP_BODIES_TOO_MANY
+                                                 : HTTP_BODY_NO_MEMORY;
+    return *why == HTTP_BODY_NO_MEMORY && buf_append(&x->body, p, n);
+}
+
 static enum MHD_Result body_piece(struct http_exchange *x, const char *p, size_t *n)
 {
+    enum http_no_room why;
     x->conn->progress_us = clock_us();
     if (x->body_streams && !x->refused)
         return stream_piece(x, p, n) ? MHD_YES : MHD_NO;
     x->conn->received += *n;
     if (x->refused) {
         x->discarded += *n;
-    } else if (!buf_append(&x->body, p, *n)) {
-        /* Sent without a length: admit saw the others. */
-        const bool too_large = *n > x->body.max - x->body.len;
+    } else if (!hold_piece(x, p, *n, &why)) {
+        /* Too large without a length: admit saw the others. */
         x->refused = true;
-        x->server->o.no_room(x->server->o.ctx, x, too_large);
+        buf_release(&x->body);
+        atomic_fetch_sub(&x->server->n_body, x->n_held);
+        x->n_held = 0;
+        x->server->o.no_room(x->server->o.ctx, x, why);
     }
     if (x->discarded > HTTP_DISCARD_BYTES)
         return MHD_NO;

@@ -11,6 +11,7 @@ const struct http_limits http_limits_default = {
     .n_connection = 10000,
     .n_keep = 1024, // libmicrohttpd holds 64 KiB for each that was used
     .body_bytes = 32 << 20,
+    .all_bodies = 512 << 20,
     .url_bytes = 8 << 10,
     .header_bytes = 32 << 10,
     .n_header = 100,

@@ -55,6 +55,7 @@ static void free_fields(struct http_added *list, int n)
 
 static void exchange_free(struct http_exchange *x)
 {
+    atomic_fetch_sub(&x->server->n_body, x->n_held);
     free_fields(x->added, x->n_added);
     free_fields(x->headers, x->n_headers);
     mem_free(x->headers);

@@ -21,6 +21,7 @@ struct http_limits {
     int n_connection;
     int n_keep;        // with more connections than this none is kept behind its reply
     size_t body_bytes; // of a body
+    size_t all_bodies; // of those that are held at a time
     size_t url_bytes, header_bytes;
     int n_header;
     int body_rate;          // least bytes a second of a body, after body_idle_us
@@ -32,6 +33,13 @@ struct http_limits {
 
 extern const struct http_limits http_limits_default;
 
+/* Why a body is not read on. */
+enum http_no_room {
+    HTTP_BODY_TOO_LARGE,
+    HTTP_BODIES_TOO_MANY, // together; later there may be room
+    HTTP_BODY_NO_MEMORY,
+};
+
 struct http_options {
     const char *host; // name or address, with or without [] for IPv6
     int port;         // 0: any that is free
@@ -40,9 +48,9 @@ struct http_options {
     /* By the I/O thread when the headers are there, before the body: true to read it and
      * go on to `step`, or http_reply and false.  Must not wait.  It refuses what
      * http_content_length says is too large; no_room replies to a body that turns out
-     * to be, or that there is no memory for. */
+     * to be, or that there is no room for. */
     bool (*admit)(void *ctx, struct http_exchange *x);
-    void (*no_room)(void *ctx, struct http_exchange *x, bool too_large);
+    void (*no_room)(void *ctx, struct http_exchange *x, enum http_no_room why);
     /* By a worker; see above.  After http_reply or http_stream_end it is not called any
      * more, and x must not be used any more when it returns. */
     void (*step)(void *ctx, struct http_exchange *x);

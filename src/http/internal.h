@@ -76,6 +76,7 @@ struct http_exchange {
     struct buf body; // streamed: what was not taken yet; under lock
     bool refused;    // a reply was made before the body
     size_t discarded;
+    size_t n_held; // of the server's n_body
     bool complete; // all of the request is there
 
     /* Guarded by server->lock. */
@@ -128,6 +129,7 @@ struct http_server {
     atomic_bool stop, poked, wants_tick;
     struct http_conn *conns; // I/O thread
     atomic_int n_conn, n_active;
+    atomic_size_t n_body; // bytes of bodies, but of those in pieces
     uint64_t swept_us;
 
     pthread_mutex_t lock;

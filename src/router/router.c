@@ -65,13 +65,16 @@ static bool may_call(struct relay *c, bool public)
     return false;
 }
 
-static void refuse_unread(void *ctx, struct http_exchange *x, bool too_large)
+static void refuse_unread(void *ctx, struct http_exchange *x, enum http_no_room why)
 {
     struct router *r = ctx;
     http_add_header(x, "Connection", "close");
-    if (too_large)
+    if (why == HTTP_BODY_TOO_LARGE)
         relay_fail(http_data(x), API_ERROR_TOO_LARGE, "the body is larger than %zu bytes",
                    r->o.limits.body_bytes);
+    else if (why == HTTP_BODIES_TOO_MANY)
+        relay_fail(http_data(x), API_ERROR_BUSY,
+                   "the requests that are being read are too large together");
     else
         relay_fail(http_data(x), API_ERROR_INTERNAL, "out of memory");
 }
@@ -101,7 +104,7 @@ static bool admit_request(void *ctx, struct http_exchange *x)
                                     .retry_after_s = 5};
         relay_error(c, &e);
     } else if (http_content_length(x) > r->o.limits.body_bytes) {
-        refuse_unread(r, x, true);
+        refuse_unread(r, x, HTTP_BODY_TOO_LARGE);
     } else {
         return true;
     }

@@ -61,14 +61,17 @@ static void draining(struct call *c)
     call_error(c, &e);
 }
 
-static void on_no_room(void *ctx, struct http_exchange *x, bool too_large)
+static void on_no_room(void *ctx, struct http_exchange *x, enum http_no_room why)
 {
     struct server *s = ctx;
     call_mark_memory(http_data(x));
     http_add_header(x, "Connection", "close");
-    if (too_large)
+    if (why == HTTP_BODY_TOO_LARGE)
         call_fail(http_data(x), API_ERROR_TOO_LARGE, "the body is larger than %zu bytes",
                   s->o.limits.body_bytes);
+    else if (why == HTTP_BODIES_TOO_MANY)
+        call_fail(http_data(x), API_ERROR_BUSY,
+                  "the requests that are being read are too large together");
     else
         call_fail(http_data(x), API_ERROR_INTERNAL, "out of memory");
 }
@@ -100,7 +103,7 @@ static bool on_admit(void *ctx, struct http_exchange *x)
             return true;
         call_fail(c, API_ERROR_INTERNAL, "out of memory");
     } else if (http_content_length(x) > s->o.limits.body_bytes) {
-        on_no_room(s, x, true);
+        on_no_room(s, x, HTTP_BODY_TOO_LARGE);
     } else {
         return true;
     }

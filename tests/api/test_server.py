@@ -229,6 +229,30 @@ def test_large_body_in_chunks():
         s.wait_metric('turbine:exchanges', 1)
 
 
+@pytest.mark.parametrize('path', DIALECTS)
+def test_bodies_are_bounded_together(path):
+    """What others have sent so far counts, until they are answered or gone."""
+    with Server(RULES, '--all-bodies', 300000) as s:
+        ok = s.post(path, chat()).status
+        others = [s.connect() for _ in range(2)]
+        for other in others:
+            other.sendall(post_head('Content-Length: 140000', path=path) + b' ' * 130000)
+        time.sleep(0.3)
+        body = json.dumps(chat()).encode()
+        stated = s.raw(post_head(f'Content-Length: {50000 + len(body)}', path=path) + b' ' * 50000 + body)
+        chunked = s.raw(post_head('Transfer-Encoding: chunked', path=path) +
+                        b'%x\r\n' % 50000 + b' ' * 50000 + b'\r\n0\r\n\r\n')
+        assert status_of(stated) == status_of(chunked) in (503, 529)
+        assert b'\r\nRetry-After: ' in stated and b'\r\nRetry-After: ' in chunked
+        assert s.post(path, chat()).status == ok
+        for other in others:
+            other.close()
+        end = time.monotonic() + 5
+        while (r := s.post(path, b' ' * 250000 + body)).status in (503, 529) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert r.status == ok
+
+
 def test_expect_continue(server):
     body = json.dumps(chat()).encode()
     with server.connect() as s:

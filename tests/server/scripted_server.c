@@ -74,6 +74,8 @@ static bool take_number(struct server_options *o, const char *name, const char *
         o->limits.n_keep = (int)n;
     else if (!strcmp(name, "--body-bytes"))
         o->limits.body_bytes = (size_t)n;
+    else if (!strcmp(name, "--all-bodies"))
+        o->limits.all_bodies = (size_t)n;
     else
         return false;
     return true;
