@@ -1,20 +1,18 @@
 """Starts tests/server/scripted_server (see scripted.h there) with a tiny model that has
 SmolLM2's vocabulary, and talks to it."""
 import contextlib
-import http.client
 import itertools
 import json
 import os
 import pathlib
 import re
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
 
 import numpy as np
+
+from http_process import HttpProcess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get('TURBINE', ROOT / 'build/turbine')).resolve().parent
@@ -50,68 +48,13 @@ def model(template=None, name=NAME, tokens=None):
     return path
 
 
-class Reply:
-    def __init__(self, response, body):
-        self.status, self.headers, self.body = response.status, response.headers, body
-
-    @property
-    def text(self):
-        return self.body.decode()
-
-    def json(self):
-        return json.loads(self.body)
-
-
-class Server:
+class Server(HttpProcess):
     def __init__(self, script, *options, template=None, name=NAME, tokens=None, env=None):
         script = script if isinstance(script, dict) else {'rules': script}
-        self.path = pathlib.Path(_folder.name) / f'{next(_counter)}'
-        self.script = self.path.with_suffix('.json')
+        path = pathlib.Path(_folder.name) / f'{next(_counter)}'
+        self.script = path.with_suffix('.json')
         self.script.write_text(json.dumps(script))
-        self.process = subprocess.Popen(
-            [SCRIPTED, model(template, name, tokens), self.script, '--port', '0', *map(str, options)],
-            stdout=subprocess.PIPE, stderr=open(self.path, 'w'), text=True, env=env)
-        line = self.process.stdout.readline()
-        if not line.startswith('listening on '):
-            self.process.wait(10)
-            raise RuntimeError(self.log())
-        self.url = line.split()[-1]
-        self.port = int(self.url.rsplit(':', 1)[1])
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
-    def log(self):
-        return self.path.read_text()
-
-    def stop(self, timeout=20):
-        """The exit code, after SIGTERM."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            raise
-
-    def request(self, method, path, body=None, headers=None, timeout=20):
-        c = http.client.HTTPConnection('127.0.0.1', self.port, timeout=timeout)
-        with contextlib.closing(c):
-            if body is not None and not isinstance(body, (bytes, str)):
-                body = json.dumps(body)
-            c.request(method, path, body, headers or {})
-            r = c.getresponse()
-            return Reply(r, r.read())
-
-    def get(self, path, headers=None):
-        return self.request('GET', path, headers=headers)
-
-    def post(self, path, body, headers=None, timeout=20):
-        return self.request('POST', path, body, headers, timeout)
+        super().__init__([SCRIPTED, model(template, name, tokens), self.script, '--port', '0', *options], path, env)
 
     def raw(self, data, timeout=10):
         """All that comes back for these bytes, until the server closes."""
@@ -122,17 +65,6 @@ class Server:
                 while piece := s.recv(65536):
                     out += piece
             return out
-
-    def connect(self, timeout=10):
-        return socket.create_connection(('127.0.0.1', self.port), timeout)
-
-    def send(self, path, body, headers=''):
-        """A connection on which a request was sent, and nothing read."""
-        data = json.dumps(body).encode()
-        s = self.connect()
-        s.sendall(f'POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n{headers}\r\n'
-                  .encode() + data)
-        return s
 
     def metric(self, name, headers=None):
         """The value of `name value` or `name{labels} value`."""
