@@ -141,6 +141,12 @@ def test_two_stars():
     assert 'one *' in refused('serve', ROOT / 'tests/data/stories260K.gguf', '--port', 0, '--kv', 'f16', OLLAMA_ORIGINS='http://*.*')
 
 
+@pytest.mark.parametrize('origin', ['a.example', 'https://a.example/', 'https://a.example/chat', '://x', 'https://'])
+def test_no_origin_of_a_browser(origin):
+    said = refused('serve', '--port', 0, OLLAMA_ORIGINS=f'https://b.example,{origin}')
+    assert repr(origin) in said and 'SCHEME://HOST' in said
+
+
 def test_help_lists_the_table():
     text = subprocess.run([TURBINE, 'serve', '--help'], capture_output=True, text=True, timeout=60, env={**CLEAN, 'OLLAMA_HOST': '::bad::'}).stdout
     for name in ['HOST', 'MODELS', 'KEEP_ALIVE', 'CONTEXT_LENGTH', 'NUM_PARALLEL', 'MAX_LOADED_MODELS', 'MAX_QUEUE', 'FLASH_ATTENTION',
