@@ -326,9 +326,8 @@ int cmd_run(int argc, char **argv)
     const struct cli_command command = {
         "run",
         "MODEL [PROMPT]",
-        "Answer PROMPT, of any number of words, behind what standard input has if that "
-        "is "
-        "no\nterminal ('-': that alone), or chat if there is neither.\n" MODELS_HELP
+        "Answer PROMPT, behind what standard input has if that is no terminal ('-': that "
+        "alone), or chat if\nthere is neither.  " MODELS_HELP
         "\nA name is answered by the Turbine server at TURBINE_HOST, OLLAMA_HOST or "
         "127.0.0.1:11434, if one\nruns and has it (TURBINE_API_KEY is its key); a file, "
         "and options with --local, by this process.\nWhat its Modelfile says is the "
