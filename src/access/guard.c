@@ -43,6 +43,14 @@ static void hash_key(uint8_t out[32], const char *key, size_t n)
     SHA256((const unsigned char *)key, n, out);
 }
 
+/* As browsers write one; others would never match. */
+static bool can_be_origin(const char *text)
+{
+    const char *host = strstr(text, "://");
+    return !strcmp(text, "null") ||
+           (host && host > text && host[3] && !strchr(host + 3, '/'));
+}
+
 enum status guard_open(struct guard *g, const char *key, const char *bound,
                        const char *hosts, const char *origins, struct error *err)
 {
@@ -66,6 +74,12 @@ enum status guard_open(struct guard *g, const char *key, const char *bound,
         if (star && strchr(star + 1, '*'))
             s = fail(err, STATUS_BAD_ARG, "origin '%.200s': one * at most",
                      g->origins[i]);
+        else if (!star && !can_be_origin(g->origins[i]))
+            s = fail(
+                err, STATUS_BAD_ARG,
+                "origin '%.200s': it takes SCHEME://HOST[:PORT] without a path, or * "
+                "in place of a part",
+                g->origins[i]);
     }
     return s;
 }

@@ -69,6 +69,17 @@ static enum status list(const char *prefix, struct error *err)
     return STATUS_OK;
 }
 
+static void note_closed(const struct cli_command *c)
+{
+    char folder[STORE_PATH_BYTES], text[STORE_PATH_BYTES + 120];
+    if (!models_closed(folder))
+        return;
+    snprintf(text, sizeof text,
+             "note: this user may not read %s; models that Ollama has there are left out",
+             folder);
+    cli_message(c, text);
+}
+
 static int list_command(const char *name, int argc, char **argv)
 {
     static const struct cli_option options[] = {{0}};
@@ -88,7 +99,10 @@ static int list_command(const char *name, int argc, char **argv)
     if (rc >= 0)
         return rc;
     struct error err;
-    return list(arg[0], &err) ? cli_fail(&c, &err) : CLI_OK;
+    if (list(arg[0], &err))
+        return cli_fail(&c, &err);
+    note_closed(&c);
+    return CLI_OK;
 }
 
 int cmd_list(int argc, char **argv)

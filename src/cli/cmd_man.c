@@ -31,17 +31,20 @@ static void put_roff(const char *text)
     }
 }
 
-/* Paragraphs: a line end is one; lines that are indented stay as they are. */
+/* A line that ends a sentence ends its paragraph, others are filled; lines that are
+ * indented stay as they are. */
 static void put_paragraphs(const char *text)
 {
     char line[800];
+    bool begin = true;
     while (*text) {
         const size_t n = strcspn(text, "\n"), indent = strspn(text, " ");
         snprintf(line, sizeof line, "%.*s",
                  (int)(n < sizeof line ? n - indent : sizeof line - 1), text + indent);
-        fputs(*text == ' ' ? ".br\n" : ".PP\n", stdout);
+        fputs(indent ? ".br\n" : begin ? ".PP\n" : "", stdout);
         put_roff(line);
         putchar('\n');
+        begin = indent || (n && strchr(".:", text[n - 1]));
         text += n + (text[n] == '\n');
     }
 }

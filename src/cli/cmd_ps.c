@@ -58,7 +58,7 @@ static void until_words(char out[48], const char *expires)
         snprintf(out, 48, "-");
     else if (then - now > FOREVER_S)
         snprintf(out, 48, "Forever");
-    else if (then < now)
+    else if (then <= now)
         snprintf(out, 48, "Stopping...");
     else
         words_time(out, then, now);

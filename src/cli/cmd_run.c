@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "cli/environment.h"
 #include "cli/models.h"
 #include "cli/run.h"
@@ -152,19 +153,27 @@ static enum status read_prompt(struct buf *b, const char *arg, struct error *err
         buf_puts(b, b->len && *arg ? " " : "");
         buf_puts(b, arg);
     }
-    if (b->failed)
-        return fail(err, STATUS_LIMIT, "the prompt is larger than %d MiB",
-                    RUN_TEXT_MAX >> 20);
-    return b->len ? STATUS_OK : fail(err, STATUS_BAD_INPUT, "the prompt is empty");
+    return b->failed ? fail(err, STATUS_LIMIT, "the prompt is larger than %d MiB",
+                            RUN_TEXT_MAX >> 20)
+                     : STATUS_OK;
 }
 
 static enum status answer_once(struct run_chat *c, const char *arg,
-                               struct run_stats *stats, struct error *err)
+                               struct run_stats *stats, bool *loaded, struct error *err)
 {
     struct buf text;
     buf_init(&text, RUN_TEXT_MAX);
-    c->messages = json_array();
     enum status s = read_prompt(&text, arg, err);
+    /* Ollama's way to load a model; an answer would begin from nothing. */
+    if (!s && !text.len && c->place->stays) {
+        buf_release(&text);
+        *loaded = true;
+        return s;
+    }
+    if (!s && !text.len)
+        s = fail(err, STATUS_BAD_INPUT,
+                 "the prompt is empty, and no server runs that would keep the model");
+    c->messages = json_array();
     if (!s)
         s = run_add_message(c->messages, "user", &text, NULL, err);
     const struct run_question q = {
@@ -188,8 +197,11 @@ static int run_once(struct run_chat *c, const char *arg)
 {
     struct error err;
     struct run_stats stats;
-    if (answer_once(c, arg, &stats, &err))
+    bool loaded = false;
+    if (answer_once(c, arg, &stats, &loaded, &err))
         return cli_fail(c->command, &err);
+    if (loaded)
+        return CLI_OK;
     run_print_statistics(c->place, c->statistics, &stats);
     /* The statistics are out: end as the shell expects of an interrupted program. */
     if (stats.end == SESSION_STOPPED && !fflush(stdout))
@@ -236,6 +248,27 @@ static int run(const struct cli_command *command, const struct run_options *o,
         c.place->ops->close(c.place);
     run_printer_release(&printer);
     run_settings_release(&set);
+    return rc;
+}
+
+/* Several words are one prompt, as Ollama has it. */
+static int run_words(const struct cli_command *command, const struct run_options *o,
+                     const char *model, const char *const *word)
+{
+    struct buf text;
+    int rc = CLI_FAILED;
+    if (!word[0] || !word[1])
+        return run(command, o, model, word[0]);
+    buf_init(&text, RUN_TEXT_MAX);
+    for (int i = 0; word[i]; i++) {
+        buf_puts(&text, i ? " " : "");
+        buf_puts(&text, word[i]);
+    }
+    if (text.failed)
+        fputs("turbine run: no memory for the prompt\n", stderr);
+    else
+        rc = run(command, o, model, text.data);
+    buf_release(&text);
     return rc;
 }
 
@@ -301,16 +334,21 @@ int cmd_run(int argc, char **argv)
         "default of the options below.",
         options,
         1,
-        2,
+        argc,
     };
-    const char *arg[2];
-    complete_think(argc, argv);
-    const int rc = cli_parse(&command, argc, argv, arg);
-    if (rc >= 0)
-        return rc;
-    if (o.raw && !arg[1]) {
-        fputs("turbine run: --raw needs a PROMPT\n", stderr);
-        return CLI_USAGE;
+    const char **arg = mem_array((size_t)argc + 1, sizeof *arg); // NULL behind the last
+    if (!arg) {
+        fputs("turbine run: no memory for the arguments\n", stderr);
+        return CLI_FAILED;
     }
-    return run(&command, &o, arg[0], arg[1]);
+    complete_think(argc, argv);
+    int rc = cli_parse(&command, argc, argv, arg);
+    if (rc < 0 && o.raw && !arg[1]) {
+        fputs("turbine run: --raw needs a PROMPT\n", stderr);
+        rc = CLI_USAGE;
+    }
+    if (rc < 0)
+        rc = run_words(&command, &o, arg[0], arg + 1);
+    mem_free(arg);
+    return rc;
 }

@@ -11,6 +11,7 @@
 #include "cli/key_file.h"
 #include "cli/models.h"
 #include "cli/pull_settings.h"
+#include "cli/server_link.h"
 #include "dialect/ollama_keep_alive.h"
 #include "server/server.h"
 
@@ -167,9 +168,26 @@ static enum status choose_start(struct serve *v, const char *arg, struct error *
     return s;
 }
 
+/* Ollama on its port is what most people meet first. */
+static enum status say_who_listens(const struct serve *v, enum status s,
+                                   const struct error *why, struct error *err)
+{
+    char url[SERVER_LINK_URL_BYTES], who[SERVER_LINK_TEXT_BYTES];
+    const int n = snprintf(url, sizeof url, "http://%s:%d", v->o.host, v->o.port);
+    const bool known = !strncmp(why->text, "cannot listen on ", 17) && v->o.port &&
+                       !strchr(v->o.host, ':') && n < (int)sizeof url &&
+                       server_link_kind(url, who) != SERVER_LINK_NONE;
+    return known ? fail(err, s,
+                        "%s: %s; end it, or take another port (--port %d; TURBINE_HOST "
+                        "tells it to the other commands)",
+                        why->text, who, v->o.port % 65535 + 1)
+                 : fail(err, s, "%s", why->text);
+}
+
 static enum status open_serve(struct serve *v, const char *arg, struct error *err)
 {
     struct kv_types kv;
+    struct error why;
     enum status s;
     if ((s = take_environment(v, err)) || (s = find_key(v, err)) ||
         (s = read_ctx(v, err)) || (s = read_keep(v, err)) ||
@@ -187,7 +205,8 @@ static enum status open_serve(struct serve *v, const char *arg, struct error *er
         return s;
     v->o.pull = &v->pull;
     v->o.no_prune = environment_flag("NOPRUNE");
-    return server_open(&v->server, NULL, NULL, &v->o, err);
+    s = server_open(&v->server, NULL, NULL, &v->o, &why);
+    return s ? say_who_listens(v, s, &why, err) : s;
 }
 
 /* Without a model of the command line: what there is. */

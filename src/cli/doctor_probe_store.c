@@ -116,6 +116,7 @@ void doctor_probe_store(struct doctor_store *s, size_t available)
     struct store *store = NULL;
     struct store_entry *entries = NULL;
     struct error err = {0};
+    char closed[STORE_PATH_BYTES];
     int n = 0;
     memset(s, 0, sizeof *s);
     if (models_open(&store, &err)) {
@@ -125,6 +126,12 @@ void doctor_probe_store(struct doctor_store *s, size_t available)
     s->n_folder = store_n_folder(store);
     for (int i = 0; i < s->n_folder; i++)
         probe_folder(&s->folders[i], store_folder(store, i), i == 0);
+    if (s->n_folder < STORE_FOLDERS_MAX && models_closed(closed)) {
+        struct doctor_folder *f = &s->folders[s->n_folder++];
+        probe_folder(f, closed, false);
+        f->exists = f->is_folder = true;
+        f->readable = false;
+    }
     if (store_list(store, &entries, &n, &err))
         snprintf(s->error, sizeof s->error, "%.199s", err.text);
     for (int i = 0; i < n; i++) {

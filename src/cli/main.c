@@ -59,18 +59,54 @@ static int finish(const char *name, int rc)
     return rc;
 }
 
+/* "start" is Ollama's other name of serve. */
+static int find_command(const char *name)
+{
+    name = strcmp(name, "start") ? name : "serve";
+    for (int i = 0; commands[i].name; i++)
+        if (!strcmp(name, commands[i].name))
+            return i;
+    return -1;
+}
+
+static int unknown_command(const char *name)
+{
+    static const char *const account[] = {"push", "signin", "signout", "login", "logout"};
+    for (size_t i = 0; i < sizeof account / sizeof *account; i++)
+        if (!strcmp(name, account[i])) {
+            fprintf(stderr,
+                    "turbine: no '%s': there are no accounts, and no model is sent to "
+                    "anybody\n",
+                    name);
+            return CLI_USAGE;
+        }
+    fprintf(stderr, "turbine: unknown command '%.80s'; 'turbine help' lists them\n",
+            name);
+    return CLI_USAGE;
+}
+
+/* help, or help COMMAND */
+static int say_help(int argc, char **argv)
+{
+    char option[] = "--help";
+    if (argc < 3)
+        return finish("help", print_usage(stdout, CLI_OK));
+    const int at = find_command(argv[2]);
+    if (at < 0)
+        return unknown_command(argv[2]);
+    return finish(argv[2], commands[at].run(2, (char *[]){argv[2], option, NULL}));
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2)
         return print_usage(stderr, CLI_USAGE);
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
-        return finish("help", print_usage(stdout, CLI_OK));
+        return say_help(argc, argv);
     if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-v"))
         return finish("--version",
                       printf("turbine version is " TURBINE_VERSION "\n") < 0);
-    for (int i = 0; commands[i].name; i++)
-        if (!strcmp(argv[1], commands[i].name))
-            return finish(argv[1], commands[i].run(argc - 1, argv + 1));
-    fprintf(stderr, "turbine: unknown command '%s'\n", argv[1]);
-    return print_usage(stderr, CLI_USAGE);
+    const int at = find_command(argv[1]);
+    return at < 0 ? unknown_command(argv[1])
+                  : finish(argv[1], commands[at].run(argc - 1, argv + 1));
 }

@@ -1,9 +1,11 @@
 #include "cli/models.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/ollama_api.h"
 #include "cli/environment.h"
@@ -19,23 +21,45 @@ static bool in_folder(char out[STORE_PATH_BYTES], const char *name, const char *
     return v && snprintf(out, STORE_PATH_BYTES, "%s/%s", v, rest) < STORE_PATH_BYTES;
 }
 
+/* others[3] <- what is only read; home keeps the text of one. */
+static int ollama_folders(const char **others, char home[STORE_PATH_BYTES])
+{
+    int n = 0;
+    const char *set = environment_text("MODELS"), *ollama = environment_twin("MODELS");
+    if (ollama && strcmp(ollama, set) != 0)
+        others[n++] = ollama;
+    if (in_folder(home, "HOME", ".ollama/models"))
+        others[n++] = home;
+    others[n++] = "/usr/share/ollama/.ollama/models"; // of its service
+    return n;
+}
+
+bool models_closed(char out[STORE_PATH_BYTES])
+{
+    char home[STORE_PATH_BYTES], path[STORE_PATH_BYTES];
+    const char *others[3];
+    const int n = ollama_folders(others, home);
+    for (int i = 0; i < n; i++)
+        if (snprintf(path, sizeof path, "%s/manifests", others[i]) < (int)sizeof path &&
+            access(path, R_OK | X_OK) && errno == EACCES) {
+            snprintf(out, STORE_PATH_BYTES, "%s", others[i]);
+            return true;
+        }
+    return false;
+}
+
 enum status models_open(struct store **out, struct error *err)
 {
     char own[STORE_PATH_BYTES], home[STORE_PATH_BYTES];
     const char *others[3];
-    int n = 0;
-    const char *set = environment_text("MODELS"), *ollama = environment_twin("MODELS");
+    const char *set = environment_text("MODELS");
     if (set && snprintf(own, sizeof own, "%s", set) >= (int)sizeof own)
         return fail(err, STATUS_LIMIT, "%s: too long a path",
                     environment_source("MODELS"));
     if (!set && !in_folder(own, "XDG_DATA_HOME", "turbine/models") &&
         !in_folder(own, "HOME", ".local/share/turbine/models"))
         *own = 0;
-    if (ollama && strcmp(ollama, set) != 0)
-        others[n++] = ollama;
-    if (in_folder(home, "HOME", ".ollama/models"))
-        others[n++] = home;
-    others[n++] = "/usr/share/ollama/.ollama/models"; // of its service
+    const int n = ollama_folders(others, home);
     const struct store_folders f = {*own ? own : NULL, others, n};
     return store_open(out, &f, err);
 }

@@ -14,6 +14,9 @@
  * $XDG_DATA_HOME/turbine/models or ~/.local/share/turbine/models; Ollama's own folders
  * are read, too. */
 enum status models_open(struct store **out, struct error *err);
+/* out <- one of Ollama's folders that is there and closed to this user, so that
+ * models_open leaves it out; false: none. */
+bool models_closed(char out[STORE_PATH_BYTES]);
 
 /* An argument that is a name, parsed: every command says the same of a wrong one. */
 enum status models_name(struct model_name *out, const char *arg, struct error *err);

@@ -84,6 +84,7 @@ struct run_place {
     const struct run_place_ops *ops;
     const struct cli_command *command;
     char model[STORE_PATH_BYTES]; // name or path, as it is shown
+    bool stays;                   // loaded, when this process has ended
 };
 
 struct run_place_ops {

@@ -392,6 +392,7 @@ enum status run_remote_open(struct run_place **out, const struct cli_command *c,
         return no_request_memory(err);
     r->base.ops = &ops;
     r->base.command = c;
+    r->base.stays = true;
     snprintf(r->url, sizeof r->url, "%s", url);
     const enum status s = remote_load(&r->base, model, set, err);
     if (s)

@@ -5,14 +5,19 @@
 
 void words_bytes(char out[24], uint64_t n)
 {
-    if (n > 1000000000)
-        snprintf(out, 24, "%.1f GB", (double)n / 1e9);
-    else if (n > 1000000)
-        snprintf(out, 24, "%.1f MB", (double)n / 1e6);
-    else if (n > 1000)
-        snprintf(out, 24, "%.1f KB", (double)n / 1e3);
-    else
+    static const char *const unit[] = {"KB", "MB", "GB", "TB"};
+    uint64_t one = 1000;
+    int i = 0;
+    while (i < 3 && n / 1000 >= one) {
+        one *= 1000;
+        i++;
+    }
+    if (n < 1000)
         snprintf(out, 24, "%" PRIu64 " B", n);
+    else if (n / one >= 10 || n % one == 0)
+        snprintf(out, 24, "%" PRIu64 " %s", n / one, unit[i]);
+    else
+        snprintf(out, 24, "%.1f %s", (double)n / (double)one, unit[i]);
 }
 
 void words_time(char out[48], int64_t then_s, int64_t now_s)

@@ -13,7 +13,8 @@ static enum status open_template(const struct open_job *job, struct error *err)
     if (gguf_find(job->g, "tokenizer.chat_template") < 0)
         return fail(
             err, STATUS_UNSUPPORTED,
-            "the model file has no chat template: use --raw to continue plain text");
+            "the model file has no chat template: use --raw to continue plain text (raw "
+            "in requests), or give it a TEMPLATE in a Modelfile");
     enum status s = gguf_str(job->g, "tokenizer.chat_template", &source, err);
     if (!s)
         s = template_compile(&job->e->template, source.s, source.n, err);

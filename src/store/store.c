@@ -352,10 +352,16 @@ enum status store_blob_path(const struct store *s, const struct digest *d, uint6
     char name[DIGEST_TEXT_BYTES];
     struct stat st;
     bool wrong_size = false;
+    int closed = -1;
     digest_print(name, d);
     for (int i = 0; i < s->n_folder; i++) {
-        if (!*s->folder[i] || !store_blob_file(path, s->folder[i], d) ||
-            stat(path, &st) || !S_ISREG(st.st_mode))
+        if (!*s->folder[i] || !store_blob_file(path, s->folder[i], d))
+            continue;
+        if (stat(path, &st)) {
+            closed = errno == EACCES ? i : closed;
+            continue;
+        }
+        if (!S_ISREG(st.st_mode))
             continue;
         if (!size || (uint64_t)st.st_size == size)
             return STATUS_OK;
@@ -366,6 +372,9 @@ enum status store_blob_path(const struct store *s, const struct digest *d, uint6
                     "blob %s has another size than the %" PRIu64
                     " bytes of its manifest; get the model again",
                     name, size);
+    if (closed >= 0)
+        return fail(err, STATUS_IO, "blob %s: %s/blobs: %s", name, s->folder[closed],
+                    strerror(EACCES));
     return fail(err, STATUS_NOT_FOUND, "blob %s is missing; get the model again", name);
 }
 

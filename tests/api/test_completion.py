@@ -150,6 +150,27 @@ def test_version():
         assert turbine(option) == f'turbine version is {release}\n'
 
 
+def test_help_of_a_command():
+    assert turbine('help') == turbine('--help')
+    assert turbine('help', 'run') == turbine('run', '--help')
+    assert turbine('start', '--help') == turbine('serve', '--help')  # Ollama's other name
+
+
+@pytest.mark.parametrize('name, says', [('frobnicate', "'turbine help' lists"), ('push', 'no accounts'), ('signin', 'no accounts')])
+def test_commands_that_are_not_here(name, says):
+    done = subprocess.run([TURBINE, name, 'x'], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr.count('\n')) == (2, '', 1)
+    assert f"'{name}'" in done.stderr and says in done.stderr
+
+
+def test_paragraphs_of_the_manual():
+    """Lines of a sentence are one paragraph."""
+    text = turbine('man')
+    part = text[text.index('.SS turbine run '):text.index('.TP', text.index('.SS turbine run '))]
+    for paragraph in re.split(r'^\.PP\n', part, flags=re.M)[1:]:
+        assert re.fullmatch(r'[A-Z].*[.:]\n', paragraph, re.S), paragraph
+
+
 def test_wrong_shell():
     done = subprocess.run([TURBINE, 'completion', 'tcsh'], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and 'bash, zsh or fish' in done.stderr and not done.stdout

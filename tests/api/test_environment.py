@@ -137,8 +137,21 @@ def test_origins(model):
         assert 'OLLAMA_HOST' not in warnings[0] and 'OLLAMA_ORIGINS' not in warnings[0]
 
 
+def test_port_of_another_server(model):
+    with serve(model, '--quiet', OLLAMA_HOST='localhost:0') as get:
+        port = int(get.port)
+        said = refused('serve', '--port', port, TURBINE_HOST='127.0.0.1')
+        assert 'already in use: Turbine' in said and f'--port {port + 1}' in said
+
+
 def test_two_stars():
     assert 'one *' in refused('serve', ROOT / 'tests/data/stories260K.gguf', '--port', 0, '--kv', 'f16', OLLAMA_ORIGINS='http://*.*')
+
+
+@pytest.mark.parametrize('origin', ['a.example', 'https://a.example/', 'https://a.example/chat', '://x', 'https://'])
+def test_no_origin_of_a_browser(origin):
+    said = refused('serve', '--port', 0, OLLAMA_ORIGINS=f'https://b.example,{origin}')
+    assert repr(origin) in said and 'SCHEME://HOST' in said
 
 
 def test_help_lists_the_table():

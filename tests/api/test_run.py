@@ -102,7 +102,7 @@ def test_leaves_nothing(tmp_path):
 # ---- errors ----
 
 @pytest.mark.parametrize('args', [
-    (), ('--raw',), (STORIES, '--raw'), (STORIES, 'x', '--nonsense'), (STORIES, 'x', 'y'),
+    (), ('--raw',), (STORIES, '--raw'), (STORIES, 'x', '--nonsense'),
     (STORIES, 'x', '--ctx', '0'), (STORIES, 'x', '--ctx', '1.5'), (STORIES, 'x', '--ctx'),
     (STORIES, 'x', '--temp', 'warm'), (STORIES, 'x', '--temp', '-1'),
     (STORIES, 'x', '--top-p', '2'), (STORIES, 'x', '--raw=1'), (STORIES, 'x', '--cpu', 'z80'),

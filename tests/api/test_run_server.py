@@ -77,6 +77,30 @@ def test_same_answer(home, real, args):
     assert int(re.search(r'prompt of (\d+) tokens', where)[1]) == int(re.search(r'prefill (\d+) tokens', how)[1])
 
 
+def test_many_words_are_one_prompt(home, real):
+    """As Ollama has it, wherever the options stand."""
+    options = '--temp', 0, '--max-tokens', 20
+    joined = answer(environment(home, real), 'tiny', QUESTION, *options)[0]
+    first, *others = QUESTION.split()
+    assert answer(environment(home, real), 'tiny', first, *options, *others)[0] == joined
+    assert answer(environment(home, '127.0.0.1:1'), 'tiny', first, *options, *others)[0] == joined
+
+
+def test_empty_prompt_loads(home, real):
+    """ollama run MODEL "" is how its documentation loads a model."""
+    def loaded(host):
+        return subprocess.run([TURBINE, 'ps'], env=environment(home, host), capture_output=True, text=True, timeout=60).stdout
+    store = Store(home, 'models')
+    store.create('second', 'FROM tiny', check=0)
+    for args in (('second', ''), ('second',)):
+        subprocess.run([TURBINE, 'stop', 'second'], env=environment(home, real), check=True, timeout=60)
+        assert 'second' not in loaded(real)
+        assert answer(environment(home, real), *args) == ('', '')
+        assert 'second:latest' in loaded(real)
+    done = run(environment(home, '127.0.0.1:1'), 'tiny', '')
+    assert done.returncode == 1 and 'the prompt is empty, and no server' in done.stderr
+
+
 def test_same_prompt_from_a_pipe(home, real, tmp_path):
     (tmp_path / 'text').write_text('Some text.\nMore of it.\n')
     out = []

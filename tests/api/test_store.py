@@ -217,8 +217,8 @@ def test_words(store):
             'h': (70 * day, '2 months ago'), 'i': (800 * day, '2 years ago'), 'j': (-3 * hour, '3 hours from now')}
     for name, (age, _) in ages.items():
         put_manifest(store, name, 5, age)
-    sizes = {'s': (999, '999 B'), 't': (1000, '1000 B'), 'u': (1001, '1.0 KB'), 'v': (398000000, '398.0 MB'),
-             'w': (4683087332, '4.7 GB')}
+    sizes = {'s': (999, '999 B'), 't': (1000, '1 KB'), 'u': (1001, '1.0 KB'), 'v': (397821319, '397 MB'),
+             'w': (4683087332, '4.7 GB'), 'x': (19851349856, '19 GB')}
     for name, (size, _) in sizes.items():
         put_manifest(store, name, size, 5 * day)
     rows = [[cell.strip() for cell in line.split('    ') if cell.strip()] for line in store.ok('list').splitlines()[1:]]
@@ -226,6 +226,21 @@ def test_words(store):
     assert {r[0][0]: r[2] for r in rows if r[0][0] in sizes} == {n: w for n, (_, w) in sizes.items()}
     assert rows[0][0] == 'j:latest' and rows[-1][0] == 'i:latest'  # newest first
     assert [line.split()[0] for line in store.ok('ls', 'W').splitlines()[1:]] == ['w:latest']
+
+
+@pytest.mark.skipif(not os.getuid(), reason='root may read everything')
+@pytest.mark.parametrize('closed', ['.ollama', '.ollama/models/manifests'])
+def test_store_of_ollama_that_is_closed(tmp_path, closed):
+    """Its models are not left out without a word."""
+    store = Store(tmp_path)
+    (store.home / '.ollama/models/manifests').mkdir(parents=True)
+    (store.home / closed).chmod(0)
+    try:
+        done = store.run('list', check=0)
+        assert done.stdout.split() == ['NAME', 'ID', 'SIZE', 'MODIFIED']
+        assert f'may not read {store.home / ".ollama/models"};' in done.stderr
+    finally:
+        (store.home / closed).chmod(0o700)
 
 
 # ---- what is refused ----
