@@ -58,6 +58,10 @@ struct http_options {
     void (*release)(void *ctx, struct http_exchange *x);
     /* By the I/O thread, at least every second; may call http_server_stop. */
     void (*tick)(void *ctx);
+    /* Other work of the I/O thread, or NULL: when turn_fd is readable, and after so many
+     * milliseconds as it returned.  Until http_server_close returns. */
+    int (*turn)(void *ctx);
+    int turn_fd;
     void *ctx;
 };
 
@@ -128,8 +132,8 @@ bool http_is_gone(const struct http_exchange *x);
 
 /* ---- waking: any thread, while the exchange is not answered; never waits ---- */
 void http_wake(struct http_exchange *x);
-/* The same for a short step, which the caller runs itself if nobody else does: a thread
- * less to wake.  x may be gone when it returns. */
+/* The same for a short step, in turn: the I/O thread runs it itself if nobody else does.
+ * x may be gone when it returns. */
 void http_step_here(struct http_exchange *x);
 /* Once, at this time of clock_us (to about half a second); 0: no more. */
 void http_wake_at(struct http_exchange *x, uint64_t at_us);

@@ -124,6 +124,9 @@ struct http_server {
     struct http_options o;
     struct MHD_Daemon *daemon;
     int listen_fd, epoll_fd, mhd_fd, event_fd;
+    uint64_t turn_us; // when turn is due, though nothing came
+    bool in_turn;     // I/O thread
+    pthread_t io;
     char address[HTTP_ADDRESS_BYTES];
     int port;
     atomic_bool stop, poked, wants_tick;
@@ -136,7 +139,7 @@ struct http_server {
     pthread_cond_t work;
     struct http_exchange *queue_head, *queue_tail, *ready, *exchanges;
     bool ending; // workers
-    int n_here;  // steps that run on other threads
+    int n_alive; // of them
     pthread_t *workers;
     int n_worker;
 };

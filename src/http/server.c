@@ -62,7 +62,9 @@ static enum status open_events(struct http_server *s, struct error *err)
     const enum status st = open_daemon(s, err);
     if (st)
         return st;
-    if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->mhd_fd, &mhd))
+    struct epoll_event turn = {.events = EPOLLIN, .data.ptr = &s->o};
+    if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->mhd_fd, &mhd) ||
+        (s->o.turn && epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->o.turn_fd, &turn)))
         return fail(err, STATUS_IO, "epoll: %s", strerror(errno));
     return STATUS_OK;
 }
@@ -134,7 +136,9 @@ void http_server_signal(struct http_server *s)
 {
     const uint64_t one = 1;
     const int e = errno; // also in signal handlers
-    if (!atomic_exchange(&s->poked, true)) {
+    // In its turn the I/O thread looks behind it.
+    const bool looks = pthread_equal(pthread_self(), s->io) && s->in_turn;
+    if (!atomic_exchange(&s->poked, true) && !looks) {
         const ssize_t n = write(s->event_fd, &one, sizeof one);
         (void)n;
     }
@@ -212,21 +216,45 @@ static void handle_hangup(struct http_conn *c)
         http_exchange_resume(x);
 }
 
+static int wait_ms(struct http_server *s)
+{
+    MHD_UNSIGNED_LONG_LONG ms;
+    int wait = HTTP_SWEEP_US / 1000;
+    if (MHD_get_timeout(s->daemon, &ms) == MHD_YES && ms < (unsigned)wait)
+        wait = (int)ms;
+    if (s->o.turn) {
+        const uint64_t now = clock_us();
+        const uint64_t left = s->turn_us > now ? (s->turn_us - now + 999) / 1000 : 0;
+        wait = left < (uint64_t)wait ? (int)left : wait;
+    }
+    return wait;
+}
+
+static void run_turn(struct http_server *s)
+{
+    s->in_turn = true;
+    const int ms = s->o.turn(s->o.ctx);
+    s->in_turn = false;
+    s->turn_us = clock_us() + (uint64_t)ms * 1000;
+}
+
 void http_server_run(struct http_server *s)
 {
     struct epoll_event events[256];
+    s->io = pthread_self();
     while (!atomic_load(&s->stop)) {
-        MHD_UNSIGNED_LONG_LONG ms;
-        int wait = HTTP_SWEEP_US / 1000;
-        if (MHD_get_timeout(s->daemon, &ms) == MHD_YES && ms < (unsigned)wait)
-            wait = (int)ms;
-        const int n = epoll_wait(s->epoll_fd, events, 256, wait);
+        const int n = epoll_wait(s->epoll_fd, events, 256, wait_ms(s));
+        bool turn = s->o.turn && clock_us() >= s->turn_us;
         /* Connections end in MHD_run alone, so these are all alive. */
         for (int i = 0; i < n; i++)
             if (!events[i].data.ptr)
                 clear_event(s);
+            else if (events[i].data.ptr == &s->o)
+                turn = true;
             else if (events[i].data.ptr != s)
                 handle_hangup(events[i].data.ptr);
+        if (turn)
+            run_turn(s);
         if (atomic_exchange(&s->poked, false)) {
             handle_ready(s);
             if (atomic_exchange(&s->wants_tick, false))

@@ -8,7 +8,7 @@
 
 enum { HEADER_BYTES = 64 << 10, BUFFER_BYTES = 64 << 10, KEPT_BYTES = 8 << 10 };
 
-/* ---- what libcurl calls: the thread ---- */
+/* ---- what libcurl calls ---- */
 
 static void add_news(struct http_transfer *t)
 {
@@ -221,7 +221,7 @@ void http_transfer_close(struct http_transfer *t)
 {
     if (!t)
         return;
-    const bool own = http_transfers_is_thread(t->owner);
+    const bool own = http_transfers_is_host(t->owner);
     atomic_fetch_sub(&t->owner->n_active, 1);
     pthread_mutex_lock(&t->lock);
     t->notify = NULL;
@@ -229,6 +229,8 @@ void http_transfer_close(struct http_transfer *t)
         pthread_cond_wait(&t->told_it, &t->lock);
     const bool ended = t->state.ended;
     pthread_mutex_unlock(&t->lock);
+    if (own)
+        http_transfer_stop(t);
     http_transfer_ask(t, ended || own ? HTTP_ASK_FREE : HTTP_ASK_END);
 }
 

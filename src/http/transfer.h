@@ -1,5 +1,5 @@
 /* transfer.h - many requests of ours to other servers at a time, with answers that come
- * in pieces: libcurl on epoll, one thread for all of them.
+ * in pieces: libcurl on epoll, in the loop of one thread, their host.
  *
  * Each transfer has a bounded buffer of what came; a server that sends faster than it is
  * read is not listened to until there is room.  Connections are kept and used again.
@@ -14,7 +14,7 @@
 
 #include "base/status.h"
 
-struct http_transfers; // the thread
+struct http_transfers; // all of a host
 struct http_transfer;  // one request and its answer
 
 struct http_transfer_options {
@@ -30,9 +30,9 @@ struct http_transfer_options {
     uint64_t idle_us;    // between two pieces of the answer
     size_t max_header;   // bytes of the answer's header; 0: 64 KiB
     size_t buffer;       // bytes that wait to be read; 0: 64 KiB
-    /* There is something new since the last http_transfer_see.  By the thread of the
-     * transfers, outside of libcurl; may read and close this transfer and start others,
-     * but must not wait: every other transfer waits with it. */
+    /* There is something new since the last http_transfer_see.  By the host, in its
+     * http_transfers_turn; may read, close and start transfers, but must not wait: all
+     * others wait with it. */
     void (*notify)(void *ctx);
     void *ctx;
 };
@@ -55,18 +55,23 @@ struct http_transfer_state {
     enum http_transfer_end end;
 };
 
+/* The caller's thread is the host. */
 enum status http_transfers_open(struct http_transfers **out, struct error *err);
 /* Behind the close of every transfer. */
 void http_transfers_close(struct http_transfers *ts);
+/* The host calls turn whenever this file descriptor is readable, and after so many
+ * milliseconds as turn returned. */
+int http_transfers_fd(const struct http_transfers *ts);
+int http_transfers_turn(struct http_transfers *ts);
 /* Transfers that were started and not closed. */
 int http_transfers_active(const struct http_transfers *ts);
 
 /* NULL without memory.  All of o but the body is copied. */
 struct http_transfer *http_transfer_start(struct http_transfers *ts,
                                           const struct http_transfer_options *o);
-/* Any time, by any thread, but in a notify not of another transfer: a transfer that runs
- * ends at once, its connection with it.  notify is not called any more when it returns,
- * and but for the one that closes, none is running. */
+/* Any time, by any thread; those that are not the host wait for its next turn while the
+ * transfer runs.  It ends at once, its connection with it.  notify is not called any more
+ * when this returns, and but for the one that closes, none is running. */
 void http_transfer_close(struct http_transfer *t);
 
 void http_transfer_see(struct http_transfer *t, struct http_transfer_state *out);

@@ -1,7 +1,7 @@
 /* transfer_impl.h - what transfer.c and transfers.c share.
  *
- * The thread alone uses curl, once a transfer was started.  t->lock guards what the
- * reader sees; owner->lock what it asks for. */
+ * The host alone uses curl, once a transfer was started.  t->lock guards what the reader
+ * sees; owner->lock what it asks for. */
 #ifndef HTTP_TRANSFER_IMPL_H
 #define HTTP_TRANSFER_IMPL_H
 
@@ -16,7 +16,7 @@ enum http_ask {
     HTTP_ASK_START = 1,
     HTTP_ASK_RESUME = 2,
     HTTP_ASK_END = 4,  // it runs: remove it, let who waits go on, free it
-    HTTP_ASK_FREE = 8, // it has ended, or its own thread says so: nobody waits
+    HTTP_ASK_FREE = 8, // it has ended: nobody waits
 };
 
 struct http_transfer {
@@ -34,7 +34,7 @@ struct http_transfer {
     void (*notify)(void *ctx);
     void *ctx;
     struct http_transfer_state state;
-    struct buf fields; // until the header is there the thread's
+    struct buf fields; // until the header is there the host's
     struct buf in;
     size_t taken; // bytes of in that were read
     size_t max;
@@ -55,25 +55,25 @@ struct http_transfers {
     uint64_t timer_us; // libcurl's, 0: none
     uint64_t swept_us;
     struct http_transfer *added;
-    struct http_transfer *news; // the thread's
-    pthread_t thread;
-    bool has_thread;
+    struct http_transfer *news; // the host's
+    pthread_t host;
     atomic_int n_active;
 
     pthread_mutex_t lock;
     pthread_cond_t ended;
     struct http_transfer *asked;          // list
     uint64_t n_round_begun, n_round_done; // of asked lists that were worked off
-    bool ending;
 };
 
 void http_transfer_free(struct http_transfer *t);
-bool http_transfers_is_thread(const struct http_transfers *ts); // the caller
+bool http_transfers_is_host(const struct http_transfers *ts); // the caller
+/* By the host, outside of libcurl: it does not run any more, and has no news. */
+void http_transfer_stop(struct http_transfer *t);
 enum http_transfer_end http_transfer_classify(CURLcode code);
-/* By the thread, when it has removed t. */
+/* By the host, when it has removed t. */
 void http_transfer_finish(struct http_transfer *t, enum http_transfer_end end,
                           const char *why);
-/* END returns when the thread has removed t; the thread itself does not ask for it. */
+/* END returns when the host has removed t; the host itself does not ask for it. */
 void http_transfer_ask(struct http_transfer *t, enum http_ask what);
 
 #endif

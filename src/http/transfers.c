@@ -1,5 +1,5 @@
-/* transfers.c - the thread of all transfers: libcurl's sockets and timer on epoll, what
- * readers ask for, deadlines. */
+/* transfers.c - all transfers of a host: libcurl's sockets and timer on epoll, what
+ * readers ask for, news, deadlines. */
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -85,9 +85,15 @@ static void attach(struct http_transfer *t)
 
 /* ---- what readers ask for ---- */
 
-bool http_transfers_is_thread(const struct http_transfers *ts)
+bool http_transfers_is_host(const struct http_transfers *ts)
 {
-    return pthread_equal(pthread_self(), ts->thread);
+    return pthread_equal(pthread_self(), ts->host);
+}
+
+void http_transfer_stop(struct http_transfer *t)
+{
+    detach(t);
+    forget_news(t);
 }
 
 static void ring(struct http_transfers *ts)
@@ -108,7 +114,7 @@ void http_transfer_ask(struct http_transfer *t, enum http_ask what)
     }
     t->asked |= (unsigned)what;
     const uint64_t round = ts->n_round_begun + 1; // the one that will find it
-    if (first && !http_transfers_is_thread(ts))   // it looks by itself
+    if (first)
         ring(ts);
     while (what == HTTP_ASK_END && ts->n_round_done < round)
         pthread_cond_wait(&ts->ended, &ts->lock);
@@ -118,8 +124,7 @@ void http_transfer_ask(struct http_transfer *t, enum http_ask what)
 static void answer_one(struct http_transfer *t, unsigned asked)
 {
     if (asked & (HTTP_ASK_END | HTTP_ASK_FREE)) {
-        detach(t);
-        forget_news(t);
+        http_transfer_stop(t);
         http_transfer_free(t);
         return;
     }
@@ -245,9 +250,9 @@ static void settle_news(struct http_transfers *ts)
     } while (ts->news);
 }
 
-/* ---- the thread ---- */
+/* ---- the host's turn ---- */
 
-static int wait_ms(const struct http_transfers *ts)
+static int turn_ms(const struct http_transfers *ts)
 {
     int ms = ts->added ? SWEEP_US / 1000 : 1000;
     if (ts->timer_us) {
@@ -273,28 +278,27 @@ static void handle_event(struct http_transfers *ts, const struct epoll_event *e)
     curl_multi_socket_action(ts->multi, e->data.fd, mask, &running);
 }
 
-static void *run_transfers(void *ctx)
+int http_transfers_fd(const struct http_transfers *ts)
 {
-    struct http_transfers *ts = ctx;
+    return ts->epoll_fd;
+}
+
+int http_transfers_turn(struct http_transfers *ts)
+{
     struct epoll_event events[EVENTS];
-    for (bool ending = false; !ending;) {
-        const int n = epoll_wait(ts->epoll_fd, events, EVENTS, wait_ms(ts));
-        for (int i = 0; i < n; i++)
-            handle_event(ts, &events[i]);
-        settle_news(ts);
-        if (ts->timer_us && clock_us() >= ts->timer_us) {
-            int running;
-            ts->timer_us = 0;
-            curl_multi_socket_action(ts->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-        }
-        take_ends(ts);
-        sweep_transfers(ts);
-        settle_news(ts);
-        pthread_mutex_lock(&ts->lock);
-        ending = ts->ending && !ts->asked;
-        pthread_mutex_unlock(&ts->lock);
+    const int n = epoll_wait(ts->epoll_fd, events, EVENTS, 0);
+    for (int i = 0; i < n; i++)
+        handle_event(ts, &events[i]);
+    settle_news(ts);
+    if (ts->timer_us && clock_us() >= ts->timer_us) {
+        int running;
+        ts->timer_us = 0;
+        curl_multi_socket_action(ts->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     }
-    return NULL;
+    take_ends(ts);
+    sweep_transfers(ts);
+    settle_news(ts);
+    return turn_ms(ts);
 }
 
 enum status http_transfers_open(struct http_transfers **out, struct error *err)
@@ -305,6 +309,7 @@ enum status http_transfers_open(struct http_transfers **out, struct error *err)
         return fail(err, STATUS_NO_MEMORY, "no memory for transfers");
     pthread_mutex_init(&ts->lock, NULL);
     pthread_cond_init(&ts->ended, NULL);
+    ts->host = pthread_self();
     ts->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     ts->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     struct epoll_event e = {.events = EPOLLIN, .data.fd = ts->event_fd};
@@ -321,11 +326,6 @@ enum status http_transfers_open(struct http_transfers **out, struct error *err)
     curl_multi_setopt(ts->multi, CURLMOPT_TIMERFUNCTION, set_timer);
     curl_multi_setopt(ts->multi, CURLMOPT_TIMERDATA, ts);
     curl_multi_setopt(ts->multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_KEPT);
-    ts->has_thread = !pthread_create(&ts->thread, NULL, run_transfers, ts);
-    if (!ts->has_thread) {
-        http_transfers_close(ts);
-        return fail(err, STATUS_NO_MEMORY, "cannot start the thread of transfers");
-    }
     *out = ts;
     return STATUS_OK;
 }
@@ -334,13 +334,8 @@ void http_transfers_close(struct http_transfers *ts)
 {
     if (!ts)
         return;
-    if (ts->has_thread) {
-        pthread_mutex_lock(&ts->lock);
-        ts->ending = true;
-        ring(ts);
-        pthread_mutex_unlock(&ts->lock);
-        pthread_join(ts->thread, NULL);
-    }
+    if (ts->multi && ts->asked)
+        settle_news(ts);
     if (ts->multi)
         curl_multi_cleanup(ts->multi);
     if (ts->epoll_fd >= 0)

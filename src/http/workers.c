@@ -1,6 +1,8 @@
 /* workers.c - threads that run the steps of exchanges. */
 #include "http/internal.h"
 
+#include <poll.h>
+
 #include "base/mem.h"
 
 void http_workers_push(struct http_exchange *x)
@@ -83,6 +85,9 @@ static void *work(void *ctx)
     struct http_server *s = ctx;
     for (struct http_exchange *x; (x = take_work(s));)
         run_step(s, x);
+    pthread_mutex_lock(&s->lock);
+    s->n_alive--;
+    pthread_mutex_unlock(&s->lock);
     return NULL;
 }
 
@@ -91,20 +96,13 @@ void http_step_here(struct http_exchange *x)
     struct http_server *s = x->server;
     pthread_mutex_lock(&s->lock);
     const bool here = x->step == STEP_IDLE && !s->ending;
-    if (here) {
+    if (here)
         x->step = STEP_RUNNING;
-        s->n_here++;
-    } else if (x->step == STEP_RUNNING) {
+    else if (x->step == STEP_RUNNING)
         x->step = STEP_AGAIN;
-    }
     pthread_mutex_unlock(&s->lock);
-    if (!here)
-        return;
-    run_step(s, x);
-    pthread_mutex_lock(&s->lock);
-    if (--s->n_here == 0 && s->ending)
-        pthread_cond_broadcast(&s->work);
-    pthread_mutex_unlock(&s->lock);
+    if (here)
+        run_step(s, x);
 }
 
 enum status http_workers_open(struct http_server *s, struct error *err)
@@ -112,7 +110,7 @@ enum status http_workers_open(struct http_server *s, struct error *err)
     s->workers = mem_array((size_t)s->o.n_worker, sizeof *s->workers);
     if (!s->workers)
         return fail(err, STATUS_NO_MEMORY, "no memory for %d workers", s->o.n_worker);
-    for (; s->n_worker < s->o.n_worker; s->n_worker++)
+    for (; s->n_worker < s->o.n_worker; s->n_worker++, s->n_alive++)
         if (pthread_create(&s->workers[s->n_worker], NULL, work, s))
             return fail(err, STATUS_NO_MEMORY, "cannot start worker %d", s->n_worker);
     return STATUS_OK;
@@ -123,8 +121,12 @@ void http_workers_close(struct http_server *s)
     pthread_mutex_lock(&s->lock);
     s->ending = true;
     pthread_cond_broadcast(&s->work);
-    while (s->n_here)
-        pthread_cond_wait(&s->work, &s->lock);
+    while (s->n_alive && s->o.turn) { // they may wait for what it does
+        pthread_mutex_unlock(&s->lock);
+        s->o.turn(s->o.ctx);
+        poll(NULL, 0, 1);
+        pthread_mutex_lock(&s->lock);
+    }
     pthread_mutex_unlock(&s->lock);
     for (int i = 0; i < s->n_worker; i++)
         pthread_join(s->workers[i], NULL);

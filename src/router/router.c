@@ -252,6 +252,12 @@ void router_run(struct router *r)
 
 /* ---- opening ---- */
 
+static int turn_transfers(void *ctx)
+{
+    struct router *r = ctx;
+    return http_transfers_turn(r->transfers);
+}
+
 static enum status open_front(struct router *r, bool has_keys, struct error *err)
 {
     const struct http_options o = {
@@ -264,6 +270,8 @@ static enum status open_front(struct router *r, bool has_keys, struct error *err
         .step = step_request,
         .release = release_request,
         .tick = tick_router,
+        .turn = turn_transfers,
+        .turn_fd = http_transfers_fd(r->transfers),
         .ctx = r,
     };
     const enum status s = http_server_open(&r->http, &o, err);
