@@ -132,7 +132,6 @@ def test_short_and_long():
             session = {'X-OpenWebUI-Chat-Id': 'a'}
             assert ask('word ' * 20000, session) == long.url
             assert ask('word ' * 12000, session) == long.url
-            assert ask('word ' * 12000) == short.url or True
             reply = r.post('/v1/chat/completions', chat('word ' * 400000))
             assert reply.status == 400 and reply.json()['error']['code'] == 'context_length_exceeded'
             assert r.post('/v1/messages', body('/v1/messages', 'word ' * 400000)).json()['error']['message'].startswith(
@@ -144,11 +143,13 @@ def test_near_the_threshold_it_is_counted():
     with Backend(n_ctx=50000) as short, Backend(n_ctx=200000, hybrid=True) as long:
         with Router('--short', short.url, '--long', long.url) as r:
             r.wait_known(2)
+            counts = lambda: sum(p.endswith('count_tokens') for b in (short, long) for p, _, _ in b.requests)  # noqa: E731
+            # What a backend speaks is known a little after what models it has.
+            wait(lambda: r.post(PATHS[0], chat('count-me-15000 ' + 'word ' * 15400)).status == 200 and counts() == 1, 10)
             for n, url in ((15000, short.url), (17000, long.url), (15999, short.url), (16001, long.url)):
                 reply = r.post(PATHS[0], chat(f'count-me-{n} ' + 'word ' * 15400))
                 assert (reply.status, reply.headers['X-Turbine-Backend']) == (200, url), n
-            counts = [p for b in (short, long) for p, _, _ in b.requests if p.endswith('count_tokens')]
-            assert len(counts) == 4
+            assert counts() == 5
             n = len(short.requests + long.requests)
             assert r.post(PATHS[0], chat('far from it')).status == 200
             assert len(short.requests + long.requests) == n + 1  # nothing to count
