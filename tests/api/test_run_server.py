@@ -167,6 +167,15 @@ def test_pull_into_our_own_store(tmp_path, registry):
     assert answer(env, 'more', *ASK, '--kv', 'f16', '--max-tokens', 2)[0]
 
 
+def test_what_ended_an_answer_here(home):
+    env = environment(home, '127.0.0.1:1')
+    with Terminal('run', 'tiny', '--local', '--ctx', '512', '--max-tokens', '3', env=env) as t:
+        t.wait('>>> ')
+        t.say('x', 'decode 3 tokens .*, stopped by --max-tokens; kv')
+        t.say('/set parameter num_predict 2', "Set parameter .num_predict.")
+        t.say('x', 'decode 2 tokens .*, stopped by num_predict; kv')
+
+
 def test_pull_through_the_server(tmp_path, registry):
     env = environment(tmp_path, '127.0.0.1:1', TURBINE_REGISTRY=registry.url)
     here = tmp_path / 'here'
