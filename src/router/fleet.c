@@ -31,6 +31,7 @@ static uint64_t backend_id(const struct config_backend *c)
 static void free_backend(struct backend *b)
 {
     probe_close(b);
+    load_close(b);
     need_close(b);
     buf_release(&b->plan);
     for (int i = 0; i < b->n_listed; i++)
@@ -242,6 +243,7 @@ static bool place_backends(struct router *r, struct backend **list, const int *i
             continue;
         b->index = POLICY_NONE;
         probe_close(b);
+        load_close(b);
         b->next_gone = r->gone;
         r->gone = b;
     }
@@ -323,8 +325,10 @@ enum status fleet_load(struct router *r, struct config_ref *ref, struct error *e
 void fleet_close_probes(struct router *r)
 {
     for (int i = 0; i < r->n_backend; i++)
-        if (r->backends[i])
+        if (r->backends[i]) {
             probe_close(r->backends[i]);
+            load_close(r->backends[i]);
+        }
 }
 
 void fleet_close(struct router *r)

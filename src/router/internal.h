@@ -72,6 +72,11 @@ struct config_ref {
 
 struct probe; // probe.c
 
+/* Where a backend may say its load, in the order in which it is asked. */
+enum load_source { LOAD_METRICS, LOAD_SLOTS, LOAD_NOWHERE };
+
+struct load_poll; // load.c
+
 struct backend {
     const struct config_backend *c; // of ref
     struct config_ref *ref;
@@ -90,6 +95,13 @@ struct backend {
     int n_listed;
     char off_why[200]; // what it needs does not fit
     struct probe *probe;
+
+    /* Its load, as it says: tick; what is shown: lock. */
+    struct load_poll *poll;
+    uint64_t load_us; // when it is asked next
+    enum load_source source;
+    bool reports;    // it has said it there
+    bool load_noted; // that it said what cannot be
 
     /* Started by us: tick. */
     pid_t pid; // 0: none
@@ -138,6 +150,7 @@ struct router {
     int n_count;
     uint64_t n_gone, n_stream_error, n_translated, n_reload, n_reload_failed;
     struct estimate_model estimate;
+    uint64_t load_look_us; // tick
 };
 
 /* ---- one call ---- */
@@ -287,6 +300,19 @@ void fleet_wake(struct router *r);
 void probe_tick(struct router *r);
 void probe_begin(struct router *r, struct backend *b);
 void probe_close(struct backend *b);
+/* GET, or POST with body, of a path of b; the server is poked with its news.  NULL
+ * without memory. */
+struct http_transfer *probe_ask(struct router *r, const struct backend *b,
+                                const char *method, const char *path,
+                                const struct buf *body);
+
+/* load.c: by tick. */
+void load_tick(struct router *r);
+void load_close(struct backend *b);
+/* It may be another server now: with the lock. */
+void load_forget(struct backend *b);
+/* Where it says its load, NULL if it does not; with the lock. */
+const char *load_path(const struct backend *b);
 
 /* process.c: by tick. */
 void process_tick(struct router *r);

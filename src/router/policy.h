@@ -295,8 +295,9 @@ int policy_probe(struct policy *p, uint64_t now_us);
 void policy_probed(struct policy *p, int backend, bool well, uint64_t now_us);
 
 /* A load that a backend reports: requests it runs and that wait in it, whoever sent
- * them. */
-void policy_load(struct policy *p, int backend, int n_running, int n_waiting,
+ * them.  n_own: those in flight there when it was asked.  What is more than that, and
+ * more than what is in flight now, is of others. */
+void policy_load(struct policy *p, int backend, int n_running, int n_waiting, int n_own,
                  uint64_t now_us);
 
 /* A lazy backend was stopped (idle, or it ended); it takes requests again after

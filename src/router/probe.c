@@ -34,10 +34,10 @@ static void on_probe_news(void *ctx)
 
 /* ---- asking ---- */
 
-static bool ask_backend(struct router *r, struct backend *b, const char *method,
-                        const char *path)
+struct http_transfer *probe_ask(struct router *r, const struct backend *b,
+                                const char *method, const char *path,
+                                const struct buf *body)
 {
-    struct probe *p = b->probe;
     const struct config_backend *c = b->c;
     char url[PROBE_URL], key[3][640];
     const char *lines[4];
@@ -61,8 +61,8 @@ static bool ask_backend(struct router *r, struct backend *b, const char *method,
         .url = url,
         .headers = lines,
         .n_header = n_line,
-        .body = p->request.data,
-        .n_body = p->request.len,
+        .body = body ? body->data : NULL,
+        .n_body = body ? body->len : 0,
         .proxy = c->proxy,
         .ca_file = c->ca_file,
         .connect_us = PROBE_US,
@@ -71,8 +71,15 @@ static bool ask_backend(struct router *r, struct backend *b, const char *method,
         .notify = on_probe_news,
         .ctx = r->http,
     };
+    return http_transfer_start(r->transfers, &o);
+}
+
+static bool ask_backend(struct router *r, struct backend *b, const char *method,
+                        const char *path)
+{
+    struct probe *p = b->probe;
     buf_clear(&p->body);
-    p->transfer = http_transfer_start(r->transfers, &o);
+    p->transfer = probe_ask(r, b, method, path, &p->request);
     return p->transfer;
 }
 
@@ -206,6 +213,7 @@ static void end_probe(struct router *r, struct backend *b, bool well)
         snprintf(b->software, sizeof b->software, "%s", p->software);
     } else if (!well) {
         b->known = false; // it may come back as another
+        load_forget(b);
     }
     if (changed)
         fleet_apply(r);

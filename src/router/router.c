@@ -220,6 +220,7 @@ static void tick_router(void *ctx)
     if (atomic_exchange(&r->asked_to_reload, false))
         reload(r);
     probe_tick(r);
+    load_tick(r);
     need_tick(r);
     process_tick(r);
     fleet_wake(r);

@@ -80,9 +80,10 @@ class Backend:
     """dialects: what it serves; pace: seconds between events; tls: (certificate, key)."""
 
     def __init__(self, models=('m',), n_ctx=8192, software='turbine', pace=0.0, events=None, tls=None, key=None,
-                 hybrid=False, port=0):
+                 hybrid=False, port=0, info=None):
+        """info: {path: what GET, or POST /api/show, gets there, bytes or a value of JSON}."""
         self.models, self.n_ctx, self.software, self.pace, self.events = list(models), n_ctx, software, pace, events
-        self.key, self.hybrid = key, hybrid
+        self.key, self.hybrid, self.info, self.asked = key, hybrid, dict(info or {}), []
         self.faults, self.requests, self.sent, self.cancelled = [], [], [], 0
         self.ssl = None
         if tls:
@@ -187,9 +188,13 @@ class Backend:
 
     async def _info(self, writer, path, headers):
         turbine, ollama = self.software == 'turbine', self.software == 'ollama'
+        self.asked.append(path)
+        if path in self.info:
+            await self._reply(writer, 200, self.info[path])
+            return
         if path == '/v1/models':
             await self._reply(writer, 200, {'object': 'list', 'data': [
-                {'id': m, 'object': 'model', 'created': 1, 'owned_by': 'x'} for m in self.models]})
+                {'id': m, 'object': 'model', 'created': 1, 'owned_by': 'vllm' if self.software == 'vllm' else 'x'} for m in self.models]})
         elif path == '/api/version' and (turbine or ollama):
             await self._reply(writer, 200, {'version': '0.13.0', **({'turbine': '0.1'} if turbine else {})})
         elif path == '/props' and self.software in ('turbine', 'llama-server'):

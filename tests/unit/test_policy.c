@@ -443,7 +443,7 @@ static void test_reported_load(void **state)
     const struct policy_backend b[] = {backend(1, POLICY_CLASS_ANY, 0, 0),
                                        backend(2, POLICY_CLASS_ANY, 0, 0)};
     struct policy *p = open_policy(NULL, b, 2, SECOND);
-    policy_load(p, A, 3, 5, 2 * SECOND);
+    policy_load(p, A, 3, 5, 0, 2 * SECOND);
     struct policy_view v;
     assert_true(policy_see(p, A, 2 * SECOND, &v));
     assert_int_equal(v.load, 8);
@@ -455,6 +455,16 @@ static void test_reported_load(void **state)
         n[d.backend]++;
     }
     assert_int_equal(n[B], 8);
+    /* Its 8 are ours, also those that have ended since it was asked, or came since. */
+    policy_load(p, B, 8, 0, 8, 3 * SECOND);
+    assert_true(policy_see(p, B, 3 * SECOND, &v));
+    assert_int_equal(v.load, 8);
+    policy_load(p, B, 9, 2, 3, 3 * SECOND);
+    assert_true(policy_see(p, B, 3 * SECOND, &v));
+    assert_int_equal(v.load, 11);
+    policy_load(p, B, 9, 2, 10, 3 * SECOND);
+    assert_true(policy_see(p, B, 3 * SECOND, &v));
+    assert_int_equal(v.load, 9);
     assert_true(policy_see(p, A, 13 * SECOND, &v));
     assert_int_equal(v.load, n[A]);
     assert_false(policy_see(p, 2, 13 * SECOND, &v));
