@@ -95,8 +95,8 @@ enum status upstream_print_request(const struct upstream *u, struct buf *body,
 /* How backends count the tokens of a prompt, tools and template included. */
 enum upstream_counter {
     UPSTREAM_COUNT_NONE,      // not at all: estimate
-    UPSTREAM_COUNT_ANTHROPIC, // POST /v1/messages/count_tokens: Anthropic, Turbine,
-                              // llama.cpp's server, vLLM
+    UPSTREAM_COUNT_ANTHROPIC, // POST /v1/messages/count_tokens: Anthropic, Turbine, and
+                              // llama.cpp's server before it had the next
     UPSTREAM_COUNT_LLAMA, // POST /v1/chat/completions/input_tokens: llama.cpp's server
     UPSTREAM_COUNT_VLLM,  // POST /tokenize with messages
 };

@@ -173,9 +173,11 @@ struct relay {
     char asked_model[POLICY_NAME_MAX], model[POLICY_NAME_MAX]; // model: without suffix
     bool has_body, stream;
     struct estimate_text text;
-    int n_estimate; // tokens
-    bool counted;   // it was tried
-    char *query;    // "?beta=true"
+    int n_estimate;       // tokens
+    bool counted;         // it was tried
+    uint64_t counting_id; // backend.id of the one that counts
+    enum upstream_counter counting;
+    char *query; // "?beta=true"
 
     /* Waiting: lock. */
     struct relay *prev_waiting, *next_waiting;
@@ -223,6 +225,7 @@ struct relay {
     struct answer_usage usage;
     bool has_usage;
     char fallback[48]; // reason, "" for none
+    char dropped[160]; // fields that the attempt's translation left out, "" for none
     bool done;         // answered
 };
 

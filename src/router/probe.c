@@ -164,7 +164,7 @@ static void read_props(struct probe *p, const json_t *v)
         return;
     snprintf(p->software, sizeof p->software, "llama-server");
     p->dialects = DIALECT_OPENAI | DIALECT_ANTHROPIC;
-    p->counter = UPSTREAM_COUNT_ANTHROPIC;
+    p->counter = UPSTREAM_COUNT_LLAMA;
 }
 
 /* A model of which some layers have a recurrent state says so in its metadata. */
@@ -208,6 +208,8 @@ static void end_probe(struct router *r, struct backend *b, bool well)
         if (!b->c->dialects)
             b->dialects = p->dialects ? p->dialects : DIALECT_OPENAI;
         b->counter = p->counter;
+        if (!b->counter && b->dialects == DIALECT_ANTHROPIC) // a hosted API
+            b->counter = UPSTREAM_COUNT_ANTHROPIC;
         b->n_ctx = p->n_ctx;
         b->arch = p->arch;
         snprintf(b->software, sizeof b->software, "%s", p->software);

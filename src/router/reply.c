@@ -80,6 +80,8 @@ void relay_add_headers(struct relay *c)
         http_add_header(c->x, "X-Turbine-Backend", c->backend->shown);
     if (*c->fallback)
         http_add_header(c->x, "X-Turbine-Fallback", c->fallback);
+    if (*c->dropped)
+        http_add_header(c->x, "X-Turbine-Dropped", c->dropped);
     if (atomic_load(&c->router->draining))
         http_add_header(c->x, "Connection", "close");
 }

@@ -1,4 +1,5 @@
 /* translate.c - a client's request and its answer in another API than the backend's. */
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -50,13 +51,16 @@ static void name_answer(struct relay *c)
 bool translate_alone(struct relay *c)
 {
     struct api_error e;
-    if (!c->translates || !c->route->op)
+    if (!c->route->op)
         return false;
     pthread_mutex_lock(&c->router->lock);
     const bool counts = c->backend->counter != UPSTREAM_COUNT_NONE;
+    // Ollama's Anthropic API has no such path.
+    const bool knows_none = c->translates || !strcmp(c->backend->software, "ollama");
     pthread_mutex_unlock(&c->router->lock);
-    const bool is_count = c->route->kind == ROUTE_COUNT && !counts;
-    if ((!is_count && c->route->dialect != DIALECT_OLLAMA) || translate_parse(c, &e) ||
+    const bool is_count = c->route->kind == ROUTE_COUNT && !counts && knows_none;
+    if ((!is_count && !c->translates) ||
+        (!is_count && c->route->dialect != DIALECT_OLLAMA) || translate_parse(c, &e) ||
         (!is_count && !ollama_loads_only(&c->req)))
         return false;
     struct buf body;
@@ -118,6 +122,7 @@ enum status translate_request(struct relay *c, const char **method, const char *
                                    &ask, err);
     if (s)
         return s == STATUS_NO_MEMORY ? api_no_memory(err) : s;
+    snprintf(c->dropped, sizeof c->dropped, "%s", call.dropped);
     *method = call.method;
     *path = call.path;
     return STATUS_OK;

@@ -80,8 +80,10 @@ class Backend:
     """dialects: what it serves; pace: seconds between events; tls: (certificate, key)."""
 
     def __init__(self, models=('m',), n_ctx=8192, software='turbine', pace=0.0, events=None, tls=None, key=None,
-                 hybrid=False, port=0, info=None):
-        """info: {path: what GET, or POST /api/show, gets there, bytes or a value of JSON}."""
+                 hybrid=False, port=0, info=None, without=()):
+        """info: {path: what GET, or POST /api/show, gets there, bytes or a value of JSON}; without: paths of POST that
+        it does not have."""
+        self.without = set(without)
         self.models, self.n_ctx, self.software, self.pace, self.events = list(models), n_ctx, software, pace, events
         self.key, self.hybrid, self.info, self.asked = key, hybrid, dict(info or {}), []
         self.faults, self.requests, self.sent, self.cancelled = [], [], [], 0
@@ -211,10 +213,13 @@ class Backend:
         if fault and await self.fail_early(writer, fault):
             return False
         streams = body.get('stream', path == '/api/chat')
-        if path.endswith('count_tokens'):
+        if path in self.without:
+            await self._reply(writer, 404, {'error': {'message': 'File Not Found', 'type': 'not_found_error'}})
+            return True
+        if path.endswith(('count_tokens', 'input_tokens', '/tokenize')):
             text = json.dumps(body['messages'])
             n = int(text.split('count-me-')[1].split()[0].strip('"}]')) if 'count-me-' in text else 11
-            await self._reply(writer, 200, {'input_tokens': n})
+            await self._reply(writer, 200, {'count': n, 'tokens': []} if path == '/tokenize' else {'input_tokens': n})
             return True
         model = body.get('model', 'm')
         make, kind = STREAMS.get(path, (None, None))

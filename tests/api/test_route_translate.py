@@ -113,6 +113,29 @@ def test_what_has_no_translation_is_refused_by_name():
         assert r.post('/tokenize', {'content': 'x'}).status in (400, 404, 503)
 
 
+def test_what_is_left_out_is_named():
+    """In a header and in the log; another attempt, or a backend of the client's own dialect, leaves out nothing."""
+    asked = chat(options={'num_ctx': 4096}, keep_alive='5m')
+    with One('anthropic') as (r, b):
+        for stream in (True, False):
+            reply = r.post(OLLAMA, {**asked, 'stream': stream})
+            assert reply.status == 200 and reply.headers['X-Turbine-Dropped'] == 'keep_alive, num_ctx'
+            assert not {'keep_alive', 'num_ctx', 'options'} & set(json.loads(b.requests[-1][2]))
+            assert r.events('request')[-1]['dropped'] == 'keep_alive, num_ctx'
+        assert 'X-Turbine-Dropped' not in ask(r, OPENAI, False).headers
+        assert 'dropped' not in r.events('request')[-1]
+    with One('ollama') as (r, _):
+        assert 'X-Turbine-Dropped' not in r.post(OLLAMA, {**asked, 'stream': False}).headers
+    with Backend(software='other') as a, Backend(software='other') as b:
+        with Router(config=f'backend {a.url}\n dialects openai\n class short\nbackend {b.url}\n dialects ollama\n'
+                           ' class long\n') as r:
+            r.wait_known(2)
+            a.faults = [Fault('status', status=500)]
+            reply = r.post(OLLAMA, {**asked, 'stream': False})
+            assert (reply.headers['X-Turbine-Backend'], reply.headers['X-Turbine-Fallback']) == (b.url, 'retry-status')
+            assert 'X-Turbine-Dropped' not in reply.headers
+
+
 @pytest.mark.parametrize('dialect', ['openai', 'anthropic', 'ollama'])
 def test_official_clients(dialect):
     """The SDKs get a whole answer, streamed and not, whatever the backend speaks, and raise their own errors."""
