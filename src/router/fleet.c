@@ -322,6 +322,16 @@ enum status fleet_load(struct router *r, struct config_ref *ref, struct error *e
     return s;
 }
 
+bool fleet_is_well(const struct router *r, const struct backend *b, bool runs)
+{
+    struct policy_view v;
+    if (!policy_see(r->policy, b->index, clock_us(), &v))
+        return false;
+    return v.health == POLICY_HEALTH_UP || v.health == POLICY_HEALTH_SLOW_START ||
+           v.health == POLICY_HEALTH_TRIAL ||
+           (!runs && v.health == POLICY_HEALTH_STOPPED);
+}
+
 void fleet_close_probes(struct router *r)
 {
     for (int i = 0; i < r->n_backend; i++)

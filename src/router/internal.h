@@ -220,6 +220,7 @@ struct relay {
     struct buf last_body; // an error of a backend in the client's own dialect
     int last_status;
 
+    struct gather *gather; // gather.c
     int status, n_attempt;
     uint64_t first_us;
     struct answer_usage usage;
@@ -293,6 +294,8 @@ const struct upstream *translate_upstream(unsigned dialect);
 /* fleet.c: with r->lock unless it says otherwise. */
 enum status fleet_load(struct router *r, struct config_ref *ref, struct error *err);
 void fleet_apply(struct router *r); // what was found out to the policy
+/* It takes requests; runs: without being started for them. */
+bool fleet_is_well(const struct router *r, const struct backend *b, bool runs);
 void fleet_close_probes(struct router *r);
 void fleet_close(struct router *r);
 void fleet_drop_ref(struct config_ref *ref);
@@ -303,11 +306,18 @@ void fleet_wake(struct router *r);
 void probe_tick(struct router *r);
 void probe_begin(struct router *r, struct backend *b);
 void probe_close(struct backend *b);
-/* GET, or POST with body, of a path of b; the server is poked with its news.  NULL
- * without memory. */
+/* What the router asks on its own account. */
+struct probe_question {
+    const char *method, *path;
+    const struct buf *body;    // with POST, until the transfer is closed
+    uint64_t us;               // most time for each part of it; 0: 5 s
+    void (*notify)(void *ctx); // NULL: the server is poked
+    void *ctx;
+};
+
+/* By tick, or with the lock.  NULL without memory. */
 struct http_transfer *probe_ask(struct router *r, const struct backend *b,
-                                const char *method, const char *path,
-                                const struct buf *body);
+                                const struct probe_question *q);
 
 /* load.c: by tick. */
 void load_tick(struct router *r);
@@ -333,7 +343,10 @@ void router_log(const struct router *r, const char *event, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void router_log_call(const struct relay *c, uint64_t us);
 
-/* own_routes.c, status.c */
+/* gather.c */
+void gather_close(struct relay *c);
+
+/* own_routes.c, gather.c, status.c */
 void own_root(struct relay *c);
 void own_livez(struct relay *c);
 void own_readyz(struct relay *c);

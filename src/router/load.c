@@ -73,7 +73,8 @@ static void ask_load(struct router *r, struct backend *b, int n_own, uint64_t no
         return;
     b->poll->n_own = n_own;
     buf_init(&b->poll->body, LOAD_BYTES);
-    b->poll->transfer = probe_ask(r, b, "GET", load_paths[b->source], NULL);
+    const struct probe_question q = {.method = "GET", .path = load_paths[b->source]};
+    b->poll->transfer = probe_ask(r, b, &q);
     if (!b->poll->transfer)
         load_close(b);
 }

@@ -35,9 +35,10 @@ static void on_probe_news(void *ctx)
 /* ---- asking ---- */
 
 struct http_transfer *probe_ask(struct router *r, const struct backend *b,
-                                const char *method, const char *path,
-                                const struct buf *body)
+                                const struct probe_question *q)
 {
+    const char *path = q->path;
+    const uint64_t us = q->us ? q->us : PROBE_US;
     const struct config_backend *c = b->c;
     char url[PROBE_URL], key[3][640];
     const char *lines[4];
@@ -57,19 +58,19 @@ struct http_transfer *probe_ask(struct router *r, const struct backend *b,
     if (b->dialects == DIALECT_ANTHROPIC)
         lines[n_line++] = "anthropic-version: 2023-06-01";
     const struct http_transfer_options o = {
-        .method = method,
+        .method = q->method,
         .url = url,
         .headers = lines,
         .n_header = n_line,
-        .body = body ? body->data : NULL,
-        .n_body = body ? body->len : 0,
+        .body = q->body ? q->body->data : NULL,
+        .n_body = q->body ? q->body->len : 0,
         .proxy = c->proxy,
         .ca_file = c->ca_file,
-        .connect_us = PROBE_US,
-        .first_us = PROBE_US,
-        .idle_us = PROBE_US,
-        .notify = on_probe_news,
-        .ctx = r->http,
+        .connect_us = us,
+        .first_us = us,
+        .idle_us = us,
+        .notify = q->notify ? q->notify : on_probe_news,
+        .ctx = q->notify ? q->ctx : r->http,
     };
     return http_transfer_start(r->transfers, &o);
 }
@@ -79,7 +80,8 @@ static bool ask_backend(struct router *r, struct backend *b, const char *method,
 {
     struct probe *p = b->probe;
     buf_clear(&p->body);
-    p->transfer = probe_ask(r, b, method, path, &p->request);
+    const struct probe_question q = {.method = method, .path = path, .body = &p->request};
+    p->transfer = probe_ask(r, b, &q);
     return p->transfer;
 }
 

@@ -105,7 +105,15 @@ static void follow_refusal(struct relay *c)
     } else if (d->refusal == POLICY_REFUSED_MODEL) {
         e.kind = API_ERROR_NO_MODEL;
     }
-    if (e.kind == API_ERROR_NO_MODEL)
+    const bool own = d->refusal == POLICY_REFUSED_TRIED && !c->n_attempt;
+    if (own) // nobody was asked: they speak other APIs
+        e.kind = API_ERROR_UNSUPPORTED;
+    if (own)
+        snprintf(e.message, sizeof e.message,
+                 "%.100s is for backends that speak %s's API, and none that is well has "
+                 "the model '%.200s'",
+                 c->path, c->dialect->name, c->asked_model);
+    else if (e.kind == API_ERROR_NO_MODEL)
         snprintf(e.message, sizeof e.message, "no backend has the model '%.200s'",
                  c->asked_model);
     else

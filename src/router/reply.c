@@ -34,6 +34,7 @@ void relay_release(struct relay *c)
     if (!c)
         return;
     relay_abandon(c);
+    gather_close(c);
     if (!c->logged) // its client went before there was a reply
         relay_account(c, 499);
     api_request_release(&c->req);

@@ -80,9 +80,10 @@ class Backend:
     """dialects: what it serves; pace: seconds between events; tls: (certificate, key)."""
 
     def __init__(self, models=('m',), n_ctx=8192, software='turbine', pace=0.0, events=None, tls=None, key=None,
-                 hybrid=False, port=0, info=None, without=()):
+                 hybrid=False, port=0, info=None, without=(), slow=None):
         """info: {path: what GET, or POST /api/show, gets there, bytes or a value of JSON}; without: paths of POST that
-        it does not have."""
+        it does not have; slow: {path: seconds between bytes of its info}."""
+        self.slow = dict(slow or {})
         self.without = set(without)
         self.models, self.n_ctx, self.software, self.pace, self.events = list(models), n_ctx, software, pace, events
         self.key, self.hybrid, self.info, self.asked = key, hybrid, dict(info or {}), []
@@ -188,9 +189,19 @@ class Backend:
                      .encode() + data)
         await writer.drain()
 
+    async def _drip(self, writer, data, seconds):
+        writer.write(b'HTTP/1.1 200 X\r\nContent-Length: %d\r\n\r\n' % len(data))
+        for i in range(len(data)):
+            writer.write(data[i:i + 1])
+            await writer.drain()
+            await asyncio.sleep(seconds)
+
     async def _info(self, writer, path, headers):
         turbine, ollama = self.software == 'turbine', self.software == 'ollama'
         self.asked.append(path)
+        if path in self.slow:
+            await self._drip(writer, json.dumps(self.info[path]).encode(), self.slow[path])
+            return
         if path in self.info:
             await self._reply(writer, 200, self.info[path])
             return

@@ -48,7 +48,7 @@ def test_requests_of_others_count(software, info, path):
     ({'/slots': {'x': [[[1]]]}}, 'no list of slots'),
     ({'/slots': b'[' * 100000}, 'no list of slots'),
     ({'/slots': [{}]}, 'a slot that does not say'),
-])
+], ids=['negative', 'huge', 'endless', 'object', 'deep', 'empty'])
 def test_wrong_reports_are_noted_and_nothing_else(info, words):
     with Backend(info=info) as b, Router('--short', b.url) as r:
         r.wait_known()
