@@ -204,6 +204,9 @@ static void read_whole(struct relay *c)
                                  (int)json_array_size(c->req.prompts), body, c->in.len,
                                  &c->reader_error))
         return;
+    v.total_us = clock_us() - http_start_us(c->x);
+    c->usage = (struct answer_usage){.n_prompt = v.n_prompt};
+    c->has_usage = true;
     name_answer(c);
     c->route->op->print_embeddings(&c->out, &c->req, &c->head, &v);
     upstream_embeddings_release(&v);

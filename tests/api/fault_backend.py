@@ -232,6 +232,9 @@ class Backend:
             n = int(text.split('count-me-')[1].split()[0].strip('"}]')) if 'count-me-' in text else 11
             await self._reply(writer, 200, {'count': n, 'tokens': []} if path == '/tokenize' else {'input_tokens': n})
             return True
+        if path in ('/v1/embeddings', '/api/embed'):
+            data = json.dumps(self.embeddings(path, body)).encode()
+            return await self._whole(writer, data, 'application/json', fault)
         model = body.get('model', 'm')
         make, kind = STREAMS.get(path, (None, None))
         if not streams or not make:
@@ -239,6 +242,18 @@ class Backend:
             return await self._whole(writer, data, 'application/json', fault)
         events = self.events(path) if self.events else make(model)
         return await self._stream(reader, writer, events, kind, fault)
+
+    def embeddings(self, path, body):
+        """A vector of a text is its bytes and two fractions that float32 has exactly."""
+        texts = body['input'] if isinstance(body['input'], list) else [body['input']]
+        vectors = [[len(t), -0.5, 0.0625] for t in texts]
+        n = sum(len(t) for t in texts)
+        if path == '/api/embed':
+            return {'model': body['model'], 'embeddings': vectors, 'total_duration': 5, 'load_duration': 1,
+                    'prompt_eval_count': n}
+        # Their order says nothing, their index does.
+        return {'object': 'list', 'model': body['model'], 'usage': {'prompt_tokens': n, 'total_tokens': n}, 'data': [
+            {'object': 'embedding', 'index': i, 'embedding': v} for i, v in reversed(list(enumerate(vectors)))]}
 
     async def fail_early(self, writer, f):
         """Faults before there is an answer: True if the connection is over."""
