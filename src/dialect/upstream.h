@@ -226,6 +226,7 @@ struct stream_watch {
     bool failed;      // the backend itself sent an error event
     bool at_boundary; // the last byte ended an event: one of ours may follow
     bool has_usage;
+    bool has_text; // something of the answer came: text, reasoning or a call
     uint64_t n_bytes, n_event;
     struct answer_usage usage; // tokens; times where the backend tells them
 

@@ -195,7 +195,7 @@ struct relay {
     unsigned via;    // DIALECT_... that is spoken to the backend
     struct buf sent; // the body, if it is not the client's own
     struct http_transfer *transfer;
-    bool translates, first_byte, is_stream;
+    bool translates, first_byte, first_text, is_stream;
     int backend_status;
     struct stream_watch watch;
     struct buf in;   // of a document; of a stream: an event that is not whole
@@ -207,7 +207,7 @@ struct relay {
     bool has_req;
     struct answer_head head;
     struct answer_writer *writer;
-    bool writer_begun;
+    bool writer_begun, has_text;
     struct upstream_reader *reader;
     struct buf out;
     enum upstream_state reader_state;

@@ -254,7 +254,9 @@ void policy_leave_queue(struct policy *p, uint32_t ticket);
 
 /* ---- what becomes of them ---- */
 
-/* The first byte of the answer is there. */
+/* The reply has begun: the backend is alive, whether or not it has read the prompt. */
+void policy_began(struct policy *p, uint32_t flight, uint64_t now_us);
+/* The first of the answer itself is there. */
 void policy_first_byte(struct policy *p, uint32_t flight, uint64_t now_us);
 
 struct policy_usage {

@@ -132,7 +132,7 @@ struct policy_flight {
     uint64_t session;
     int n_prompt;
     uint32_t trial; // of those of its backend; 0: none
-    bool first;
+    bool began, first;
 };
 
 /* A request, and how its decision goes on while it waits. */

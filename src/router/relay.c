@@ -182,7 +182,7 @@ void relay_close_attempt(struct relay *c)
     buf_release(&c->in);
     buf_init(&c->sent, ROUTER_ANSWER_MAX);
     buf_init(&c->in, ROUTER_ANSWER_MAX);
-    c->first_byte = c->is_stream = c->held_over = c->end_set = false;
+    c->first_byte = c->first_text = c->is_stream = c->held_over = c->end_set = false;
     c->backend_status = 0;
     if (!c->ref)
         return;

@@ -137,6 +137,7 @@ static void on_event(void *ctx, const struct answer_event *e)
         c->reader_error = *e->error;
         return; // how it ends is not the writer's to say
     }
+    c->has_text |= e->kind != ANSWER_PING && e->kind != ANSWER_PROGRESS;
     if (!c->writer_begun) {
         c->writer_begun = true;
         c->writer->ops->begin(c->writer, &c->out);
@@ -233,7 +234,7 @@ void translate_close(struct relay *c)
         c->writer->ops->close(c->writer);
     c->reader = NULL;
     c->writer = NULL;
-    c->writer_begun = false;
+    c->writer_begun = c->has_text = false;
     c->reader_state = UPSTREAM_OPEN;
     buf_release(&c->out);
     buf_init(&c->out, ROUTER_ANSWER_MAX);
