@@ -110,6 +110,11 @@ struct policy;
 enum status policy_open(struct policy **out, const struct policy_options *o,
                         struct error *err);
 void policy_close(struct policy *p);
+/* Other options from now on.  Requests that wait keep their place and their deadline;
+ * n_session, n_prefix and n_flight are those of policy_open.  If it fails the old ones
+ * stay; going back to options that once were cannot fail. */
+enum status policy_change(struct policy *p, const struct policy_options *o,
+                          uint64_t now_us, struct error *err);
 
 /* Takes the fleet's place; strings are copied.  Backends whose id was known keep their
  * index, health, load and statistics; those that are gone take nothing more, and their

@@ -175,6 +175,7 @@ struct policy {
     struct policy_flight *flights;
     int unused_flight;
     struct policy_waiting *waiting;
+    int n_place; // of waiting: as many as o.n_queue, or as there once were
     int oldest, newest, unused_ticket, n_waiting;
     int pass;         // next to be looked at; -1: no pass is under way
     uint64_t pass_us; // when the next pass begins
