@@ -84,7 +84,7 @@ class Backend:
         """info: {path: what GET, or POST /api/show, gets there, bytes or a value of JSON}; without: paths of POST that
         it does not have; slow: {path: seconds between bytes of its info}."""
         self.slow = dict(slow or {})
-        self.without = set(without)
+        self.without, self.document = set(without), None
         self.models, self.n_ctx, self.software, self.pace, self.events = list(models), n_ctx, software, pace, events
         self.key, self.hybrid, self.info, self.asked = key, hybrid, dict(info or {}), []
         self.faults, self.requests, self.sent, self.cancelled = [], [], [], 0
@@ -238,7 +238,7 @@ class Backend:
         model = body.get('model', 'm')
         make, kind = STREAMS.get(path, (None, None))
         if not streams or not make:
-            data = json.dumps(document(path, model), ensure_ascii=False).encode()
+            data = json.dumps(self.document or document(path, model), ensure_ascii=False).encode()
             return await self._whole(writer, data, 'application/json', fault)
         events = self.events(path) if self.events else make(model)
         return await self._stream(reader, writer, events, kind, fault)
