@@ -59,8 +59,10 @@ static struct backend *make_backend(const struct config_backend *c, struct error
     }
     b->id = backend_id(c);
     b->index = POLICY_NONE;
-    if (!http_url_parse(&u, c->url, err))
+    if (!http_url_parse(&u, c->url, err)) {
         http_url_origin(b->shown, sizeof b->shown, &u);
+        b->is_loopback = http_url_is_loopback(&u);
+    }
     return b;
 }
 
@@ -244,6 +246,7 @@ static bool place_backends(struct router *r, struct backend **list, const int *i
         b->index = POLICY_NONE;
         probe_close(b);
         load_close(b);
+        need_close(b);
         b->next_gone = r->gone;
         r->gone = b;
     }
@@ -322,6 +325,28 @@ enum status fleet_load(struct router *r, struct config_ref *ref, struct error *e
     return s;
 }
 
+/* Without the tag that a name has if it has none. */
+static size_t length_without_latest(const char *name)
+{
+    static const char latest[] = ":latest";
+    const size_t n = strlen(name), k = sizeof latest - 1;
+    return n > k && !strcmp(name + n - k, latest) ? n - k : n;
+}
+
+bool fleet_same_model(const char *a, const char *b)
+{
+    const size_t n = length_without_latest(a);
+    return n == length_without_latest(b) && !strncmp(a, b, n);
+}
+
+const char *fleet_first_model(const struct backend *b)
+{
+    const struct policy_model *m = b->c->n_model ? b->c->models : b->listed;
+    if (!b->c->n_model && !b->n_listed)
+        return "";
+    return m->served ? m->served : m->name;
+}
+
 bool fleet_is_well(const struct router *r, const struct backend *b, bool runs)
 {
     struct policy_view v;
@@ -338,6 +363,7 @@ void fleet_close_probes(struct router *r)
         if (r->backends[i]) {
             probe_close(r->backends[i]);
             load_close(r->backends[i]);
+            need_close(r->backends[i]);
         }
 }
 

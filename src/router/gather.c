@@ -13,7 +13,6 @@ enum {
     GATHER_BYTES = 1 << 20, // of each
     GATHER_US = 2000000,    // for each
     GATHER_ENTRIES = 1000,  // of each
-    LATEST = sizeof ":latest" - 1,
 };
 
 struct gather {
@@ -79,14 +78,6 @@ static bool begin(struct relay *c, const char *path)
 
 /* ---- merging ---- */
 
-static bool same_name(const char *a, const char *b)
-{
-    const size_t n = strlen(a), m = strlen(b);
-    return !strcmp(a, b) ||
-           (n == m + LATEST && !strncmp(a, b, m) && !strcmp(a + m, ":latest")) ||
-           (m == n + LATEST && !strncmp(a, b, n) && !strcmp(b + n, ":latest"));
-}
-
 /* What clients of the router call a model of b; NULL: they have no such model. */
 static const char *name_here(const struct backend *b, const char *served)
 {
@@ -95,7 +86,7 @@ static const char *name_here(const struct backend *b, const char *served)
     for (int i = 0; i < b->c->n_model; i++)
         if (!strcmp(m[i].name, "*"))
             any = true;
-        else if (same_name(m[i].served ? m[i].served : m[i].name, served))
+        else if (fleet_same_model(m[i].served ? m[i].served : m[i].name, served))
             return m[i].name;
     return any ? served : NULL;
 }

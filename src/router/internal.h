@@ -110,6 +110,9 @@ struct backend {
     bool wants_start; // lock
 
     /* `turbine plan` for it: tick. */
+    bool is_loopback;
+    struct http_transfer *ps; // of /api/ps, before it
+    struct buf ps_body;
     pid_t plan_pid; // 0: none
     int plan_fd;
     uint64_t planned_us;
@@ -294,6 +297,10 @@ const struct upstream *translate_upstream(unsigned dialect);
 /* fleet.c: with r->lock unless it says otherwise. */
 enum status fleet_load(struct router *r, struct config_ref *ref, struct error *err);
 void fleet_apply(struct router *r); // what was found out to the policy
+/* Names that mean the same: "m" is "m:latest". */
+bool fleet_same_model(const char *a, const char *b);
+/* What b calls the first of its models, "" if none is known. */
+const char *fleet_first_model(const struct backend *b);
 /* It takes requests; runs: without being started for them. */
 bool fleet_is_well(const struct router *r, const struct backend *b, bool runs);
 void fleet_close_probes(struct router *r);

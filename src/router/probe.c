@@ -236,7 +236,6 @@ static void end_probe(struct router *r, struct backend *b, bool well)
 static bool start_stage(struct router *r, struct backend *b)
 {
     struct probe *p = b->probe;
-    const char *model;
     json_t *v;
     switch (p->stage) {
     case PROBE_MODELS:
@@ -246,11 +245,7 @@ static bool start_stage(struct router *r, struct backend *b)
     case PROBE_PROPS:
         return ask_backend(r, b, "GET", "/props");
     case PROBE_SHOW:
-        model = b->c->n_model && b->c->models[0].served ? b->c->models[0].served
-                : b->c->n_model                         ? b->c->models[0].name
-                : b->n_listed                           ? b->listed[0].name
-                                                        : "";
-        v = json_pack("{s:s}", "model", model);
+        v = json_pack("{s:s}", "model", fleet_first_model(b));
         if (v)
             json_print_value(&p->request, v);
         json_decref(v);

@@ -213,6 +213,30 @@ def test_a_backend_without_memory_is_off(tmp_path):
             assert reply.status == 200 and reply.headers['X-Turbine-Backend'] == short.url
 
 
+def test_a_local_server_without_memory_is_off():
+    """What `turbine plan` computes for the model that it would load decides, as long as it has not loaded it."""
+    name = 'qwen3-8b'  # a shape that it knows, and a context that no machine holds
+    with Backend(models=[name], n_ctx=8192, software='turbine') as short, \
+         Backend(models=[name], n_ctx=1 << 24, software='turbine', info={'/api/ps': {'models': []}}) as long, \
+         Backend(models=[name], n_ctx=1 << 24, software='turbine', info={'/api/ps': {'models': [{'name': name}]}}) as has:
+        base = f'backend {short.url}\n class short\n context 100000\nbackend {long.url}\n class long\n'
+        with Router(config=base) as r:
+            wait(lambda: any('off' in b for b in r.status()['backends']), 20, r.log)
+            b = r.backend(long.url)
+            assert b['health'] == 'off' and 'GiB for a context of 16777216 tokens' in b['off']
+            assert f'{long.url} is off: it needs ' in r.events('memory')[0]['text']
+            reply = r.post(PATH, {**chat('word ' * 20000), 'model': name})
+            assert (reply.status, reply.headers['X-Turbine-Backend']) == (200, short.url), reply.body
+            # On again where nobody asks for the check any more, and never off where the model is loaded.
+            r.config.write_text(base + f' check-memory no\nbackend {has.url}\n class long\n')
+            r.process.send_signal(signal.SIGHUP)
+            wait(lambda: len(r.status()['backends']) == 3 and '/api/ps' in has.asked)
+            wait(lambda: all('off' not in b for b in r.status()['backends']))
+            assert r.events('memory')[-1]['text'].startswith(f'{long.url} is on')
+            assert r.post(PATH, {**chat('word ' * 20000), 'model': name}).headers['X-Turbine-Backend'] != short.url
+            assert not any(has.url in e['text'] for e in r.events('memory'))
+
+
 def alive(pid):
     try:
         os.kill(pid, 0)
