@@ -58,7 +58,7 @@ static void ask_part(struct relay *c, const struct backend *b, const char *path)
     g->n++;
 }
 
-static bool begin(struct relay *c, const char *path)
+static bool gather_begin(struct relay *c, const char *path)
 {
     struct router *r = c->router;
     c->gather = mem_array(1, sizeof *c->gather);
@@ -125,7 +125,7 @@ static void merge_part(struct router *r, json_t *models, const struct gather_par
 }
 
 /* true: nothing more comes of it. */
-static bool read_part(struct gather_part *part, bool late)
+static bool gather_part_read(struct gather_part *part, bool late)
 {
     struct http_transfer_state s;
     char piece[ROUTER_PIECE];
@@ -148,13 +148,13 @@ static bool read_part(struct gather_part *part, bool late)
 void own_ps(struct relay *c)
 {
     bool all = true;
-    if (!c->gather && !begin(c, "/api/ps")) {
+    if (!c->gather && !gather_begin(c, "/api/ps")) {
         relay_fail(c, API_ERROR_INTERNAL, "out of memory");
         return;
     }
     const bool late = clock_us() > c->gather->until_us;
     for (int i = 0; i < c->gather->n; i++)
-        all = read_part(&c->gather->part[i], late) && all;
+        all = gather_part_read(&c->gather->part[i], late) && all;
     c->done = all; // else the next step goes on
     if (!all)
         return;

@@ -51,8 +51,8 @@ static bool may_report(const struct backend *b)
 
 /* A llama-server that sleeps would be woken by it, and kept awake: it is asked only
  * while it has requests of ours anyway. */
-static bool is_due(const struct router *r, const struct backend *b, bool active,
-                   uint64_t now_us, int *n_own)
+static bool load_is_due(const struct router *r, const struct backend *b, bool active,
+                        uint64_t now_us, int *n_own)
 {
     struct policy_view v;
     if (b->poll || now_us < b->load_us || !may_report(b) ||
@@ -171,7 +171,8 @@ void load_tick(struct router *r)
     for (int i = 0; i < r->n_backend; i++) {
         int n_own = 0;
         pthread_mutex_lock(&r->lock);
-        const bool due = r->backends[i] && is_due(r, r->backends[i], active, now, &n_own);
+        const bool due =
+            r->backends[i] && load_is_due(r, r->backends[i], active, now, &n_own);
         pthread_mutex_unlock(&r->lock);
         if (due)
             ask_load(r, r->backends[i], n_own, now);
