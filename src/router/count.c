@@ -136,6 +136,13 @@ bool count_begin(struct relay *c, bool refused)
     return false;
 }
 
+/* Nothing is at the path.  What speaks of a model says that the model is not there. */
+static bool lacks_counter(const struct relay *c, int status)
+{
+    const bool of_model = c->in.len && strstr(c->in.data, "model");
+    return (status == 404 && !of_model) || status == 405 || status == 501;
+}
+
 /* It has no such path: from now on it is asked at the next one that its software may
  * have, or not at all. */
 static void count_elsewhere(struct relay *c)
@@ -172,7 +179,7 @@ bool count_step(struct relay *c)
         c->ask.n_prompt = counted;
         c->ask.exact = true;
     }
-    if (s.status == 404 || s.status == 405 || s.status == 501)
+    if (lacks_counter(c, s.status))
         count_elsewhere(c);
     c->phase = RELAY_NEW;
     relay_close_attempt(c);

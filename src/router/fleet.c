@@ -341,10 +341,12 @@ bool fleet_same_model(const char *a, const char *b)
 
 const char *fleet_first_model(const struct backend *b)
 {
-    const struct policy_model *m = b->c->n_model ? b->c->models : b->listed;
-    if (!b->c->n_model && !b->n_listed)
-        return "";
-    return m->served ? m->served : m->name;
+    for (int i = 0; i < b->c->n_model; i++) {
+        const struct policy_model *m = &b->c->models[i];
+        if (m->served || strcmp(m->name, "*"))
+            return m->served ? m->served : m->name;
+    }
+    return b->n_listed ? b->listed[0].name : "";
 }
 
 bool fleet_is_well(const struct router *r, const struct backend *b, bool runs)

@@ -14,12 +14,14 @@ enum {
     LOAD_EVERY_US = 5000000,
     LOAD_ACTIVE_US = 60000000, // behind the last request
     LOAD_LOOK_US = 250000,
+    LOAD_WHOLE_US = 10000000, // of one answer, however it drips
     LOAD_BYTES = 4 << 20,
 };
 
 struct load_poll {
     struct http_transfer *transfer;
     struct buf body;
+    uint64_t asked_us;
     int n_own; // of the router when it asked
 };
 
@@ -71,6 +73,7 @@ static void ask_load(struct router *r, struct backend *b, int n_own, uint64_t no
     b->poll = mem_array(1, sizeof *b->poll);
     if (!b->poll)
         return;
+    b->poll->asked_us = now_us;
     b->poll->n_own = n_own;
     buf_init(&b->poll->body, LOAD_BYTES);
     const struct probe_question q = {.method = "GET", .path = load_paths[b->source]};
@@ -148,6 +151,8 @@ static void take_load(struct router *r, struct backend *b)
     http_transfer_see(b->poll->transfer, &s);
     if (b->poll->body.failed) // it may go on for ever
         note_load(r, b, "too many bytes");
+    else if (clock_us() - b->poll->asked_us > LOAD_WHOLE_US)
+        note_load(r, b, "no end");
     else if (!s.ended || s.n_waiting)
         return;
     // Nothing is learned from one that did not answer.

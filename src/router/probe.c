@@ -10,13 +10,19 @@
 #include "dialect/json_print.h"
 #include "router/internal.h"
 
-enum { PROBE_BYTES = 8 << 20, PROBE_US = 5000000, PROBE_URL = 4096 };
+enum {
+    PROBE_BYTES = 8 << 20,
+    PROBE_US = 5000000,
+    PROBE_WHOLE_US = 10000000, // of one answer, however it drips
+    PROBE_URL = 4096,
+};
 
 enum probe_stage { PROBE_MODELS, PROBE_VERSION, PROBE_PROPS, PROBE_SHOW, PROBE_N };
 
 struct probe {
     struct http_transfer *transfer;
     enum probe_stage stage;
+    uint64_t asked_us;
     struct buf body;
     struct buf request;
     /* Found out so far. */
@@ -80,6 +86,7 @@ static bool ask_backend(struct router *r, struct backend *b, const char *method,
 {
     struct probe *p = b->probe;
     buf_clear(&p->body);
+    p->asked_us = clock_us();
     const struct probe_question q = {.method = method, .path = path, .body = &p->request};
     p->transfer = probe_ask(r, b, &q);
     return p->transfer;
@@ -276,7 +283,8 @@ static void take_probe(struct router *r, struct backend *b)
     while ((n = http_transfer_read(p->transfer, piece, sizeof piece)))
         buf_append(&p->body, piece, n);
     http_transfer_see(p->transfer, &s);
-    if (!s.ended || s.n_waiting)
+    const bool late = clock_us() - p->asked_us > PROBE_WHOLE_US;
+    if (!late && (!s.ended || s.n_waiting))
         return;
     http_transfer_close(p->transfer);
     p->transfer = NULL;

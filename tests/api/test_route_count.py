@@ -2,7 +2,7 @@
 import json
 
 import pytest
-from fault_backend import Backend
+from fault_backend import Backend, Fault
 from route_helper import Router, chat, wait
 
 CHAT = '/v1/chat/completions'
@@ -55,6 +55,20 @@ def test_a_hosted_api_counts():
             reply = r.post(CHAT, chat('count-me-1100 ' + 'word ' * 930))
             assert reply.headers['X-Turbine-Backend'] == long.url
             assert counts_of(b) == [ANTHROPIC] and json.loads(b.requests[0][2])['model'] == 'm'
+
+
+def test_a_model_that_is_not_there_ends_no_counting():
+    """A client that asks for nonsense does not switch off the counts of others."""
+    with Backend(software='other') as b, Backend(software='other') as long:
+        with Router(config=f'threshold 1000\nbackend {b.url}\n class short\n dialects anthropic\n model "*"\n'
+                           f'backend {long.url}\n class long\n model "*"\n') as r:
+            wait(lambda: len(r.events('backend')) == 2)
+            ask = chat('count-me-1100 ' + 'word ' * 930)
+            missing = {'type': 'error', 'error': {'type': 'not_found_error', 'message': 'model: nonsense'}}
+            b.faults = [Fault('status', status=404, body=missing)]
+            r.post(CHAT, {**ask, 'model': 'nonsense'})
+            assert r.post(CHAT, ask).headers['X-Turbine-Backend'] == long.url
+            assert counts_of(b) == [ANTHROPIC] * 2
 
 
 @pytest.mark.parametrize('software', ['ollama', 'llama-server', 'vllm', 'turbine'])

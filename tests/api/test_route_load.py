@@ -59,6 +59,16 @@ def test_wrong_reports_are_noted_and_nothing_else(info, words):
         assert r.post(PATH, chat()).status == 200
 
 
+def test_who_drips():
+    """A list of models, or a report, that has no end: the one is a failed probe, the other is none."""
+    with Backend(info={'/metrics': 'x' * 1000}, slow={'/metrics': 0.5}) as b, \
+         Backend(info={'/v1/models': 'x' * 1000}, slow={'/v1/models': 0.5}) as c:
+        with Router('--short', b.url, '--long', c.url) as r:
+            wait(lambda: 'its /metrics has no end' in json.dumps(r.events('load')), 20)
+            assert r.backend(b.url)['health'] == 'up'
+            wait(lambda: r.backend(c.url)['health'] == 'down', 20)
+
+
 def test_who_reports_nothing_is_left_in_peace():
     """Ollama and servers of which nothing is known are never asked, others until they have said that they do not."""
     with Backend(software='ollama') as a, Backend(software='other') as b, Backend() as c:
