@@ -81,7 +81,7 @@ static uint8_t key_of(const char *word)
         {"eval_count", KEY_OLLAMA_DECODED},
     };
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (strcmp(keys[i].word, word) == 0)
+        if (*keys[i].word == *word && strcmp(keys[i].word, word) == 0)
             return keys[i].key;
     return KEY_OTHER;
 }
