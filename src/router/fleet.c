@@ -244,9 +244,6 @@ static bool place_backends(struct router *r, struct backend **list, const int *i
         if (stays)
             continue;
         b->index = POLICY_NONE;
-        probe_close(b);
-        load_close(b);
-        need_close(b);
         b->next_gone = r->gone;
         r->gone = b;
     }
@@ -359,14 +356,24 @@ bool fleet_is_well(const struct router *r, const struct backend *b, bool runs)
            (!runs && v.health == POLICY_HEALTH_STOPPED);
 }
 
+static void close_questions(struct backend *b)
+{
+    probe_close(b);
+    load_close(b);
+    need_close(b);
+}
+
+void fleet_close_gone(struct router *r)
+{
+    for (struct backend *b = r->gone; b; b = b->next_gone)
+        close_questions(b);
+}
+
 void fleet_close_probes(struct router *r)
 {
     for (int i = 0; i < r->n_backend; i++)
-        if (r->backends[i]) {
-            probe_close(r->backends[i]);
-            load_close(r->backends[i]);
-            need_close(r->backends[i]);
-        }
+        if (r->backends[i])
+            close_questions(r->backends[i]);
 }
 
 void fleet_close(struct router *r)

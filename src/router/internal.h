@@ -303,6 +303,9 @@ bool fleet_same_model(const char *a, const char *b);
 const char *fleet_first_model(const struct backend *b);
 /* It takes requests; runs: without being started for them. */
 bool fleet_is_well(const struct router *r, const struct backend *b, bool runs);
+/* What those that a reload has dropped are asked.  By tick and without the lock: closing
+ * a transfer waits for a thread that may want it. */
+void fleet_close_gone(struct router *r);
 void fleet_close_probes(struct router *r);
 void fleet_close(struct router *r);
 void fleet_drop_ref(struct config_ref *ref);

@@ -188,6 +188,7 @@ static enum status take_config(struct router *r, struct config *c, struct error 
         s = load_policy(r, ref, err);
     fleet_drop_ref(ref);
     pthread_mutex_unlock(&r->lock);
+    fleet_close_gone(r);
     if (s) {
         close_keys(keys, keys ? c->n_key : 0);
         return s;
