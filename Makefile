@@ -192,7 +192,8 @@ bench: $(CHECK) $(BENCH)
 # libFuzzer; what the fuzzers reach is compiled again with the sanitizers.  A fuzzer of
 # another folder does not link before the folder is in the list.
 FUZZ_SRC := $(filter src/base/% src/cpu/% src/codec/% src/dialect/% src/gguf/% src/grammar/% src/access/body.c src/text/% src/tensor/d%,$(SRC)) \
-            $(filter src/http/client% src/http/download% src/store/%,$(SRC))
+            $(filter src/http/client% src/http/download% src/store/%,$(SRC)) \
+            $(filter src/router/config% src/router/policy% src/router/edit.c src/router/load_report.c,$(SRC))
 FUZZ_OBJ := $(FUZZ_SRC:%.c=build/fuzz/%.o)
 FUZZ_FLAGS := -std=c11 -D_POSIX_C_SOURCE=200809L -O1 -g1 -ffp-contract=off -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 

@@ -6,6 +6,7 @@
 
 #include "cli/cli.h"
 #include "cli/environment.h"
+#include "cli/executable.h"
 #include "cli/key_file.h"
 #include "cli/route_status.h"
 #include "router/router.h"
@@ -16,6 +17,7 @@ struct route {
     int threshold, drain_s;
     bool quiet;
     char key[KEY_BYTES];
+    char program[EXECUTABLE_PATH_BYTES];
 };
 
 static enum status take_route_key(struct route *v, struct error *err)
@@ -119,6 +121,7 @@ static enum status open_route(struct route *v, struct router **r, struct error *
         config_release(&c);
         return s;
     }
+    v->o.program = executable_self(v->program) ? v->program : NULL;
     v->o.limits = http_limits_default;
     v->o.config_path = v->file;
     v->o.threshold = v->threshold;

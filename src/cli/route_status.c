@@ -49,8 +49,8 @@ static void print_backend_line(const json_t *b)
     print_status_cell(status_text(b, "url"), 30);
     print_status_cell(status_text(b, "class"), 5);
     print_status_cell(status_text(b, "health"), 8);
-    printf("%8lld  %5lld  %7lld  %7lld  %6lld  %9lld  ", status_number(b, "n_ctx"),
-           status_number(b, "load"), status_number(b, "sent"),
+    printf("%8lld  %5lld  %6lld  %7lld  %7lld  %6lld  %9lld  ", status_number(b, "n_ctx"),
+           status_number(b, "load"), status_number(b, "others"), status_number(b, "sent"),
            status_number(b, "finished"), sum_of(json_object_get(b, "failed")),
            status_number(b, "fallbacks"));
     if (prompt > 0)
@@ -65,9 +65,9 @@ static void print_status(const json_t *root)
 {
     size_t i;
     json_t *b;
-    printf("%-30s  %-5s  %-8s  %8s  %5s  %7s  %7s  %6s  %9s  %6s  %8s\n", "BACKEND",
-           "CLASS", "HEALTH", "CONTEXT", "LOAD", "SENT", "DONE", "FAILED", "FALLBACKS",
-           "HITS", "FIRST ms");
+    printf("%-30s  %-5s  %-8s  %8s  %5s  %6s  %7s  %7s  %6s  %9s  %6s  %8s\n", "BACKEND",
+           "CLASS", "HEALTH", "CONTEXT", "LOAD", "OTHERS", "SENT", "DONE", "FAILED",
+           "FALLBACKS", "HITS", "FIRST ms");
     json_array_foreach(json_object_get(root, "backends"), i, b)
     {
         print_backend_line(b);

@@ -21,6 +21,19 @@ enum status api_no_memory(struct api_error *e)
     return api_fail(e, STATUS_NO_MEMORY, API_ERROR_INTERNAL, NULL, "out of memory");
 }
 
+int api_error_retry_s(const struct api_error *e)
+{
+    if (e->retry_after_s > 0)
+        return e->retry_after_s;
+    return e->kind == API_ERROR_BUSY || e->kind == API_ERROR_DRAINING ||
+           e->kind == API_ERROR_RATE_LIMIT;
+}
+
+bool api_error_may_retry(const struct api_error *e)
+{
+    return api_error_retry_s(e) > 0 || e->kind == API_ERROR_BACKEND;
+}
+
 int api_error_http(enum api_error_kind kind)
 {
     static const int http[] = {

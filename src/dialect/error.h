@@ -5,6 +5,8 @@
 #ifndef DIALECT_ERROR_H
 #define DIALECT_ERROR_H
 
+#include <stdbool.h>
+
 #include "base/status.h"
 
 #define API_ERROR_MAP(X)                                                    \
@@ -47,6 +49,13 @@ enum status api_fail(struct api_error *e, enum status s, enum api_error_kind kin
 
 /* The same for no memory, INTERNAL. */
 enum status api_no_memory(struct api_error *e) __attribute__((warn_unused_result));
+
+/* Seconds after which the same request may work, at least 1, for Retry-After; 0: nobody
+ * can say that it ever will. */
+int api_error_retry_s(const struct api_error *e);
+/* What the official clients ask by x-should-retry: whether it is worth while to try
+ * again, now or later. */
+bool api_error_may_retry(const struct api_error *e);
 
 /* The status that HTTP gives a kind; Anthropic's 529 is its dialect's own. */
 int api_error_http(enum api_error_kind kind);

@@ -23,6 +23,7 @@ enum watch_key {
     KEY_ERROR,
     KEY_DONE,
     KEY_STOP,
+    KEY_TEXT, // of an answer, where it is a string
     KEY_PROMPT_DETAILS,
     KEY_DECODED_DETAILS,
     KEY_PROMPT, // counts from here on
@@ -51,6 +52,16 @@ static uint8_t key_of(const char *word)
         {"error", KEY_ERROR},
         {"done", KEY_DONE},
         {"stop", KEY_STOP},
+        {"content", KEY_TEXT},
+        {"text", KEY_TEXT},
+        {"delta", KEY_TEXT}, // Responses
+        {"reasoning_content", KEY_TEXT},
+        {"reasoning", KEY_TEXT},
+        {"thinking", KEY_TEXT},
+        {"refusal", KEY_TEXT},
+        {"arguments", KEY_TEXT},
+        {"partial_json", KEY_TEXT},
+        {"name", KEY_TEXT}, // of a call
         {"prompt_tokens_details", KEY_PROMPT_DETAILS},
         {"input_tokens_details", KEY_PROMPT_DETAILS},
         {"completion_tokens_details", KEY_DECODED_DETAILS},
@@ -70,7 +81,7 @@ static uint8_t key_of(const char *word)
         {"eval_count", KEY_OLLAMA_DECODED},
     };
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (strcmp(keys[i].word, word) == 0)
+        if (*keys[i].word == *word && strcmp(keys[i].word, word) == 0)
             return keys[i].key;
     return KEY_OTHER;
 }
@@ -182,6 +193,10 @@ static void end_string(struct stream_watch *w)
         w->word[0] = 0; // longer than all that are known
     if (!w->is_value)
         return; // a key, or an entry of an array; a colon will tell
+    const uint8_t key = w->depth < KEYS ? w->keys[w->depth] : KEY_OTHER;
+    w->has_text |=
+        w->n_word > 0 && (key == KEY_TEXT || (w->form == STREAM_LINES && w->depth == 1 &&
+                                              key == KEY_MESSAGE)); // "response"
     w->n_word = 0;
     if (w->depth != 1 || w->keys[1] != KEY_TYPE)
         return;

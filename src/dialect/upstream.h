@@ -95,8 +95,8 @@ enum status upstream_print_request(const struct upstream *u, struct buf *body,
 /* How backends count the tokens of a prompt, tools and template included. */
 enum upstream_counter {
     UPSTREAM_COUNT_NONE,      // not at all: estimate
-    UPSTREAM_COUNT_ANTHROPIC, // POST /v1/messages/count_tokens: Anthropic, Turbine,
-                              // llama.cpp's server, vLLM
+    UPSTREAM_COUNT_ANTHROPIC, // POST /v1/messages/count_tokens: Anthropic, Turbine, and
+                              // llama.cpp's server before it had the next
     UPSTREAM_COUNT_LLAMA, // POST /v1/chat/completions/input_tokens: llama.cpp's server
     UPSTREAM_COUNT_VLLM,  // POST /tokenize with messages
 };
@@ -226,6 +226,7 @@ struct stream_watch {
     bool failed;      // the backend itself sent an error event
     bool at_boundary; // the last byte ended an event: one of ours may follow
     bool has_usage;
+    bool has_text; // something of the answer came: text, reasoning or a call
     uint64_t n_bytes, n_event;
     struct answer_usage usage; // tokens; times where the backend tells them
 

@@ -173,6 +173,7 @@ bool relay_start(struct relay *c)
     const char *body, *method = "POST", *path = c->path;
     size_t n;
     struct api_error e;
+    *c->dropped = 0;
     choose_dialect(c);
     if (translate_alone(c))
         return false;

@@ -32,13 +32,14 @@ struct reading {
 
 void config_init(struct config *c)
 {
-    *c = (struct config){.n_queue = 256,
-                         .queue_s = 60,
-                         .retry_percent = 20,
+    const struct policy_options *o = &policy_options_default;
+    *c = (struct config){.n_queue = o->n_queue,
+                         .queue_s = (int)(o->queue_us / 1000000),
+                         .retry_percent = o->retry_percent,
                          .connect_s = 5,
                          .first_s = 600,
                          .idle_s = 120,
-                         .health_s = 30};
+                         .health_s = (int)(o->health_us / 1000000)};
     arena_init(&c->arena, ARENA_BYTES);
 }
 
@@ -79,20 +80,23 @@ static enum status take_int(const struct reading *r, int min, int max, int *out)
 static enum status read_key_text(const struct reading *r, const char *path, char *key)
 {
     struct stat st;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    // A pipe without a writer would stop everything.
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 || fstat(fd, &st)) {
         const int e = errno;
         if (fd >= 0)
             close(fd);
         return FAIL_LINE(r, "%s: %s", path, strerror(e));
     }
-    const ssize_t n = read(fd, key, KEY_BYTES - 1);
+    const ssize_t n = S_ISREG(st.st_mode) ? read(fd, key, KEY_BYTES - 1) : -1;
     close(fd);
+    if (n < 0)
+        return FAIL_LINE(r, "%s: this is no file that can be read", path);
     if (st.st_mode & 077)
         return FAIL_LINE(r, "%s can be read by others: chmod 600 it", path);
     if (n == KEY_BYTES - 1)
         return FAIL_LINE(r, "%s: a key has at most %d bytes", path, KEY_BYTES - 2);
-    key[n > 0 ? n : 0] = 0;
+    key[n] = 0;
     return STATUS_OK;
 }
 
@@ -407,6 +411,9 @@ static enum status load_text(struct buf *text, const char *path, struct error *e
 
 static enum status take_lines(struct reading *r, char *text, size_t n)
 {
+    if (n > CONFIG_BYTES)
+        return fail(r->err, STATUS_LIMIT, "%s: more than %d bytes", r->path,
+                    CONFIG_BYTES);
     if (memchr(text, 0, n))
         return fail(r->err, STATUS_BAD_INPUT, "%s: not a text", r->path);
     for (char *line = text; line && *line;) {
@@ -427,17 +434,26 @@ static enum status take_lines(struct reading *r, char *text, size_t n)
     return STATUS_OK;
 }
 
+enum status config_read_text(struct config *c, const char *path, char *text, size_t n,
+                             config_lookup *lookup, struct error *err)
+{
+    struct reading r = {.c = c, .path = path, .lookup = lookup, .err = err};
+    const enum status s = take_lines(&r, text, n);
+    return s ? s : config_check(c, path, err);
+}
+
 enum status config_read_file(struct config *c, const char *path, config_lookup *lookup,
                              struct error *err)
 {
-    struct reading r = {.c = c, .path = path, .lookup = lookup, .err = err};
     struct buf text;
+    char empty[] = "";
     buf_init(&text, CONFIG_BYTES);
     enum status s = load_text(&text, path, err);
-    if (!s && text.len)
-        s = take_lines(&r, text.data, text.len);
+    if (!s)
+        s = config_read_text(c, path, text.len ? text.data : empty, text.len, lookup,
+                             err);
     buf_release(&text);
-    return s ? s : config_check(c, path, err);
+    return s;
 }
 
 enum status config_check(const struct config *c, const char *path, struct error *err)

@@ -3,7 +3,7 @@
  * A file has one statement a line, a word and what belongs to it; # begins a comment, and
  * words with blanks stand in double quotes:
  *
- *   threshold 16000               queue 256              retry-percent 20
+ *   threshold 16000               queue 512              retry-percent 15
  *   threshold qwen3:8b 6000       queue-timeout 60       connect-timeout 5
  *   client-key alice file:alice.key                      first-timeout 600
  *   backend http://127.0.0.1:11434                       idle-timeout 120
@@ -78,6 +78,10 @@ void config_release(struct config *c);
 /* The errors name path and line. */
 enum status config_read_file(struct config *c, const char *path, config_lookup *lookup,
                              struct error *err);
+/* The same of its bytes: text [n] with a 0 behind, which is changed; path is for errors.
+ */
+enum status config_read_text(struct config *c, const char *path, char *text, size_t n,
+                             config_lookup *lookup, struct error *err);
 /* A backend from the command line: a URL. */
 enum status config_add(struct config *c, const char *url, enum policy_class class,
                        struct error *err);

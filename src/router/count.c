@@ -18,9 +18,14 @@ static const char *name_there(const struct backend *b, const char *model)
 {
     const struct policy_model *m = b->c->n_model ? b->c->models : b->listed;
     const int n = b->c->n_model ? b->c->n_model : b->n_listed;
+    const struct policy_model *any = NULL;
     for (int i = 0; i < n; i++)
         if (!strcmp(m[i].name, model))
             return m[i].served ? m[i].served : m[i].name;
+        else if (!strcmp(m[i].name, "*"))
+            any = &m[i];
+    if (any)
+        return any->served ? any->served : model;
     return n == 1 && !m[0].served ? m[0].name : NULL;
 }
 
@@ -118,6 +123,8 @@ bool count_begin(struct relay *c, bool refused)
     c->ref = b ? b->ref : NULL;
     const struct config_backend *conf = b ? b->c : NULL;
     const enum upstream_counter counter = b ? b->counter : UPSTREAM_COUNT_NONE;
+    c->counting_id = b ? b->id : 0;
+    c->counting = counter;
     if (c->ref)
         c->ref->n_ref++;
     pthread_mutex_unlock(&r->lock);
@@ -127,6 +134,31 @@ bool count_begin(struct relay *c, bool refused)
     }
     relay_close_attempt(c);
     return false;
+}
+
+/* Nothing is at the path.  What speaks of a model says that the model is not there. */
+static bool lacks_counter(const struct relay *c, int status)
+{
+    const bool of_model = c->in.len && strstr(c->in.data, "model");
+    return (status == 404 && !of_model) || status == 405 || status == 501;
+}
+
+/* It has no such path: from now on it is asked at the next one that its software may
+ * have, or not at all. */
+static void count_elsewhere(struct relay *c)
+{
+    struct router *r = c->router;
+    const enum upstream_counter next = c->counting == UPSTREAM_COUNT_LLAMA
+                                           ? UPSTREAM_COUNT_ANTHROPIC
+                                           : UPSTREAM_COUNT_NONE;
+    pthread_mutex_lock(&r->lock);
+    for (int i = 0; i < r->n_backend; i++) {
+        struct backend *b = r->backends[i];
+        if (b && b->id == c->counting_id && b->counter == c->counting)
+            b->counter = next;
+    }
+    pthread_mutex_unlock(&r->lock);
+    c->counted = next == UPSTREAM_COUNT_NONE;
 }
 
 bool count_step(struct relay *c)
@@ -147,6 +179,8 @@ bool count_step(struct relay *c)
         c->ask.n_prompt = counted;
         c->ask.exact = true;
     }
+    if (lacks_counter(c, s.status))
+        count_elsewhere(c);
     c->phase = RELAY_NEW;
     relay_close_attempt(c);
     return true;

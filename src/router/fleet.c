@@ -31,6 +31,7 @@ static uint64_t backend_id(const struct config_backend *c)
 static void free_backend(struct backend *b)
 {
     probe_close(b);
+    load_close(b);
     need_close(b);
     buf_release(&b->plan);
     for (int i = 0; i < b->n_listed; i++)
@@ -58,8 +59,10 @@ static struct backend *make_backend(const struct config_backend *c, struct error
     }
     b->id = backend_id(c);
     b->index = POLICY_NONE;
-    if (!http_url_parse(&u, c->url, err))
+    if (!http_url_parse(&u, c->url, err)) {
         http_url_origin(b->shown, sizeof b->shown, &u);
+        b->is_loopback = http_url_is_loopback(&u);
+    }
     return b;
 }
 
@@ -241,7 +244,6 @@ static bool place_backends(struct router *r, struct backend **list, const int *i
         if (stays)
             continue;
         b->index = POLICY_NONE;
-        probe_close(b);
         b->next_gone = r->gone;
         r->gone = b;
     }
@@ -320,11 +322,58 @@ enum status fleet_load(struct router *r, struct config_ref *ref, struct error *e
     return s;
 }
 
+/* Without the tag that a name has if it has none. */
+static size_t length_without_latest(const char *name)
+{
+    static const char latest[] = ":latest";
+    const size_t n = strlen(name), k = sizeof latest - 1;
+    return n > k && !strcmp(name + n - k, latest) ? n - k : n;
+}
+
+bool fleet_same_model(const char *a, const char *b)
+{
+    const size_t n = length_without_latest(a);
+    return n == length_without_latest(b) && !strncmp(a, b, n);
+}
+
+const char *fleet_first_model(const struct backend *b)
+{
+    for (int i = 0; i < b->c->n_model; i++) {
+        const struct policy_model *m = &b->c->models[i];
+        if (m->served || strcmp(m->name, "*"))
+            return m->served ? m->served : m->name;
+    }
+    return b->n_listed ? b->listed[0].name : "";
+}
+
+bool fleet_is_well(const struct router *r, const struct backend *b, bool runs)
+{
+    struct policy_view v;
+    if (!policy_see(r->policy, b->index, clock_us(), &v))
+        return false;
+    return v.health == POLICY_HEALTH_UP || v.health == POLICY_HEALTH_SLOW_START ||
+           v.health == POLICY_HEALTH_TRIAL ||
+           (!runs && v.health == POLICY_HEALTH_STOPPED);
+}
+
+static void close_questions(struct backend *b)
+{
+    probe_close(b);
+    load_close(b);
+    need_close(b);
+}
+
+void fleet_close_gone(struct router *r)
+{
+    for (struct backend *b = r->gone; b; b = b->next_gone)
+        close_questions(b);
+}
+
 void fleet_close_probes(struct router *r)
 {
     for (int i = 0; i < r->n_backend; i++)
         if (r->backends[i])
-            probe_close(r->backends[i]);
+            close_questions(r->backends[i]);
 }
 
 void fleet_close(struct router *r)

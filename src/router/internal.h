@@ -72,6 +72,11 @@ struct config_ref {
 
 struct probe; // probe.c
 
+/* Where a backend may say its load, in the order in which it is asked. */
+enum load_source { LOAD_METRICS, LOAD_SLOTS, LOAD_NOWHERE };
+
+struct load_poll; // load.c
+
 struct backend {
     const struct config_backend *c; // of ref
     struct config_ref *ref;
@@ -91,6 +96,13 @@ struct backend {
     char off_why[200]; // what it needs does not fit
     struct probe *probe;
 
+    /* Its load, as it says: tick; what is shown: lock. */
+    struct load_poll *poll;
+    uint64_t load_us; // when it is asked next
+    enum load_source source;
+    bool reports;    // it has said it there
+    bool load_noted; // that it said what cannot be
+
     /* Started by us: tick. */
     pid_t pid; // 0: none
     uint64_t started_us, probed_us, stop_us;
@@ -98,6 +110,9 @@ struct backend {
     bool wants_start; // lock
 
     /* `turbine plan` for it: tick. */
+    bool is_loopback;
+    struct http_transfer *ps; // of /api/ps, before it
+    struct buf ps_body;
     pid_t plan_pid; // 0: none
     int plan_fd;
     uint64_t planned_us;
@@ -138,6 +153,7 @@ struct router {
     int n_count;
     uint64_t n_gone, n_stream_error, n_translated, n_reload, n_reload_failed;
     struct estimate_model estimate;
+    uint64_t load_look_us; // tick
 };
 
 /* ---- one call ---- */
@@ -161,9 +177,11 @@ struct relay {
     char asked_model[POLICY_NAME_MAX], model[POLICY_NAME_MAX]; // model: without suffix
     bool has_body, stream;
     struct estimate_text text;
-    int n_estimate; // tokens
-    bool counted;   // it was tried
-    char *query;    // "?beta=true"
+    int n_estimate;       // tokens
+    bool counted;         // it was tried
+    uint64_t counting_id; // backend.id of the one that counts
+    enum upstream_counter counting;
+    char *query; // "?beta=true"
 
     /* Waiting: lock. */
     struct relay *prev_waiting, *next_waiting;
@@ -181,7 +199,7 @@ struct relay {
     unsigned via;    // DIALECT_... that is spoken to the backend
     struct buf sent; // the body, if it is not the client's own
     struct http_transfer *transfer;
-    bool translates, first_byte, is_stream;
+    bool translates, first_byte, first_text, is_stream;
     int backend_status;
     struct stream_watch watch;
     struct buf in;   // of a document; of a stream: an event that is not whole
@@ -193,7 +211,7 @@ struct relay {
     bool has_req;
     struct answer_head head;
     struct answer_writer *writer;
-    bool writer_begun;
+    bool writer_begun, has_text;
     struct upstream_reader *reader;
     struct buf out;
     enum upstream_state reader_state;
@@ -206,11 +224,13 @@ struct relay {
     struct buf last_body; // an error of a backend in the client's own dialect
     int last_status;
 
+    struct gather *gather; // gather.c
     int status, n_attempt;
     uint64_t first_us;
     struct answer_usage usage;
     bool has_usage;
     char fallback[48]; // reason, "" for none
+    char dropped[160]; // fields that the attempt's translation left out, "" for none
     bool done;         // answered
 };
 
@@ -278,6 +298,15 @@ const struct upstream *translate_upstream(unsigned dialect);
 /* fleet.c: with r->lock unless it says otherwise. */
 enum status fleet_load(struct router *r, struct config_ref *ref, struct error *err);
 void fleet_apply(struct router *r); // what was found out to the policy
+/* Names that mean the same: "m" is "m:latest". */
+bool fleet_same_model(const char *a, const char *b);
+/* What b calls the first of its models, "" if none is known. */
+const char *fleet_first_model(const struct backend *b);
+/* It takes requests; runs: without being started for them. */
+bool fleet_is_well(const struct router *r, const struct backend *b, bool runs);
+/* What those that a reload has dropped are asked.  By tick and without the lock: closing
+ * a transfer waits for a thread that may want it. */
+void fleet_close_gone(struct router *r);
 void fleet_close_probes(struct router *r);
 void fleet_close(struct router *r);
 void fleet_drop_ref(struct config_ref *ref);
@@ -288,6 +317,26 @@ void fleet_wake(struct router *r);
 void probe_tick(struct router *r);
 void probe_begin(struct router *r, struct backend *b);
 void probe_close(struct backend *b);
+/* What the router asks on its own account. */
+struct probe_question {
+    const char *method, *path;
+    const struct buf *body;    // with POST, until the transfer is closed
+    uint64_t us;               // most time for each part of it; 0: 5 s
+    void (*notify)(void *ctx); // NULL: the server is poked
+    void *ctx;
+};
+
+/* By tick, or with the lock.  NULL without memory. */
+struct http_transfer *probe_ask(struct router *r, const struct backend *b,
+                                const struct probe_question *q);
+
+/* load.c: by tick. */
+void load_tick(struct router *r);
+void load_close(struct backend *b);
+/* It may be another server now: with the lock. */
+void load_forget(struct backend *b);
+/* Where it says its load, NULL if it does not; with the lock. */
+const char *load_path(const struct backend *b);
 
 /* process.c: by tick. */
 void process_tick(struct router *r);
@@ -305,7 +354,10 @@ void router_log(const struct router *r, const char *event, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 void router_log_call(const struct relay *c, uint64_t us);
 
-/* own_routes.c, status.c */
+/* gather.c */
+void gather_close(struct relay *c);
+
+/* own_routes.c, gather.c, status.c */
 void own_root(struct relay *c);
 void own_livez(struct relay *c);
 void own_readyz(struct relay *c);

@@ -48,6 +48,8 @@ void router_log_call(const struct relay *c, uint64_t us)
         add_string(&b, "backend", c->backend->shown);
     if (*c->fallback)
         add_string(&b, "fallback", c->fallback);
+    if (*c->dropped)
+        add_string(&b, "dropped", c->dropped);
     if (c->n_attempt > 1)
         buf_printf(&b, ",\"attempts\":%d,\"failure\":\"%s\"", c->n_attempt,
                    policy_failure_name(c->last_failure));

@@ -1,7 +1,9 @@
-/* need.c - does the memory suffice for a backend that would be started here?
+/* need.c - does the memory suffice for a backend that would be started here, or for the
+ * model that a long one here would load?
  *
  * Asked is our own program, as a child: `turbine plan MODEL --json` for `turbine serve
- * MODEL`.  A backend that does not fit is off, with a warning, until it does. */
+ * MODEL`, or for the model of a Turbine server at a loopback address that has not loaded
+ * it.  A backend that does not fit is off, with a warning, until it does. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -13,7 +15,13 @@
 #include "base/clock.h"
 #include "router/internal.h"
 
-enum { PLAN_BYTES = 1 << 20, PLAN_US = 20000000, AGAIN_US = 60000000, PLAN_ARGS = 12 };
+enum {
+    PLAN_BYTES = 1 << 20,
+    PLAN_US = 20000000,
+    AGAIN_US = 60000000,
+    PLAN_ARGS = 12,
+    PLAN_CTX = 1 << 24, // most that it takes
+};
 
 /* The value of an option of the command, as "--ctx 8192" or "--ctx=8192". */
 static const char *option_of(const struct config_backend *c, const char *name)
@@ -35,16 +43,31 @@ static bool is_ours(const struct config_backend *c)
            c->start[2][0] != '-' && !c->any_memory;
 }
 
+/* Runs here, and is not ours to start. */
+static bool is_local(const struct router *r, const struct backend *b)
+{
+    const struct config_backend *c = b->c;
+    return r->o.program && b->is_loopback && b->known && c->class == POLICY_CLASS_LONG &&
+           !c->start && !c->proxy && !c->any_memory && !strcmp(b->software, "turbine");
+}
+
 static void ask_plan(struct router *r, struct backend *b)
 {
     const struct config_backend *c = b->c;
     const char *kv = option_of(c, "--kv"), *ctx = option_of(c, "--ctx");
-    const char *argv[PLAN_ARGS] = {c->start[0], "plan", c->start[2],
-                                   "--json",    "--kv", kv ? kv : "turbo4"};
+    const char *argv[PLAN_ARGS] = {c->start ? c->start[0] : r->o.program,
+                                   "plan",
+                                   c->start ? c->start[2] : fleet_first_model(b),
+                                   "--json",
+                                   "--kv",
+                                   kv ? kv : "turbo4"};
+    const int n_ctx = c->n_ctx ? c->n_ctx : c->start ? 0 : b->n_ctx;
     char number[16];
     int fd[2], n = 6;
-    snprintf(number, sizeof number, "%d", c->n_ctx);
-    if (ctx || c->n_ctx) {
+    if (argv[2][0] == '-' || !argv[2][0])
+        return;
+    snprintf(number, sizeof number, "%d", n_ctx < PLAN_CTX ? n_ctx : PLAN_CTX);
+    if (ctx || n_ctx) {
         argv[n++] = "--ctx";
         argv[n++] = ctx ? ctx : number;
     }
@@ -113,8 +136,57 @@ static void watch_plan(struct router *r, struct backend *b)
     take_plan(r, b);
 }
 
+/* ---- what runs here ---- */
+
+static void ask_loaded(struct router *r, struct backend *b)
+{
+    const struct probe_question q = {.method = "GET", .path = "/api/ps"};
+    b->planned_us = clock_us();
+    buf_init(&b->ps_body, PLAN_BYTES);
+    b->ps = probe_ask(r, b, &q);
+}
+
+/* Whether the list has the model; what is loaded has its memory. */
+static bool is_loaded(const struct backend *b)
+{
+    json_t *v =
+        json_loadb(b->ps_body.data ? b->ps_body.data : "", b->ps_body.len, 0, NULL);
+    bool loaded = !json_is_array(json_object_get(v, "models")); // it does not say
+    size_t i;
+    json_t *entry;
+    json_array_foreach(json_object_get(v, "models"), i, entry)
+    {
+        const char *name = json_string_value(json_object_get(entry, "name"));
+        loaded = loaded || (name && fleet_same_model(name, fleet_first_model(b)));
+    }
+    json_decref(v);
+    return loaded;
+}
+
+static void watch_loaded(struct router *r, struct backend *b)
+{
+    struct http_transfer_state s;
+    char piece[ROUTER_PIECE];
+    size_t n;
+    while ((n = http_transfer_read(b->ps, piece, sizeof piece)))
+        buf_append(&b->ps_body, piece, n);
+    http_transfer_see(b->ps, &s);
+    if (!b->ps_body.failed && (!s.ended || s.n_waiting))
+        return;
+    const bool ok = !b->ps_body.failed && s.end == HTTP_TRANSFER_DONE && s.status == 200;
+    const bool loaded = ok && is_loaded(b);
+    need_close(b);
+    if (loaded)
+        take_plan(r, b); // an empty one: it fits
+    else if (ok)
+        ask_plan(r, b);
+}
+
 void need_close(struct backend *b)
 {
+    http_transfer_close(b->ps);
+    b->ps = NULL;
+    buf_release(&b->ps_body);
     if (b->plan_pid <= 0)
         return;
     kill(-b->plan_pid, SIGKILL); // it has said all, or has not in its time
@@ -127,11 +199,20 @@ void need_tick(struct router *r)
 {
     for (int i = 0; i < r->n_backend; i++) {
         struct backend *b = r->backends[i];
-        if (!b || !is_ours(b->c))
+        if (!b)
             continue;
-        if (b->plan_pid > 0)
+        const bool ours = is_ours(b->c), local = !ours && is_local(r, b);
+        if (b->ps)
+            watch_loaded(r, b);
+        else if (b->plan_pid > 0)
             watch_plan(r, b);
-        else if (!b->pid && (!b->planned_us || clock_us() - b->planned_us > AGAIN_US))
+        else if (!ours && !local && *b->off_why)
+            take_plan(r, b); // another configuration does not ask
+        else if (b->planned_us && clock_us() - b->planned_us < AGAIN_US)
+            continue;
+        else if (local)
+            ask_loaded(r, b);
+        else if (ours && !b->pid)
             ask_plan(r, b);
     }
 }

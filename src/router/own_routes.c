@@ -1,7 +1,6 @@
 /* own_routes.c - what the router answers itself: models of all backends, health. */
 #include <string.h>
 
-#include "base/clock.h"
 #include "dialect/ollama_models.h"
 #include "router/internal.h"
 
@@ -18,17 +17,10 @@ void own_livez(struct relay *c)
     relay_reply_text(c, 200, "ok\n");
 }
 
-static bool is_well(enum policy_health h)
-{
-    return h == POLICY_HEALTH_UP || h == POLICY_HEALTH_SLOW_START ||
-           h == POLICY_HEALTH_TRIAL || h == POLICY_HEALTH_STOPPED;
-}
-
 /* With the lock. */
 static bool backend_is_well(const struct router *r, const struct backend *b)
 {
-    struct policy_view v;
-    return b && policy_see(r->policy, b->index, clock_us(), &v) && is_well(v.health);
+    return b && fleet_is_well(r, b, false);
 }
 
 static bool any_is_well(struct router *r)
@@ -161,10 +153,4 @@ void own_tags(struct relay *c)
     }
     relay_reply_json(c, 200, json_pack("{s:o}", "models", models));
     json_decref(names);
-}
-
-/* What each backend has in memory is its own to say. */
-void own_ps(struct relay *c)
-{
-    relay_reply_json(c, 200, json_pack("{s:[]}", "models"));
 }

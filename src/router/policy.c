@@ -123,6 +123,23 @@ static enum status check_options(const struct policy_options *o, struct error *e
     return STATUS_OK;
 }
 
+/* At least n places for those that wait. */
+static enum status open_places(struct policy *p, int n, struct error *err)
+{
+    if (n <= p->n_place)
+        return STATUS_OK;
+    struct policy_waiting *w = mem_resize(p->waiting, (size_t)n, sizeof *w);
+    if (!w)
+        return policy_no_memory(err);
+    for (int i = n - 1; i >= p->n_place; i--) {
+        w[i] = (struct policy_waiting){.next = p->unused_ticket};
+        p->unused_ticket = i;
+    }
+    p->waiting = w;
+    p->n_place = n;
+    return STATUS_OK;
+}
+
 static enum status open_tables(struct policy *p, struct error *err)
 {
     enum status st = policy_table_open(&p->sessions, p->o.n_session, err);
@@ -133,14 +150,11 @@ static enum status open_tables(struct policy *p, struct error *err)
     p->session = mem_array((size_t)p->o.n_session, sizeof *p->session);
     p->prefix = mem_array((size_t)p->o.n_prefix, sizeof *p->prefix);
     p->flights = mem_array((size_t)p->o.n_flight, sizeof *p->flights);
-    p->waiting = mem_array((size_t)p->o.n_queue, sizeof *p->waiting);
-    if (!p->session || !p->prefix || !p->flights || !p->waiting)
+    if (!p->session || !p->prefix || !p->flights)
         return policy_no_memory(err);
     for (int i = 0; i < p->o.n_flight; i++)
         p->flights[i].next = i + 1 < p->o.n_flight ? i + 1 : -1;
-    for (int i = 0; i < p->o.n_queue; i++)
-        p->waiting[i].next = i + 1 < p->o.n_queue ? i + 1 : -1;
-    return STATUS_OK;
+    return open_places(p, p->o.n_queue, err);
 }
 
 enum status policy_open(struct policy **out, const struct policy_options *o,
@@ -154,7 +168,7 @@ enum status policy_open(struct policy **out, const struct policy_options *o,
     if (!p)
         return policy_no_memory(err);
     p->o = *options;
-    p->oldest = p->newest = p->pass = -1;
+    p->oldest = p->newest = p->pass = p->unused_ticket = -1;
     p->layout.any = POLICY_NONE;
     st = open_tables(p, err);
     if (st) {
@@ -162,6 +176,25 @@ enum status policy_open(struct policy **out, const struct policy_options *o,
         return st;
     }
     *out = p;
+    return STATUS_OK;
+}
+
+enum status policy_change(struct policy *p, const struct policy_options *o,
+                          uint64_t now_us, struct error *err)
+{
+    struct policy_options n = *o;
+    n.n_session = p->o.n_session, n.n_prefix = p->o.n_prefix, n.n_flight = p->o.n_flight;
+    enum status st = check_options(&n, err);
+    if (!st)
+        st = open_places(p, n.n_queue, err);
+    if (st)
+        return st;
+    p->o = n;
+    for (int i = 0; i < p->n_slot; i++) {
+        struct policy_slot *s = &p->slots[i];
+        if (s->health == POLICY_HEALTH_UP && s->probe_us > now_us + n.health_us)
+            s->probe_us = now_us + n.health_us;
+    }
     return STATUS_OK;
 }
 

@@ -110,6 +110,11 @@ struct policy;
 enum status policy_open(struct policy **out, const struct policy_options *o,
                         struct error *err);
 void policy_close(struct policy *p);
+/* Other options from now on.  Requests that wait keep their place and their deadline;
+ * n_session, n_prefix and n_flight are those of policy_open.  If it fails the old ones
+ * stay; going back to options that once were cannot fail. */
+enum status policy_change(struct policy *p, const struct policy_options *o,
+                          uint64_t now_us, struct error *err);
 
 /* Takes the fleet's place; strings are copied.  Backends whose id was known keep their
  * index, health, load and statistics; those that are gone take nothing more, and their
@@ -254,7 +259,9 @@ void policy_leave_queue(struct policy *p, uint32_t ticket);
 
 /* ---- what becomes of them ---- */
 
-/* The first byte of the answer is there. */
+/* The reply has begun: the backend is alive, whether or not it has read the prompt. */
+void policy_began(struct policy *p, uint32_t flight, uint64_t now_us);
+/* The first of the answer itself is there. */
 void policy_first_byte(struct policy *p, uint32_t flight, uint64_t now_us);
 
 struct policy_usage {
@@ -295,8 +302,9 @@ int policy_probe(struct policy *p, uint64_t now_us);
 void policy_probed(struct policy *p, int backend, bool well, uint64_t now_us);
 
 /* A load that a backend reports: requests it runs and that wait in it, whoever sent
- * them. */
-void policy_load(struct policy *p, int backend, int n_running, int n_waiting,
+ * them.  n_own: those in flight there when it was asked.  What is more than that, and
+ * more than what is in flight now, is of others. */
+void policy_load(struct policy *p, int backend, int n_running, int n_waiting, int n_own,
                  uint64_t now_us);
 
 /* A lazy backend was stopped (idle, or it ended); it takes requests again after

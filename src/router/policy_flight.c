@@ -52,14 +52,33 @@ static void end_flight(struct policy *p, struct policy_flight *f, struct policy_
     policy_refresh(p, s, now_us);
 }
 
+static void note_begin(struct policy *p, struct policy_flight *f, struct policy_slot *s,
+                       uint64_t now_us)
+{
+    if (f->began)
+        return;
+    f->began = true;
+    policy_succeed(p, s, now_us);
+}
+
 static void note_first(struct policy *p, struct policy_flight *f, struct policy_slot *s,
                        uint64_t now_us)
 {
+    note_begin(p, f, s, now_us);
     if (f->first)
         return;
     f->first = true;
     policy_first_pace(s, f->n_prompt, now_us - f->start_us);
-    policy_succeed(p, s, now_us);
+}
+
+void policy_began(struct policy *p, uint32_t flight, uint64_t now_us)
+{
+    policy_advance(p, now_us);
+    struct policy_flight *f = flight_at(p, flight);
+    if (!f)
+        return;
+    note_begin(p, f, &p->slots[f->slot], now_us);
+    policy_refresh(p, &p->slots[f->slot], now_us);
 }
 
 void policy_first_byte(struct policy *p, uint32_t flight, uint64_t now_us)

@@ -397,14 +397,16 @@ void policy_probed(struct policy *p, int backend, bool well, uint64_t now_us)
     policy_refresh(p, s, now_us);
 }
 
-void policy_load(struct policy *p, int backend, int n_running, int n_waiting,
+void policy_load(struct policy *p, int backend, int n_running, int n_waiting, int n_own,
                  uint64_t now_us)
 {
     policy_advance(p, now_us);
     if (backend < 0 || backend >= p->n_slot || n_running < 0 || n_waiting < 0)
         return;
     struct policy_slot *s = &p->slots[backend];
-    const int64_t others = (int64_t)n_running + n_waiting - s->in_flight;
+    /* Requests that came or ended while it answered are not taken for those of others. */
+    const int own = n_own > s->in_flight ? n_own : s->in_flight;
+    const int64_t others = (int64_t)n_running + n_waiting - own;
     s->n_others = others > 0 ? others < 1000000 ? (int)others : 1000000 : 0;
     s->others_us = now_us;
     policy_refresh(p, s, now_us);

@@ -132,7 +132,7 @@ struct policy_flight {
     uint64_t session;
     int n_prompt;
     uint32_t trial; // of those of its backend; 0: none
-    bool first;
+    bool began, first;
 };
 
 /* A request, and how its decision goes on while it waits. */
@@ -175,6 +175,7 @@ struct policy {
     struct policy_flight *flights;
     int unused_flight;
     struct policy_waiting *waiting;
+    int n_place; // of waiting: as many as o.n_queue, or as there once were
     int oldest, newest, unused_ticket, n_waiting;
     int pass;         // next to be looked at; -1: no pass is under way
     uint64_t pass_us; // when the next pass begins

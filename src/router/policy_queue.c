@@ -31,7 +31,7 @@ static void leave(struct policy *p, int i)
 void policy_leave_queue(struct policy *p, uint32_t ticket)
 {
     const int i = (int)(ticket & TICKET_INDEX);
-    if (i < p->o.n_queue && p->waiting[i].next == -2 && ticket_of(p, i) == ticket)
+    if (i < p->n_place && p->waiting[i].next == -2 && ticket_of(p, i) == ticket)
         leave(p, i);
 }
 
@@ -63,7 +63,7 @@ void policy_enqueue(struct policy *p, const struct policy_ask *a,
                     struct policy_decision *out)
 {
     const int i = p->unused_ticket;
-    if (i < 0) {
+    if (i < 0 || p->n_waiting >= p->o.n_queue) {
         policy_refuse(p, POLICY_REFUSED_QUEUE, out);
         return;
     }

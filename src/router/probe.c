@@ -10,13 +10,19 @@
 #include "dialect/json_print.h"
 #include "router/internal.h"
 
-enum { PROBE_BYTES = 8 << 20, PROBE_US = 5000000, PROBE_URL = 4096 };
+enum {
+    PROBE_BYTES = 8 << 20,
+    PROBE_US = 5000000,
+    PROBE_WHOLE_US = 10000000, // of one answer, however it drips
+    PROBE_URL = 4096,
+};
 
 enum probe_stage { PROBE_MODELS, PROBE_VERSION, PROBE_PROPS, PROBE_SHOW, PROBE_N };
 
 struct probe {
     struct http_transfer *transfer;
     enum probe_stage stage;
+    uint64_t asked_us;
     struct buf body;
     struct buf request;
     /* Found out so far. */
@@ -34,10 +40,11 @@ static void on_probe_news(void *ctx)
 
 /* ---- asking ---- */
 
-static bool ask_backend(struct router *r, struct backend *b, const char *method,
-                        const char *path)
+struct http_transfer *probe_ask(struct router *r, const struct backend *b,
+                                const struct probe_question *q)
 {
-    struct probe *p = b->probe;
+    const char *path = q->path;
+    const uint64_t us = q->us ? q->us : PROBE_US;
     const struct config_backend *c = b->c;
     char url[PROBE_URL], key[3][640];
     const char *lines[4];
@@ -57,22 +64,31 @@ static bool ask_backend(struct router *r, struct backend *b, const char *method,
     if (b->dialects == DIALECT_ANTHROPIC)
         lines[n_line++] = "anthropic-version: 2023-06-01";
     const struct http_transfer_options o = {
-        .method = method,
+        .method = q->method,
         .url = url,
         .headers = lines,
         .n_header = n_line,
-        .body = p->request.data,
-        .n_body = p->request.len,
+        .body = q->body ? q->body->data : NULL,
+        .n_body = q->body ? q->body->len : 0,
         .proxy = c->proxy,
         .ca_file = c->ca_file,
-        .connect_us = PROBE_US,
-        .first_us = PROBE_US,
-        .idle_us = PROBE_US,
-        .notify = on_probe_news,
-        .ctx = r->http,
+        .connect_us = us,
+        .first_us = us,
+        .idle_us = us,
+        .notify = q->notify ? q->notify : on_probe_news,
+        .ctx = q->notify ? q->ctx : r->http,
     };
+    return http_transfer_start(r->transfers, &o);
+}
+
+static bool ask_backend(struct router *r, struct backend *b, const char *method,
+                        const char *path)
+{
+    struct probe *p = b->probe;
     buf_clear(&p->body);
-    p->transfer = http_transfer_start(r->transfers, &o);
+    p->asked_us = clock_us();
+    const struct probe_question q = {.method = method, .path = path, .body = &p->request};
+    p->transfer = probe_ask(r, b, &q);
     return p->transfer;
 }
 
@@ -157,7 +173,7 @@ static void read_props(struct probe *p, const json_t *v)
         return;
     snprintf(p->software, sizeof p->software, "llama-server");
     p->dialects = DIALECT_OPENAI | DIALECT_ANTHROPIC;
-    p->counter = UPSTREAM_COUNT_ANTHROPIC;
+    p->counter = UPSTREAM_COUNT_LLAMA;
 }
 
 /* A model of which some layers have a recurrent state says so in its metadata. */
@@ -201,11 +217,14 @@ static void end_probe(struct router *r, struct backend *b, bool well)
         if (!b->c->dialects)
             b->dialects = p->dialects ? p->dialects : DIALECT_OPENAI;
         b->counter = p->counter;
+        if (!b->counter && b->dialects == DIALECT_ANTHROPIC) // a hosted API
+            b->counter = UPSTREAM_COUNT_ANTHROPIC;
         b->n_ctx = p->n_ctx;
         b->arch = p->arch;
         snprintf(b->software, sizeof b->software, "%s", p->software);
     } else if (!well) {
         b->known = false; // it may come back as another
+        load_forget(b);
     }
     if (changed)
         fleet_apply(r);
@@ -224,7 +243,6 @@ static void end_probe(struct router *r, struct backend *b, bool well)
 static bool start_stage(struct router *r, struct backend *b)
 {
     struct probe *p = b->probe;
-    const char *model;
     json_t *v;
     switch (p->stage) {
     case PROBE_MODELS:
@@ -234,11 +252,7 @@ static bool start_stage(struct router *r, struct backend *b)
     case PROBE_PROPS:
         return ask_backend(r, b, "GET", "/props");
     case PROBE_SHOW:
-        model = b->c->n_model && b->c->models[0].served ? b->c->models[0].served
-                : b->c->n_model                         ? b->c->models[0].name
-                : b->n_listed                           ? b->listed[0].name
-                                                        : "";
-        v = json_pack("{s:s}", "model", model);
+        v = json_pack("{s:s}", "model", fleet_first_model(b));
         if (v)
             json_print_value(&p->request, v);
         json_decref(v);
@@ -269,7 +283,8 @@ static void take_probe(struct router *r, struct backend *b)
     while ((n = http_transfer_read(p->transfer, piece, sizeof piece)))
         buf_append(&p->body, piece, n);
     http_transfer_see(p->transfer, &s);
-    if (!s.ended || s.n_waiting)
+    const bool late = clock_us() - p->asked_us > PROBE_WHOLE_US;
+    if (!late && (!s.ended || s.n_waiting))
         return;
     http_transfer_close(p->transfer);
     p->transfer = NULL;

@@ -303,9 +303,21 @@ static void on_first_byte(struct relay *c)
     if (c->first_byte)
         return;
     c->first_byte = true;
-    c->first_us = clock_us();
     if (c->backend_status >= 300)
         return;
+    pthread_mutex_lock(&c->router->lock);
+    policy_began(c->router->policy, c->decision.flight, clock_us());
+    pthread_mutex_unlock(&c->router->lock);
+}
+
+/* Behind the role and the like, which some send before they have read the prompt. */
+static void on_first_text(struct relay *c)
+{
+    if (c->first_text || c->backend_status >= 300 ||
+        (c->is_stream && !(c->translates ? c->has_text : c->watch.has_text)))
+        return;
+    c->first_text = true;
+    c->first_us = clock_us();
     pthread_mutex_lock(&c->router->lock);
     policy_first_byte(c->router->policy, c->decision.flight, c->first_us);
     pthread_mutex_unlock(&c->router->lock);
@@ -324,6 +336,7 @@ static void take_piece_of_answer(struct relay *c, const char *p, size_t n)
     } else {
         buf_append(&c->in, p, n);
     }
+    on_first_text(c);
 }
 
 /* true: over, or elsewhere. */

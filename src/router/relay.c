@@ -105,7 +105,15 @@ static void follow_refusal(struct relay *c)
     } else if (d->refusal == POLICY_REFUSED_MODEL) {
         e.kind = API_ERROR_NO_MODEL;
     }
-    if (e.kind == API_ERROR_NO_MODEL)
+    const bool own = d->refusal == POLICY_REFUSED_TRIED && !c->n_attempt;
+    if (own) // nobody was asked: they speak other APIs
+        e.kind = API_ERROR_UNSUPPORTED;
+    if (own)
+        snprintf(e.message, sizeof e.message,
+                 "%.100s is for backends that speak %s's API, and none that is well has "
+                 "the model '%.200s'",
+                 c->path, c->dialect->name, c->asked_model);
+    else if (e.kind == API_ERROR_NO_MODEL)
         snprintf(e.message, sizeof e.message, "no backend has the model '%.200s'",
                  c->asked_model);
     else
@@ -174,7 +182,7 @@ void relay_close_attempt(struct relay *c)
     buf_release(&c->in);
     buf_init(&c->sent, ROUTER_ANSWER_MAX);
     buf_init(&c->in, ROUTER_ANSWER_MAX);
-    c->first_byte = c->is_stream = c->held_over = c->end_set = false;
+    c->first_byte = c->first_text = c->is_stream = c->held_over = c->end_set = false;
     c->backend_status = 0;
     if (!c->ref)
         return;

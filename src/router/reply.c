@@ -34,6 +34,7 @@ void relay_release(struct relay *c)
     if (!c)
         return;
     relay_abandon(c);
+    gather_close(c);
     if (!c->logged) // its client went before there was a reply
         relay_account(c, 499);
     api_request_release(&c->req);
@@ -80,6 +81,8 @@ void relay_add_headers(struct relay *c)
         http_add_header(c->x, "X-Turbine-Backend", c->backend->shown);
     if (*c->fallback)
         http_add_header(c->x, "X-Turbine-Fallback", c->fallback);
+    if (*c->dropped)
+        http_add_header(c->x, "X-Turbine-Dropped", c->dropped);
     if (atomic_load(&c->router->draining))
         http_add_header(c->x, "Connection", "close");
 }
@@ -126,16 +129,12 @@ void relay_error(struct relay *c, const struct api_error *e)
     int status = api_error_http(e->kind);
     buf_init(&b, ROUTER_ANSWER_MAX);
     c->dialect->print_error(&b, &status, e, c->request_id);
-    const bool later = e->kind == API_ERROR_BUSY || e->kind == API_ERROR_DRAINING ||
-                       e->retry_after_s > 0;
-    if (later) {
-        snprintf(seconds, sizeof seconds, "%d",
-                 e->retry_after_s > 0 ? e->retry_after_s : 1);
+    snprintf(seconds, sizeof seconds, "%d", api_error_retry_s(e));
+    if (api_error_retry_s(e))
         http_add_header(c->x, "Retry-After", seconds);
-    }
     if (e->kind == API_ERROR_UNAUTHORIZED)
         http_add_header(c->x, "WWW-Authenticate", "Bearer");
-    http_add_header(c->x, "x-should-retry", later || status >= 502 ? "true" : "false");
+    http_add_header(c->x, "x-should-retry", api_error_may_retry(e) ? "true" : "false");
     relay_reply(c, status, "application/json", &b);
     buf_release(&b);
 }

@@ -147,6 +147,32 @@ static enum status open_client_keys(const struct config *c, struct guard **out,
     return s;
 }
 
+static struct policy_options options_of(const struct config *c)
+{
+    struct policy_options o = policy_options_default;
+    if (c->threshold)
+        o.threshold = c->threshold;
+    o.n_queue = c->n_queue;
+    o.queue_us = (uint64_t)c->queue_s * 1000000;
+    o.retry_percent = c->retry_percent;
+    o.health_us = (uint64_t)c->health_s * 1000000;
+    return o;
+}
+
+/* Options and backends, or neither; with the lock. */
+static enum status load_policy(struct router *r, struct config_ref *ref,
+                               struct error *err)
+{
+    struct error again;
+    const struct policy_options o = options_of(&ref->c);
+    enum status s = policy_change(r->policy, &o, clock_us(), err);
+    if (s || !(s = fleet_load(r, ref, err)) || !r->ref)
+        return s;
+    const struct policy_options old = options_of(&r->ref->c);
+    (void)!policy_change(r->policy, &old, clock_us(), &again);
+    return s;
+}
+
 /* c is taken over. */
 static enum status take_config(struct router *r, struct config *c, struct error *err)
 {
@@ -162,9 +188,10 @@ static enum status take_config(struct router *r, struct config *c, struct error 
     enum status s = open_client_keys(&ref->c, &keys, err);
     pthread_mutex_lock(&r->lock);
     if (!s)
-        s = fleet_load(r, ref, err);
+        s = load_policy(r, ref, err);
     fleet_drop_ref(ref);
     pthread_mutex_unlock(&r->lock);
+    fleet_close_gone(r);
     if (s) {
         close_keys(keys, keys ? c->n_key : 0);
         return s;
@@ -223,6 +250,7 @@ static void tick_router(void *ctx)
     if (atomic_exchange(&r->asked_to_reload, false))
         reload(r);
     probe_tick(r);
+    load_tick(r);
     need_tick(r);
     process_tick(r);
     fleet_wake(r);
@@ -290,23 +318,11 @@ static enum status open_front(struct router *r, bool has_keys, struct error *err
     return STATUS_OK;
 }
 
-static enum status open_policy(struct router *r, const struct config *c,
-                               struct error *err)
-{
-    struct policy_options o = policy_options_default;
-    if (c->threshold)
-        o.threshold = c->threshold;
-    o.n_queue = c->n_queue;
-    o.queue_us = (uint64_t)c->queue_s * 1000000;
-    o.retry_percent = c->retry_percent;
-    o.health_us = (uint64_t)c->health_s * 1000000;
-    return policy_open(&r->policy, &o, err);
-}
-
 static enum status open_router(struct router *r, struct config *c, struct error *err)
 {
     const bool has_keys = r->o.api_key || c->n_key;
-    enum status s = open_policy(r, c, err);
+    const struct policy_options p = options_of(c);
+    enum status s = policy_open(&r->policy, &p, err);
     if (!s)
         s = guard_open(&r->guard, r->o.api_key, r->o.host, r->o.allow_host, r->o.origins,
                        err);

@@ -14,9 +14,11 @@
 struct router;
 
 struct router_options {
-    const char *host; // to bind
-    int port;         // 0: any
-    int n_worker;     // 0: 4
+    const char *program; // our own, for `turbine plan`; NULL: long backends that run here
+                         // are not asked whether they fit
+    const char *host;    // to bind
+    int port;            // 0: any
+    int n_worker;        // 0: 4
     struct http_limits limits;
     const char *api_key;     // of clients, besides those of the configuration; NULL: none
     bool insecure;           // without a key although not bound to loopback

@@ -68,6 +68,9 @@ static json_t *backend_status(const struct backend *b, const struct policy_view 
         (json_int_t)v->n_answer, "first_byte_ms", (double)v->first_byte_us / 1e3);
     if (!o)
         return NULL;
+    json_object_set_new(o, "others", json_integer(v->load - v->in_flight));
+    json_object_set_new(o, "load_from",
+                        load_path(b) ? json_string(load_path(b)) : json_null());
     json_object_set_new(o, "failed", failures_of(v));
     json_object_set_new(o, "picked", picks_of(v));
     json_object_set_new(o, "dialects", dialects_of(b->dialects));
@@ -193,6 +196,10 @@ static double view_load(const struct policy_view *v)
 {
     return v->load;
 }
+static double view_others(const struct policy_view *v)
+{
+    return v->load - v->in_flight;
+}
 static double view_sent(const struct policy_view *v)
 {
     return (double)v->n_sent;
@@ -230,6 +237,8 @@ static const struct backend_metric backend_metrics[] = {
     {"backend_up", "gauge", "1 while a backend is healthy.", view_up},
     {"backend_in_flight", "gauge", "Requests that the router has there.", view_in_flight},
     {"backend_load", "gauge", "Requests there, whoever sent them.", view_load},
+    {"backend_others_load", "gauge",
+     "Of them, those of others, as the backend reported late.", view_others},
     {"backend_sent_total", "counter", "Attempts.", view_sent},
     {"backend_finished_total", "counter", "Whole answers.", view_finished},
     {"backend_fallback_total", "counter", "Requests that came as a fallback.",

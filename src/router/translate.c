@@ -1,4 +1,5 @@
 /* translate.c - a client's request and its answer in another API than the backend's. */
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -50,13 +51,16 @@ static void name_answer(struct relay *c)
 bool translate_alone(struct relay *c)
 {
     struct api_error e;
-    if (!c->translates || !c->route->op)
+    if (!c->route->op)
         return false;
     pthread_mutex_lock(&c->router->lock);
     const bool counts = c->backend->counter != UPSTREAM_COUNT_NONE;
+    // Ollama's Anthropic API has no such path.
+    const bool knows_none = c->translates || !strcmp(c->backend->software, "ollama");
     pthread_mutex_unlock(&c->router->lock);
-    const bool is_count = c->route->kind == ROUTE_COUNT && !counts;
-    if ((!is_count && c->route->dialect != DIALECT_OLLAMA) || translate_parse(c, &e) ||
+    const bool is_count = c->route->kind == ROUTE_COUNT && !counts && knows_none;
+    if ((!is_count && !c->translates) ||
+        (!is_count && c->route->dialect != DIALECT_OLLAMA) || translate_parse(c, &e) ||
         (!is_count && !ollama_loads_only(&c->req)))
         return false;
     struct buf body;
@@ -118,6 +122,7 @@ enum status translate_request(struct relay *c, const char **method, const char *
                                    &ask, err);
     if (s)
         return s == STATUS_NO_MEMORY ? api_no_memory(err) : s;
+    snprintf(c->dropped, sizeof c->dropped, "%s", call.dropped);
     *method = call.method;
     *path = call.path;
     return STATUS_OK;
@@ -132,6 +137,7 @@ static void on_event(void *ctx, const struct answer_event *e)
         c->reader_error = *e->error;
         return; // how it ends is not the writer's to say
     }
+    c->has_text |= e->kind != ANSWER_PING && e->kind != ANSWER_PROGRESS;
     if (!c->writer_begun) {
         c->writer_begun = true;
         c->writer->ops->begin(c->writer, &c->out);
@@ -199,6 +205,9 @@ static void read_whole(struct relay *c)
                                  (int)json_array_size(c->req.prompts), body, c->in.len,
                                  &c->reader_error))
         return;
+    v.total_us = clock_us() - http_start_us(c->x);
+    c->usage = (struct answer_usage){.n_prompt = v.n_prompt};
+    c->has_usage = true;
     name_answer(c);
     c->route->op->print_embeddings(&c->out, &c->req, &c->head, &v);
     upstream_embeddings_release(&v);
@@ -225,7 +234,7 @@ void translate_close(struct relay *c)
         c->writer->ops->close(c->writer);
     c->reader = NULL;
     c->writer = NULL;
-    c->writer_begun = false;
+    c->writer_begun = c->has_text = false;
     c->reader_state = UPSTREAM_OPEN;
     buf_release(&c->out);
     buf_init(&c->out, ROUTER_ANSWER_MAX);

@@ -136,12 +136,6 @@ void call_reply_text(struct call *c, int status, const char *text)
     buf_release(&b);
 }
 
-/* What the official clients ask: whether the same request may work later. */
-static bool may_retry(enum api_error_kind kind)
-{
-    return kind == API_ERROR_BUSY || kind == API_ERROR_DRAINING;
-}
-
 void call_error(struct call *c, const struct api_error *e)
 {
     struct buf b;
@@ -150,14 +144,12 @@ void call_error(struct call *c, const struct api_error *e)
     buf_init(&b, SERVER_JSON_MAX);
     c->dialect->print_error(&b, &status, e, c->request_id);
     metrics_rejected(&c->server->metrics, e->kind);
-    if (may_retry(e->kind)) {
-        snprintf(seconds, sizeof seconds, "%d",
-                 e->retry_after_s > 0 ? e->retry_after_s : 1);
+    snprintf(seconds, sizeof seconds, "%d", api_error_retry_s(e));
+    if (api_error_retry_s(e))
         http_add_header(c->x, "Retry-After", seconds);
-    }
     if (e->kind == API_ERROR_UNAUTHORIZED)
         http_add_header(c->x, "WWW-Authenticate", "Bearer");
-    http_add_header(c->x, "x-should-retry", may_retry(e->kind) ? "true" : "false");
+    http_add_header(c->x, "x-should-retry", api_error_may_retry(e) ? "true" : "false");
     call_reply(c, status, "application/json", &b);
     buf_release(&b);
 }

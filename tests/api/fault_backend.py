@@ -80,9 +80,13 @@ class Backend:
     """dialects: what it serves; pace: seconds between events; tls: (certificate, key)."""
 
     def __init__(self, models=('m',), n_ctx=8192, software='turbine', pace=0.0, events=None, tls=None, key=None,
-                 hybrid=False, port=0):
+                 hybrid=False, port=0, info=None, without=(), slow=None):
+        """info: {path: what GET, or POST /api/show, gets there, bytes or a value of JSON}; without: paths of POST that
+        it does not have; slow: {path: seconds between bytes of its info}."""
+        self.slow = dict(slow or {})
+        self.without, self.document = set(without), None
         self.models, self.n_ctx, self.software, self.pace, self.events = list(models), n_ctx, software, pace, events
-        self.key, self.hybrid = key, hybrid
+        self.key, self.hybrid, self.info, self.asked = key, hybrid, dict(info or {}), []
         self.faults, self.requests, self.sent, self.cancelled = [], [], [], 0
         self.ssl = None
         if tls:
@@ -185,11 +189,25 @@ class Backend:
                      .encode() + data)
         await writer.drain()
 
+    async def _drip(self, writer, data, seconds):
+        writer.write(b'HTTP/1.1 200 X\r\nContent-Length: %d\r\n\r\n' % len(data))
+        for i in range(len(data)):
+            writer.write(data[i:i + 1])
+            await writer.drain()
+            await asyncio.sleep(seconds)
+
     async def _info(self, writer, path, headers):
         turbine, ollama = self.software == 'turbine', self.software == 'ollama'
+        self.asked.append(path)
+        if path in self.slow:
+            await self._drip(writer, json.dumps(self.info[path]).encode(), self.slow[path])
+            return
+        if path in self.info:
+            await self._reply(writer, 200, self.info[path])
+            return
         if path == '/v1/models':
             await self._reply(writer, 200, {'object': 'list', 'data': [
-                {'id': m, 'object': 'model', 'created': 1, 'owned_by': 'x'} for m in self.models]})
+                {'id': m, 'object': 'model', 'created': 1, 'owned_by': 'vllm' if self.software == 'vllm' else 'x'} for m in self.models]})
         elif path == '/api/version' and (turbine or ollama):
             await self._reply(writer, 200, {'version': '0.13.0', **({'turbine': '0.1'} if turbine else {})})
         elif path == '/props' and self.software in ('turbine', 'llama-server'):
@@ -206,18 +224,36 @@ class Backend:
         if fault and await self.fail_early(writer, fault):
             return False
         streams = body.get('stream', path == '/api/chat')
-        if path.endswith('count_tokens'):
+        if path in self.without:
+            await self._reply(writer, 404, {'error': {'message': 'File Not Found', 'type': 'not_found_error'}})
+            return True
+        if path.endswith(('count_tokens', 'input_tokens', '/tokenize')):
             text = json.dumps(body['messages'])
             n = int(text.split('count-me-')[1].split()[0].strip('"}]')) if 'count-me-' in text else 11
-            await self._reply(writer, 200, {'input_tokens': n})
+            await self._reply(writer, 200, {'count': n, 'tokens': []} if path == '/tokenize' else {'input_tokens': n})
             return True
+        if path in ('/v1/embeddings', '/api/embed'):
+            data = json.dumps(self.embeddings(path, body)).encode()
+            return await self._whole(writer, data, 'application/json', fault)
         model = body.get('model', 'm')
         make, kind = STREAMS.get(path, (None, None))
         if not streams or not make:
-            data = json.dumps(document(path, model), ensure_ascii=False).encode()
+            data = json.dumps(self.document or document(path, model), ensure_ascii=False).encode()
             return await self._whole(writer, data, 'application/json', fault)
         events = self.events(path) if self.events else make(model)
         return await self._stream(reader, writer, events, kind, fault)
+
+    def embeddings(self, path, body):
+        """A vector of a text is its bytes and two fractions that float32 has exactly."""
+        texts = body['input'] if isinstance(body['input'], list) else [body['input']]
+        vectors = [[len(t), -0.5, 0.0625] for t in texts]
+        n = sum(len(t) for t in texts)
+        if path == '/api/embed':
+            return {'model': body['model'], 'embeddings': vectors, 'total_duration': 5, 'load_duration': 1,
+                    'prompt_eval_count': n}
+        # Their order says nothing, their index does.
+        return {'object': 'list', 'model': body['model'], 'usage': {'prompt_tokens': n, 'total_tokens': n}, 'data': [
+            {'object': 'embedding', 'index': i, 'embedding': v} for i, v in reversed(list(enumerate(vectors)))]}
 
     async def fail_early(self, writer, f):
         """Faults before there is an answer: True if the connection is over."""

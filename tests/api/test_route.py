@@ -155,6 +155,27 @@ def test_near_the_threshold_it_is_counted():
             assert len(short.requests + long.requests) == n + 1  # nothing to count
 
 
+@pytest.mark.parametrize('path', PATHS)
+@pytest.mark.parametrize('dialects', ['openai', 'openai anthropic ollama'])
+def test_the_first_of_an_answer_is_text(path, dialects):
+    """A role, a ping or an empty block that comes at once says nothing of how fast a backend reads prompts."""
+    role = [b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}\n\n']
+    start = [b': ping\n\n'] if path == '/v1/messages' else [b'\n'] if path == '/api/chat' else []
+
+    def events(asked):
+        return (role if asked == PATHS[0] else start) + EVENTS[asked]()
+    with Backend(events=events, pace=0.3) as b, Router(config=f'backend {b.url}\n dialects {dialects}\n') as r:
+        r.wait_known()
+        s = r.send(path, body(path, stream=True))
+        wait(lambda: r.backend(b.url)['first_byte_ms'] > 0)
+        # Anthropic's first text is behind the ping, the message's start and the block's.
+        ms = 890 if (path, 'anthropic' in dialects) == ('/v1/messages', True) else 290
+        assert ms < r.backend(b.url)['first_byte_ms'] < ms + 290
+        s.close()
+        wait(lambda: any(e['path'] == path for e in r.events('request')))
+        assert ms < [e for e in r.events('request') if e['path'] == path][0]['first_ms'] < ms + 290
+
+
 def test_fallback_is_seen_by_the_operator_alone():
     with Backend(n_ctx=100000) as short, Backend(n_ctx=200000) as long:
         with Router('--short', short.url, '--long', long.url) as r:

@@ -73,6 +73,14 @@ def test_a_key_that_others_can_read(tmp_path):
     assert code == 1 and 'chmod 600' in out and 'secret' not in out
 
 
+def test_a_key_that_is_no_file(tmp_path):
+    """A pipe that nobody writes into does not stop the router, least of all when it reads its file again."""
+    os.mkfifo(tmp_path / 'pipe', 0o600)
+    for name in ('pipe', '.'):
+        code, out = check(tmp_path, f'backend http://a\n key file:{tmp_path}/{name}\n')
+        assert code == 1 and '/r.conf:2: ' in out and 'no file' in out, out
+
+
 def test_reload_drops_no_stream():
     events = openai_events()
     with Backend(events=lambda p: events, pace=0.15) as a, Backend(models=['m', 'n']) as b:
@@ -102,6 +110,38 @@ def test_reload_drops_no_stream():
                 r.process.send_signal(signal.SIGHUP)
             wait(lambda: r.status()['backends'][0]['weight'] == 5)
             assert r.post(PATH, chat()).status == 200
+
+
+def test_reload_of_the_queue():
+    """What waits keeps its place and its deadline; what comes has those of the new file."""
+    def config(n, seconds):
+        return f'queue {n}\nqueue-timeout {seconds}\nbackend {b.url}\n concurrency 1\n'
+
+    def ask(n_queue):
+        s.append(r.send(PATH, chat(stream=True)))
+        wait(lambda: r.status()['queue'] == n_queue)
+
+    with Backend(pace=0.4) as b, Router(config=config(1, 60)) as r:
+        r.wait_known()
+        s = [r.send(PATH, chat(stream=True))]
+        wait(lambda: r.backend(b.url)['in_flight'] == 1)
+        ask(1)
+        reply = r.post(PATH, chat())
+        assert reply.status == 503 and 'queue is full' in reply.body.decode() and reply.headers['Retry-After']
+        r.config.write_text(config(3, 1))
+        r.process.send_signal(signal.SIGHUP)
+        wait(lambda: r.status()['reloads'] == 1)
+        ask(2)
+        start = time.monotonic()
+        reply = r.post(PATH, chat())
+        assert reply.status == 503 and 'waited too long' in reply.body.decode() and 0.9 < time.monotonic() - start < 2
+        wait(lambda: r.status()['queue'] == 1)  # the first has 60 s
+        for x in s:
+            x.close()
+        # A wrong file changes none of it.
+        r.config.write_text('queue 9\nqueue-timeout 9\nbackend\n')
+        r.process.send_signal(signal.SIGHUP)
+        wait(lambda: r.status()['failed_reloads'] == 1 and r.status()['queue'] == 0)
 
 
 def free_port():
@@ -171,6 +211,30 @@ def test_a_backend_without_memory_is_off(tmp_path):
             assert 'it needs 32.0 GiB for a context of 65536 tokens, and 1.0 GiB' in r.events('memory')[0]['text']
             reply = r.post(PATH, chat('word ' * 20000))
             assert reply.status == 200 and reply.headers['X-Turbine-Backend'] == short.url
+
+
+def test_a_local_server_without_memory_is_off():
+    """What `turbine plan` computes for the model that it would load decides, as long as it has not loaded it."""
+    name = 'qwen3-8b'  # a shape that it knows, and a context that no machine holds
+    with Backend(models=[name], n_ctx=8192, software='turbine') as short, \
+         Backend(models=[name], n_ctx=1 << 24, software='turbine', info={'/api/ps': {'models': []}}) as long, \
+         Backend(models=[name], n_ctx=1 << 24, software='turbine', info={'/api/ps': {'models': [{'name': name}]}}) as has:
+        base = f'backend {short.url}\n class short\n context 100000\nbackend {long.url}\n class long\n'
+        with Router(config=base) as r:
+            wait(lambda: any('off' in b for b in r.status()['backends']), 20, r.log)
+            b = r.backend(long.url)
+            assert b['health'] == 'off' and 'GiB for a context of 16777216 tokens' in b['off']
+            assert f'{long.url} is off: it needs ' in r.events('memory')[0]['text']
+            reply = r.post(PATH, {**chat('word ' * 20000), 'model': name})
+            assert (reply.status, reply.headers['X-Turbine-Backend']) == (200, short.url), reply.body
+            # On again where nobody asks for the check any more, and never off where the model is loaded.
+            r.config.write_text(base + f' check-memory no\nbackend {has.url}\n class long\n')
+            r.process.send_signal(signal.SIGHUP)
+            wait(lambda: len(r.status()['backends']) == 3 and '/api/ps' in has.asked)
+            wait(lambda: all('off' not in b for b in r.status()['backends']))
+            assert r.events('memory')[-1]['text'].startswith(f'{long.url} is on')
+            assert r.post(PATH, {**chat('word ' * 20000), 'model': name}).headers['X-Turbine-Backend'] != short.url
+            assert not any(has.url in e['text'] for e in r.events('memory'))
 
 
 def alive(pid):

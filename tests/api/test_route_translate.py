@@ -113,6 +113,70 @@ def test_what_has_no_translation_is_refused_by_name():
         assert r.post('/tokenize', {'content': 'x'}).status in (400, 404, 503)
 
 
+def test_what_is_left_out_is_named():
+    """In a header and in the log; another attempt, or a backend of the client's own dialect, leaves out nothing."""
+    asked = chat(options={'num_ctx': 4096}, keep_alive='5m')
+    with One('anthropic') as (r, b):
+        for stream in (True, False):
+            reply = r.post(OLLAMA, {**asked, 'stream': stream})
+            assert reply.status == 200 and reply.headers['X-Turbine-Dropped'] == 'keep_alive, num_ctx'
+            assert not {'keep_alive', 'num_ctx', 'options'} & set(json.loads(b.requests[-1][2]))
+            assert r.events('request')[-1]['dropped'] == 'keep_alive, num_ctx'
+        assert 'X-Turbine-Dropped' not in ask(r, OPENAI, False).headers
+        assert 'dropped' not in r.events('request')[-1]
+    with One('ollama') as (r, _):
+        assert 'X-Turbine-Dropped' not in r.post(OLLAMA, {**asked, 'stream': False}).headers
+    with Backend(software='other') as a, Backend(software='other') as b:
+        with Router(config=f'backend {a.url}\n dialects openai\n class short\nbackend {b.url}\n dialects ollama\n'
+                           ' class long\n') as r:
+            r.wait_known(2)
+            a.faults = [Fault('status', status=500)]
+            reply = r.post(OLLAMA, {**asked, 'stream': False})
+            assert (reply.headers['X-Turbine-Backend'], reply.headers['X-Turbine-Fallback']) == (b.url, 'retry-status')
+            assert 'X-Turbine-Dropped' not in reply.headers
+
+
+@pytest.mark.parametrize('told,reason,sequence', [('END', 'stop_sequence', 'END'), (151645, 'end_turn', None),
+                                                  (None, 'end_turn', None)])
+def test_the_stop_sequence(told, reason, sequence):
+    """vLLM tells it as stop_reason, or the id of the token that ended the answer."""
+    choice = {'index': 0, 'finish_reason': 'stop', 'stop_reason': told}
+    usage = {'prompt_tokens': 11, 'completion_tokens': 2, 'total_tokens': 13}
+    events = [{'choices': [{**choice, 'delta': {'role': 'assistant', 'content': 'So'}, 'finish_reason': None}]},
+              {'choices': [{**choice, 'delta': {}}]}, {'choices': [], 'usage': usage}]
+    sse = [b'data: ' + json.dumps(e).encode() + b'\n\n' for e in events] + [b'data: [DONE]\n\n']
+    with Backend(software='vllm', events=lambda p: sse) as b, Router('--short', b.url) as r:
+        r.wait_known()
+        a = anthropic.Anthropic(base_url=r.url, api_key='x', max_retries=0)
+        ask = {'model': 'm', 'max_tokens': 9, 'stop_sequences': ['END'], 'messages': [{'role': 'user', 'content': 'hi'}]}
+        with a.messages.stream(**ask) as s:
+            got = s.get_final_message()
+        assert (got.content[0].text, got.stop_reason, got.stop_sequence) == ('So', reason, sequence)
+        assert json.loads(b.requests[-1][2])['stop'] == ['END']
+        b.document = {'choices': [{**choice, 'message': {'role': 'assistant', 'content': 'So'}}], 'usage': usage}
+        got = a.messages.create(**ask)
+        assert (got.content[0].text, got.stop_reason, got.stop_sequence) == ('So', reason, sequence)
+    with One('ollama') as (r, _):  # which does not say
+        got = ask_messages(r, stop_sequences=['END'])
+        assert (got['stop_reason'], got['stop_sequence']) == ('end_turn', None)
+
+
+def ask_messages(r, **more):
+    return r.post(ANTHROPIC, chat(max_tokens=9, **more)).json()
+
+
+@pytest.mark.parametrize('status,headers,seconds,again', [
+    (429, [('Retry-After', '7')], '7', 'true'), (429, [], '1', 'true'), (502, [], None, 'true'),
+    (500, [], None, 'false')])
+def test_what_says_when_to_try_again(status, headers, seconds, again):
+    """As long as the backend says, else a second; what says nothing of later has no Retry-After."""
+    with One('openai') as (r, b):
+        b.faults = [Fault('status', status=status, headers=headers)] * 4
+        reply = r.post(ANTHROPIC, chat(max_tokens=9))
+        assert (reply.headers['Retry-After'], reply.headers['x-should-retry']) == (seconds, again), reply.body
+        assert reply.json()['error']['type'] == ('rate_limit_error' if status == 429 else 'api_error')
+
+
 @pytest.mark.parametrize('dialect', ['openai', 'anthropic', 'ollama'])
 def test_official_clients(dialect):
     """The SDKs get a whole answer, streamed and not, whatever the backend speaks, and raise their own errors."""

@@ -443,7 +443,7 @@ static void test_reported_load(void **state)
     const struct policy_backend b[] = {backend(1, POLICY_CLASS_ANY, 0, 0),
                                        backend(2, POLICY_CLASS_ANY, 0, 0)};
     struct policy *p = open_policy(NULL, b, 2, SECOND);
-    policy_load(p, A, 3, 5, 2 * SECOND);
+    policy_load(p, A, 3, 5, 0, 2 * SECOND);
     struct policy_view v;
     assert_true(policy_see(p, A, 2 * SECOND, &v));
     assert_int_equal(v.load, 8);
@@ -455,9 +455,68 @@ static void test_reported_load(void **state)
         n[d.backend]++;
     }
     assert_int_equal(n[B], 8);
+    /* Its 8 are ours, also those that have ended since it was asked, or came since. */
+    policy_load(p, B, 8, 0, 8, 3 * SECOND);
+    assert_true(policy_see(p, B, 3 * SECOND, &v));
+    assert_int_equal(v.load, 8);
+    policy_load(p, B, 9, 2, 3, 3 * SECOND);
+    assert_true(policy_see(p, B, 3 * SECOND, &v));
+    assert_int_equal(v.load, 11);
+    policy_load(p, B, 9, 2, 10, 3 * SECOND);
+    assert_true(policy_see(p, B, 3 * SECOND, &v));
+    assert_int_equal(v.load, 9);
     assert_true(policy_see(p, A, 13 * SECOND, &v));
     assert_int_equal(v.load, n[A]);
     assert_false(policy_see(p, 2, 13 * SECOND, &v));
+    policy_close(p);
+}
+
+/* Options change under those that wait: they keep place and deadline. */
+static void test_change(void **state)
+{
+    (void)state;
+    const struct policy_backend b[] = {backend(1, POLICY_CLASS_ANY, 0, 1)};
+    struct policy_options o = policy_options_default;
+    struct policy_request r = ask(10);
+    struct policy_decision d, last;
+    struct policy_counters count;
+    uint32_t ticket[6];
+    o.n_queue = 2;
+    struct policy *p = open_policy(&o, b, 1, SECOND);
+    policy_route(p, &r, 2 * SECOND, 1, &last);
+    assert_int_equal(last.verdict, POLICY_SEND);
+    const int sizes[] = {2, 5, 3, 6};
+    int n = 0;
+    for (int k = 0; k < 4; k++) {
+        o.n_queue = sizes[k];
+        o.queue_us = (uint64_t)(10 + k) * SECOND;
+        o.n_flight = 1; // of the opening alone
+        assert_int_equal(policy_change(p, &o, 2 * SECOND, NULL), STATUS_OK);
+        while (n < sizes[k]) {
+            policy_route(p, &r, 2 * SECOND, 1, &d);
+            assert_int_equal(d.verdict, POLICY_WAIT);
+            assert_int_equal(d.deadline_us, (uint64_t)(12 + k) * SECOND);
+            ticket[n++] = d.ticket;
+        }
+        policy_route(p, &r, 2 * SECOND, 1, &d);
+        assert_int_equal(d.refusal, POLICY_REFUSED_QUEUE);
+    }
+    o.n_queue = 1;
+    assert_int_equal(policy_change(p, &o, 2 * SECOND, NULL), STATUS_OK);
+    o.n_queue = 0;
+    assert_int_equal(policy_change(p, &o, 2 * SECOND, NULL), STATUS_BAD_ARG);
+    policy_leave_queue(p, ticket[5]);
+    /* First come, first served, and none is lost. */
+    for (int i = 0; i < 5; i++) {
+        policy_finished(p, last.flight, NULL, 3 * SECOND);
+        assert_true(policy_wake(p, 3 * SECOND, 1, &last));
+        assert_int_equal(last.verdict, POLICY_SEND);
+        assert_int_equal(last.ticket, ticket[i]);
+        assert_false(policy_wake(p, 3 * SECOND, 1, &d));
+    }
+    policy_count(p, &count);
+    assert_int_equal(count.n_queue, 0);
+    policy_finished(p, last.flight, NULL, 3 * SECOND);
     policy_close(p);
 }
 
@@ -555,6 +614,7 @@ int main(void)
         cmocka_unit_test(test_no_overtaking),
         cmocka_unit_test(test_home_wait),
         cmocka_unit_test(test_reported_load),
+        cmocka_unit_test(test_change),
         cmocka_unit_test(test_reload),
         cmocka_unit_test(test_off_and_drain),
     };

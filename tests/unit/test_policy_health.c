@@ -325,6 +325,26 @@ static void test_retry_budget(void **state)
     policy_close(p);
 }
 
+/* A role that comes at once says that a backend is alive, not how fast it is. */
+static void test_begun_is_not_first(void **state)
+{
+    (void)state;
+    struct policy *p = fleet_of(1, 0);
+    struct policy_view v;
+    for (uint64_t i = 0; i < 40; i++) {
+        struct policy_request r = ask(10);
+        struct policy_decision d;
+        policy_route(p, &r, (2 + i) * SECOND, i, &d);
+        policy_began(p, d.flight, (2 + i) * SECOND + 1000);
+        policy_began(p, d.flight, (2 + i) * SECOND + 2000);
+        policy_first_byte(p, d.flight, (2 + i) * SECOND + 500000);
+        policy_finished(p, d.flight, NULL, (2 + i) * SECOND + 600000);
+    }
+    assert_true(policy_see(p, 0, 60 * SECOND, &v));
+    assert_in_range(v.first_byte_us, 499000, 501000);
+    policy_close(p);
+}
+
 /* Its sessions come back to a backend, if nothing moved them meanwhile. */
 static void test_session_after_failure(void **state)
 {
@@ -373,6 +393,7 @@ int main(void)
         cmocka_unit_test(test_slow_backend),
         cmocka_unit_test(test_busy),
         cmocka_unit_test(test_retry_budget),
+        cmocka_unit_test(test_begun_is_not_first),
         cmocka_unit_test(test_session_after_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -366,7 +366,7 @@ static void op_health(struct book *b)
     const int i = roll(b, N);
     switch (roll(b, 6)) {
     case 0:
-        policy_load(b->p, i, roll(b, 5), roll(b, 5), b->now);
+        policy_load(b->p, i, roll(b, 5), roll(b, 5), roll(b, 5), b->now);
         break;
     case 1:
         b->drained[i] = roll(b, 2);

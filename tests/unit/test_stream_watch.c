@@ -245,12 +245,73 @@ static void test_stream_errors(void **state)
     }
 }
 
+/* What comes before the answer, and the first of it. */
+static void test_first_text(void **state)
+{
+    (void)state;
+    static const struct {
+        const struct api_operation *op;
+        const char *before, *first;
+    } cases[] = {
+        {&openai_chat,
+         ": ping\n\ndata: "
+         "{\"id\":\"content\",\"model\":\"text\",\"choices\":[{\"index\":0,"
+         "\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}"
+         "\n\n"
+         "data: {\"choices\":[{\"delta\":{\"content\":null}}]}\n\n",
+         "data: {\"choices\":[{\"delta\":{\"content\":\" \"}}]}\n\n"},
+        {&openai_chat, "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n",
+         "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"So\"}}]}\n\n"},
+        {&openai_chat, "data: {\"choices\":[]}\n\n",
+         "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"a\","
+         "\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}}]}}]}"
+         "\n\n"},
+        {&openai_completions, "data: {\"choices\":[{\"text\":\"\"}]}\n\n",
+         "data: {\"choices\":[{\"text\":\"a\"}]}\n\n"},
+        {&openai_completion, "data: {\"content\":\"\",\"stop\":false}\n\n",
+         "data: {\"content\":\"a\",\"stop\":false}\n\n"},
+        {&openai_responses,
+         "event: response.created\ndata: "
+         "{\"type\":\"response.created\",\"response\":{\"id\":"
+         "\"r\",\"output\":[],\"model\":\"m\"}}\n\n",
+         "event: response.output_text.delta\ndata: "
+         "{\"type\":\"response.output_text.delta\","
+         "\"delta\":\"a\"}\n\n"},
+        {&anthropic_messages,
+         "event: message_start\ndata: "
+         "{\"type\":\"message_start\",\"message\":{\"id\":\"m\","
+         "\"role\":\"assistant\",\"content\":[],\"usage\":{\"input_tokens\":3}}}\n\n"
+         "event: ping\ndata: {\"type\":\"ping\"}\n\nevent: content_block_start\ndata: "
+         "{\"type\":\"content_block_start\",\"content_block\":{\"type\":\"text\","
+         "\"text\":"
+         "\"\"}}\n\n",
+         "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"delta\":"
+         "{\"type\":\"text_delta\",\"text\":\"a\"}}\n\n"},
+        {&ollama_chat,
+         "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},"
+         "\"done\":false}\n",
+         "{\"message\":{\"role\":\"assistant\",\"content\":\"\",\"thinking\":\"a\"}}\n"},
+        {&ollama_generate, "{\"response\":\"\",\"done\":false}\n",
+         "{\"response\":\"a\",\"done\":false}\n"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (size_t step = 1; step < 50; step = 3 * step + 1) {
+            struct stream_watch w;
+            watch(&w, cases[i].op, true, cases[i].before, strlen(cases[i].before), step);
+            assert_false(w.has_text);
+            stream_watch_feed(&w, cases[i].first, strlen(cases[i].first));
+            assert_true(w.has_text);
+            assert_false(w.ended || w.failed);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_transcripts),  cmocka_unit_test(test_text_is_text),
         cmocka_unit_test(test_forms),        cmocka_unit_test(test_errors_pass),
         cmocka_unit_test(test_whole_events), cmocka_unit_test(test_stream_errors),
+        cmocka_unit_test(test_first_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
