@@ -62,7 +62,7 @@ static enum status open_events(struct http_server *s, struct error *err)
     const enum status st = open_daemon(s, err);
     if (st)
         return st;
-    struct epoll_event turn = {.events = EPOLLIN, .data.ptr = &s->o};
+    struct epoll_event turn = {.events = EPOLLIN, .data.ptr = &s->turn_us};
     if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->mhd_fd, &mhd) ||
         (s->o.turn && epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->o.turn_fd, &turn)))
         return fail(err, STATUS_IO, "epoll: %s", strerror(errno));
@@ -249,7 +249,7 @@ void http_server_run(struct http_server *s)
         for (int i = 0; i < n; i++)
             if (!events[i].data.ptr)
                 clear_event(s);
-            else if (events[i].data.ptr == &s->o)
+            else if (events[i].data.ptr == &s->turn_us)
                 turn = true;
             else if (events[i].data.ptr != s)
                 handle_hangup(events[i].data.ptr);
