@@ -2,6 +2,7 @@
 
 STORE_KILLS says how many processes are killed at random moments, and how many moments of
 each command are tried (`make check-store-kill`: 200, and all of them)."""
+import contextlib
 import http.client
 import os
 import pathlib
@@ -99,6 +100,13 @@ def served(*requests):
 
 # ---- kill -9 at random moments ----
 
+def kill_within(job, seconds):
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        job.wait(seconds)
+    job.kill()
+    job.communicate(timeout=60)
+
+
 def test_random_kills(tmp_path):
     store = Store(tmp_path)
     for i in range(3):
@@ -114,9 +122,7 @@ def test_random_kills(tmp_path):
         name = f'm{rng.randrange(4)}'
         job = (store.start('rm', name) if rng.random() < 0.4 else
                store.start('create', name, '-f', f'Modelfile{rng.randrange(3)}'))
-        time.sleep(rng.random() * span)
-        job.kill()
-        job.communicate(timeout=60)
+        kill_within(job, rng.random() * span)
         killed += job.returncode == -9
         is_whole(store)
         assert 'first:latest' in store.names()
@@ -150,9 +156,7 @@ def test_random_kills_of_pulls(tmp_path):
     for _ in range(KILLS * 20):
         name = rng.choice('xy')
         job = store.start('pull', name, TURBINE_REGISTRY=REGISTRY.url)
-        time.sleep(rng.random() * span)
-        job.kill()
-        job.communicate(timeout=60)
+        kill_within(job, rng.random() * span)
         killed += job.returncode == -9
         is_whole(store)
         if rng.random() < 0.3:  # else the next one goes on from there
