@@ -51,6 +51,12 @@ static void say_template(const struct cli_command *c, const struct store *store,
     stored_model_release(&m);
 }
 
+/* Else it is the store's, or the disk's. */
+static bool is_of_line(const struct error *e)
+{
+    return !strncmp(e->text, "(line ", 6);
+}
+
 static enum status create(const struct cli_command *c, const char *arg, const char *path,
                           struct error *err)
 {
@@ -62,13 +68,14 @@ static enum status create(const struct cli_command *c, const char *arg, const ch
     struct store *store = NULL;
     struct buf text;
     struct error why;
+    const char *file = strcmp(path, "-") ? path : "standard input";
     buf_init(&text, MODELFILE_BYTES);
     enum status s = models_name(&name, arg, err);
     if (!s)
         s = read_modelfile(&text, path, err);
     if (!s && ((s = modelfile_parse(&f, text.data ? text.data : "", text.len, &why)) ||
                (s = model_param_check(&f, &why))))
-        s = fail(err, s, "%s: %s", path, why.text);
+        s = fail(err, s, "%s: %s", file, why.text);
     const char *slash = strrchr(path, '/');
     if (!s && slash && (size_t)(slash - path) < sizeof folder) {
         memcpy(folder, path, (size_t)(slash - path));
@@ -77,9 +84,12 @@ static enum status create(const struct cli_command *c, const char *arg, const ch
     }
     if (!s)
         s = models_open(&store, err);
-    if (!s)
-        s = store_create(store, &name, &f, &o, err);
-    if (!s && modelfile_last(&f, MODELFILE_TEMPLATE))
+    if (!s && (s = store_create(store, &name, &f, &o, &why)))
+        s = fail(err, s, "%s%s%s", is_of_line(&why) ? file : "",
+                 is_of_line(&why) ? ": " : "", why.text);
+    if (!s &&
+        (modelfile_last(&f, MODELFILE_TEMPLATE) ||
+         modelfile_last(&f, MODELFILE_RENDERER) || modelfile_last(&f, MODELFILE_PARSER)))
         say_template(c, store, &name);
     store_close(store);
     modelfile_release(&f);

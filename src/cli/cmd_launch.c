@@ -6,16 +6,14 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "cli/agent.h"
 #include "cli/claude.h"
 #include "cli/environment.h"
 #include "cli/launch.h"
 
-/* Its first prompt has 11,000 to 20,000 tokens before a word is said. */
-enum { CLAUDE_CTX = 32768 };
-
 /* One line a program; sources of what it reads belong to its variables. */
 static const struct launch_program programs[] = {
-    {"claude", "Claude Code", "npm install -g @anthropic-ai/claude-code", CLAUDE_CTX,
+    {"claude", "Claude Code", "npm install -g @anthropic-ai/claude-code", AGENT_CTX_LEAST,
      claude_variables, claude_check},
 };
 

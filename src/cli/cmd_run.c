@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "cli/environment.h"
 #include "cli/models.h"
+#include "cli/pull_settings.h"
+#include "cli/pull_view.h"
 #include "cli/run.h"
 #include "cli/server_link.h"
 #include "dialect/ollama_keep_alive.h"
@@ -54,6 +56,7 @@ static enum status take_options(struct run_settings *s, const struct run_options
         return fail(err, STATUS_BAD_INPUT, "the system message is not valid UTF-8");
     s->raw = o->raw;
     s->keep_alive = o->keep_alive;
+    s->max_tokens = o->max_tokens;
     if (failed)
         return fail(err, STATUS_BAD_INPUT, "an option is not valid UTF-8");
     if (o->think)
@@ -88,35 +91,96 @@ static void note_place(const struct run_options *o, const char *what, const char
         fprintf(stderr, "turbine run: %s: %s%s%s\n", what, url, *why ? ": " : "", why);
 }
 
-/* *out stays NULL where no server of ours has the model. */
+/* *out stays NULL where no server of ours has the model; url "": there is none. */
 static enum status try_server(struct run_place **out, const struct cli_command *c,
                               const char *model, const struct run_settings *set,
-                              const struct run_options *o, struct error *err)
+                              const struct run_options *o,
+                              char url[SERVER_LINK_URL_BYTES], struct error *why)
 {
-    char url[SERVER_LINK_URL_BYTES], why[SERVER_LINK_TEXT_BYTES];
-    if (!server_link_url(url, sizeof url, NULL))
-        return fail(err, STATUS_BAD_ARG, "this is no address of a server: %s", url);
-    const enum server_link_kind kind = server_link_kind(url, why);
-    if (kind != SERVER_LINK_TURBINE) {
-        if (kind == SERVER_LINK_OTHER)
-            note_place(o, "in this process, not at the server", url, why);
-        return STATUS_OK;
-    }
-    const enum status s = run_remote_open(out, c, url, model, set, err);
-    if (s != STATUS_NOT_FOUND)
-        return s;
-    note_place(o, "in this process, not at the server", url, err->text);
+    char text[SERVER_LINK_TEXT_BYTES];
+    if (!server_link_url(url, SERVER_LINK_URL_BYTES, NULL))
+        return fail(why, STATUS_BAD_ARG, "this is no address of a server: %s", url);
+    const enum server_link_kind kind = server_link_kind(url, text);
+    if (kind == SERVER_LINK_OTHER)
+        note_place(o, "in this process, not at the server", url, text);
+    if (kind == SERVER_LINK_TURBINE)
+        return run_remote_open(out, c, url, model, set, why);
+    *url = 0;
     return STATUS_OK;
+}
+
+/* *name: it can be the name of a model, and is no file. */
+static bool is_stored(const char *model, bool *name)
+{
+    struct model_name n;
+    struct manifest m = {0};
+    struct store *store = NULL;
+    *name = !models_is_path(model) && !models_name(&n, model, NULL);
+    const bool stored = *name && !models_open(&store, NULL) &&
+                        store_find(store, &n, &m, NULL, NULL) != STATUS_NOT_FOUND;
+    manifest_release(&m);
+    store_close(store);
+    return stored;
+}
+
+/* Nobody has the model: fetch it, to the server (url, else "") where one runs.  url
+ * becomes
+ * "" where it is fetched to our own store. */
+static enum status fetch(const struct cli_command *c, const char *model,
+                         char url[SERVER_LINK_URL_BYTES], struct error *err)
+{
+    struct pull_options o;
+    struct error why;
+    bool stopped = false;
+    int http_status = 0;
+    enum status s;
+    char text[MODEL_NAME_BYTES + SERVER_LINK_URL_BYTES + 64];
+    pull_settings_read(&o);
+    if ((s = pull_settings_check(&o, err)))
+        return s;
+    snprintf(text, sizeof text, "pulling %.200s, which is not here%s%s", model,
+             *url ? ", to " : "", url);
+    cli_message(c, text);
+    s = *url ? pull_view_server(c, url, model, &stopped, &http_status, &why) : STATUS_OK;
+    if (http_status == 501) { // it has the model that it was started with alone
+        cli_message(c,
+                    "that server keeps no models: pulling to the store of this machine");
+        *url = 0;
+    }
+    if (!*url)
+        s = pull_view_own(c, model, &o, &stopped, &why);
+    if (stopped)
+        return fail(err, s, "stopped; the same command goes on from here");
+    return s ? fail(err, s,
+                    "'%.200s' is no file and no model of the store, and cannot be "
+                    "pulled: %s",
+                    model, why.text)
+             : s;
 }
 
 static enum status open_place(struct run_place **out, const struct cli_command *c,
                               const char *model, const struct run_settings *set,
                               const struct run_options *o, int n_mark, struct error *err)
 {
+    char where[600], url[SERVER_LINK_URL_BYTES] = "";
+    struct error why;
+    bool is_name;
     enum status s = environment_check(err);
-    char where[600];
-    if (!s && !needs_this_process(o) && !models_is_path(model))
-        s = try_server(out, c, model, set, o, err);
+    if (s)
+        return s;
+    const bool here = is_stored(model, &is_name);
+    if (!models_is_path(model) && !needs_this_process(o)) {
+        s = try_server(out, c, model, set, o, url, &why);
+        if (s && s != STATUS_NOT_FOUND) {
+            *err = why;
+            return s;
+        }
+        if (s && here)
+            note_place(o, "in this process, not at the server", url, why.text);
+        s = STATUS_OK;
+    }
+    if (!*out && is_name && !here && !(s = fetch(c, model, url, err)) && *url)
+        s = run_remote_open(out, c, url, model, set, err);
     if (!s && !*out)
         s = run_local_open(out, c, model, set, o->cpu, n_mark, err);
     if (!s && o->verbose) {
@@ -328,7 +392,8 @@ int cmd_run(int argc, char **argv)
         "MODEL [PROMPT]",
         "Answer PROMPT, behind what standard input has if that is no terminal ('-': that "
         "alone), or chat if\nthere is neither.  " MODELS_HELP
-        "\nA name is answered by the Turbine server at TURBINE_HOST, OLLAMA_HOST or "
+        "\nA name that is nowhere is pulled first.  It is answered by the Turbine server "
+        "at TURBINE_HOST, OLLAMA_HOST or "
         "127.0.0.1:11434, if one\nruns and has it (TURBINE_API_KEY is its key); a file, "
         "and options with --local, by this process.\nWhat its Modelfile says is the "
         "default of the options below.",

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "cli/agent.h"
 #include "cli/calibrate.h"
 #include "cli/cli.h"
 #include "cli/environment.h"
@@ -236,8 +237,12 @@ static void print_start(const struct serve *v)
     if (n_ctx > n_train)
         fprintf(stderr, "turbine serve: note: the model was trained for %d tokens\n",
                 n_train);
-    else if (n_ctx && n_ctx < 32768)
-        fprintf(stderr, "turbine serve: note: coding agents want 32768 tokens or more\n");
+    else if (n_ctx && n_ctx < AGENT_CTX_GOOD)
+        fprintf(
+            stderr,
+            "turbine serve: note: coding agents need %d tokens of context, and want %d "
+            "(--ctx)\n",
+            AGENT_CTX_LEAST, AGENT_CTX_GOOD);
     printf("listening on %s\n", server_url(v->server));
     fflush(stdout);
 }

@@ -42,6 +42,8 @@ struct doctor_folder {
     char path[STORE_PATH_BYTES];
     bool own;                                   // ours: the others are only read
     bool exists, is_folder, readable, writable; // writable: or could be made
+    char at[STORE_PATH_BYTES]; // a folder of it, or on the way, that is to blame; or ""
+    char why[80];              // in words of the system, or ""
     enum doctor_disk disk;
     uint64_t bytes_free, bytes_total; // of the file system
     uint64_t nodes_free, nodes_total; // files that can be made; 0 and 0: without limit

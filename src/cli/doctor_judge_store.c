@@ -1,12 +1,14 @@
 /* doctor_judge_store.c - the folders of the store and its models. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/agent.h"
 #include "cli/doctor.h"
 
 #define MIB ((uint64_t)1 << 20)
 
-enum { FEW_FILES = 1000, AGENT_CTX = 32768 };
+enum { FEW_FILES = 1000 };
 
 static const char elsewhere[] = "export TURBINE_MODELS=\"$HOME/turbine-models\"";
 
@@ -20,6 +22,23 @@ static const char *quoted(struct buf *b, const char *text)
 
 /* ---- our own folder ---- */
 
+/* One that cannot be written.  Its owner helps where that is what is wrong; a disk that
+ * takes nothing does not take another owner. */
+static void judge_closed(struct doctor_findings *out, const struct doctor_folder *f,
+                         const char *word)
+{
+    const bool part = f->exists && *f->at && strcmp(f->at, f->path);
+    const bool owner =
+        !*f->why || !strcmp(f->why, strerror(EACCES)) || !strcmp(f->why, strerror(EPERM));
+    struct doctor_finding *x = doctor_add(
+        out, DOCTOR_PROBLEM, "store", "%s cannot be %s%s%s", part ? f->at : f->path,
+        f->exists ? "written" : "made", *f->why ? ": " : "", f->why);
+    if (owner)
+        doctor_fix(x, "sudo mkdir -p %s && sudo chown -R \"$(id -un)\" %s", word, word);
+    else
+        doctor_fix(x, "%s", elsewhere);
+}
+
 static void judge_folder(struct doctor_findings *out, const struct doctor_folder *f,
                          struct buf *b)
 {
@@ -31,14 +50,15 @@ static void judge_folder(struct doctor_findings *out, const struct doctor_folder
     else if (f->exists && !f->is_folder)
         doctor_fix(doctor_add(out, DOCTOR_PROBLEM, "store", "%s is no folder", f->path),
                    "%s", elsewhere);
+    else if (!f->exists && !f->writable && *f->at && !*f->why)
+        doctor_fix(doctor_add(out, DOCTOR_PROBLEM, "store",
+                              "%s cannot be made: %s is no folder", f->path, f->at),
+                   "%s", elsewhere);
     else if (f->exists && !f->readable)
         doctor_fix(doctor_add(out, DOCTOR_PROBLEM, "store", "%s cannot be read", f->path),
                    "sudo chown -R \"$(id -un)\" %s", word);
     else if (!f->writable)
-        doctor_fix(doctor_add(out, DOCTOR_PROBLEM, "store",
-                              f->exists ? "%s cannot be written" : "%s cannot be made",
-                              f->path),
-                   "sudo mkdir -p %s && sudo chown -R \"$(id -un)\" %s", word, word);
+        judge_closed(out, f, word);
     else
         doctor_add(out, DOCTOR_OK, "store",
                    f->exists ? "%s" : "%s, made by the first pull", f->path);
@@ -134,11 +154,12 @@ static void judge_model(struct doctor_findings *out, const struct doctor_model *
         doctor_fix(doctor_add(out, DOCTOR_WARNING, name,
                               "%s: not into the memory that is available", m->name),
                    "turbine plan %s", quoted(b, m->name));
-    else if (most < fit->n_train && most < AGENT_CTX)
+    else if (most < fit->n_train && most < AGENT_CTX_GOOD)
         doctor_fix(doctor_add(out, DOCTOR_NOTE, name,
                               "%s: %d tokens of context, of the %d that it was trained "
-                              "for; coding agents want %d",
-                              m->name, most, fit->n_train, AGENT_CTX),
+                              "for; coding agents need %d, and want %d",
+                              m->name, most, fit->n_train, AGENT_CTX_LEAST,
+                              AGENT_CTX_GOOD),
                    "turbine plan %s", quoted(b, m->name));
     else if (fit->n_param && fit->n_param < most)
         doctor_add(out, DOCTOR_OK, name,

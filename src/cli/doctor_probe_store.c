@@ -45,12 +45,12 @@ static enum doctor_disk disk_at(const char *path)
     return DOCTOR_DISK;
 }
 
-/* The folder, or the nearest one above it that is there. */
+/* The folder, or the nearest thing above it that is there. */
 static void find_existing(char out[STORE_PATH_BYTES], const char *path)
 {
     struct stat st;
     snprintf(out, STORE_PATH_BYTES, "%s", path);
-    while (stat(out, &st) && errno == ENOENT) {
+    while (stat(out, &st) && (errno == ENOENT || errno == ENOTDIR)) {
         char *slash = strrchr(out, '/');
         if (!slash || slash == out) {
             snprintf(out, STORE_PATH_BYTES, "%s", *path == '/' ? "/" : ".");
@@ -58,6 +58,32 @@ static void find_existing(char out[STORE_PATH_BYTES], const char *path)
         }
         *slash = 0;
     }
+}
+
+/* Only a try tells: root may do what no file system lets it, shares and containers have
+ * rules of their own.  Nothing is left. */
+static bool can_add(struct doctor_folder *f, const char *path)
+{
+    char name[STORE_PATH_BYTES + 32];
+    snprintf(name, sizeof name, "%s/.doctor-XXXXXX", path);
+    if (mkdtemp(name) && !rmdir(name))
+        return true;
+    snprintf(f->why, sizeof f->why, "%s", strerror(errno));
+    snprintf(f->at, sizeof f->at, "%s", path);
+    return false;
+}
+
+/* Parts that are there may be somebody else's, as behind a pull with sudo. */
+static bool can_add_to_parts(struct doctor_folder *f, const char *path)
+{
+    static const char *const parts[] = {"blobs", "manifests", ".turbine"};
+    char part[STORE_PATH_BYTES];
+    struct stat st;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (snprintf(part, sizeof part, "%s/%s", path, parts[i]) < (int)sizeof part &&
+            !stat(part, &st) && !can_add(f, part))
+            return false;
+    return true;
 }
 
 static void probe_folder(struct doctor_folder *f, const char *path, bool own)
@@ -69,11 +95,15 @@ static void probe_folder(struct doctor_folder *f, const char *path, bool own)
     snprintf(f->path, sizeof f->path, "%s", path);
     if (!*path)
         return;
-    f->exists = !stat(path, &st) || errno != ENOENT; // one that is closed is there
-    f->is_folder = !stat(path, &st) ? S_ISDIR(st.st_mode) : f->exists;
+    const int wrong = stat(path, &st) ? errno : 0;
+    f->exists = wrong != ENOENT && wrong != ENOTDIR; // one that is closed is there
+    f->is_folder = wrong ? f->exists : S_ISDIR(st.st_mode);
     f->readable = !access(path, R_OK | X_OK);
     find_existing(there, path);
-    f->writable = !access(there, W_OK | X_OK);
+    if (wrong == ENOTDIR)
+        snprintf(f->at, sizeof f->at, "%s", there);
+    else if (own)
+        f->writable = can_add(f, there) && (!f->exists || can_add_to_parts(f, path));
     f->disk = disk_at(there);
     if (!statvfs(there, &v)) {
         f->bytes_free = (uint64_t)v.f_bavail * v.f_frsize;

@@ -3,6 +3,7 @@
 #ifndef CLI_LAUNCH_H
 #define CLI_LAUNCH_H
 
+#include "cli/agent.h"
 #include "cli/cli.h"
 #include "cli/executable.h"
 #include "cli/server_link.h"
@@ -17,9 +18,10 @@ enum launch_value {
     LAUNCH_MODEL,   // the model
     LAUNCH_SMALL,   // the one for titles and the like
     LAUNCH_CONTEXT, // tokens of context
-    LAUNCH_OUTPUT,  // tokens of an answer, where the context is too short for the usual
-    LAUNCH_UNSET,   // must not be set
-    LAUNCH_DEAD,    // does nothing, whatever guides say
+    LAUNCH_OUTPUT,  // tokens of an answer, an eighth of the context, where that is less
+                   // than AGENT_CTX_GOOD
+    LAUNCH_UNSET, // must not be set
+    LAUNCH_DEAD,  // does nothing, whatever guides say
 };
 
 /* A variable of the environment that a program reads. */
@@ -38,9 +40,6 @@ struct launch_program {
     /* Say which settings of its own are against it; not STATUS_OK: it cannot work. */
     enum status (*check)(const struct launch *l, struct error *err);
 };
-
-/* With less, an answer is limited to an eighth of the context. */
-enum { LAUNCH_CTX_EASY = 65536 };
 
 struct launch {
     const struct cli_command *command;
@@ -79,7 +78,8 @@ enum status launch_choose_stored(struct launch *l, struct error *err);
 /* l->model, l->small and l->n_ctx from the server, which loads the model; STATUS_LIMIT
  * with what helps if that is too little. */
 enum status launch_choose_served(struct launch *l, struct error *err);
-/* Whether l->model will have enough context, before a server loads it. */
+/* Whether l->model will have enough context, before a server loads it.  What is printed
+ * may be for a model that is not here: a note says so. */
 enum status launch_check_plan(const struct launch *l, struct error *err);
 
 /* ---- launch_env.c ---- */

@@ -41,7 +41,7 @@ static const char *value_of(const struct launch *l, const struct launch_variable
 static bool is_left(const struct launch *l, const struct launch_variable *v)
 {
     return v->value == LAUNCH_DEAD ||
-           (v->value == LAUNCH_OUTPUT && l->n_ctx >= LAUNCH_CTX_EASY);
+           (v->value == LAUNCH_OUTPUT && l->n_ctx >= AGENT_CTX_GOOD);
 }
 
 /* What the person has set and will miss. */

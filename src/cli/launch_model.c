@@ -1,5 +1,6 @@
 /* launch_model.c - the model of a launch, and whether its context is enough. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -157,9 +158,26 @@ static bool can_call(const json_t *shown)
     return false;
 }
 
-/* Whether the server knows it; *tools: its template has them. */
+/* The number of the line "num_ctx N", which a server of ours gives for the context that a
+ * model has or would get; 0: none. */
+static int shown_context(const json_t *shown)
+{
+    static const char name[] = "num_ctx ";
+    const char *text = json_string_value(json_object_get(shown, "parameters"));
+    for (const char *at = text; at && *at; at += *at == '\n') {
+        if (!strncmp(at, name, sizeof name - 1)) {
+            const long n = strtol(at + sizeof name - 1, NULL, 10);
+            return n > 0 && n <= PLAN_CTX_LARGEST ? (int)n : 0;
+        }
+        at += strcspn(at, "\n");
+    }
+    return 0;
+}
+
+/* Whether the server knows it; *tools: its template has them; *n_ctx: as shown_context.
+ */
 static enum status check_known(const struct launch *l, const char *model, bool *tools,
-                               struct error *err)
+                               int *n_ctx, struct error *err)
 {
     json_t *ask = json_pack("{s:s}", "model", model), *shown = NULL;
     struct buf list;
@@ -169,6 +187,7 @@ static enum status check_known(const struct launch *l, const char *model, bool *
     enum status s =
         server_link_call(l->url, "POST", "/api/show", ask, &shown, &status, err);
     *tools = can_call(shown);
+    *n_ctx = shown_context(shown);
     json_decref(ask);
     json_decref(shown);
     if (status != 404)
@@ -252,6 +271,8 @@ static enum status refuse_context(const struct launch *l, const char *model, int
     const char *who = l->program->title;
     struct port_owner owner = {0};
     char first[160] = "";
+    const bool easy =
+        fit && fit->largest >= AGENT_CTX_GOOD && fit->n_train >= AGENT_CTX_GOOD;
     if (fit && fit->n_train > 0 && fit->n_train < want)
         return fail(err, STATUS_LIMIT,
                     "%s was trained for %d tokens of context, and %s needs %d: take "
@@ -273,7 +294,7 @@ static enum status refuse_context(const struct launch *l, const char *model, int
                 model, n_ctx, l->running ? " at " : "", l->running ? l->url : "", who,
                 want,
                 l->running && !l->started && !*first ? "end that server, then " : "",
-                first, model, want);
+                first, model, easy ? AGENT_CTX_GOOD : want);
 }
 
 /* Whether a model can have the context, and has it unless it is asked for (n_ctx 0: by
@@ -305,7 +326,11 @@ static enum status check_context(const struct launch *l, const char *model, int 
 
 enum status launch_check_plan(const struct launch *l, struct error *err)
 {
-    return check_context(l, l->model, 0, 0, err);
+    const enum status s = check_context(l, l->model, 0, 0, err);
+    if (!s || s == STATUS_LIMIT || !l->print)
+        return s;
+    launch_note(l, "the context of %s is not known: %s", l->model, err->text);
+    return STATUS_OK;
 }
 
 /* ---- all of it ---- */
@@ -313,8 +338,9 @@ enum status launch_check_plan(const struct launch *l, struct error *err)
 static enum status choose_small(struct launch *l, struct error *err)
 {
     bool tools;
+    int n_ctx;
     l->small = l->small_arg ? l->small_arg : l->model;
-    return l->small_arg ? check_known(l, l->small, &tools, err) : STATUS_OK;
+    return l->small_arg ? check_known(l, l->small, &tools, &n_ctx, err) : STATUS_OK;
 }
 
 enum status launch_choose_served(struct launch *l, struct error *err)
@@ -322,6 +348,7 @@ enum status launch_choose_served(struct launch *l, struct error *err)
     char file[STORE_PATH_BYTES]; // what `serve` would be told
     size_t bytes = 0;
     bool tools = false;
+    int would_get = 0;
     enum status s = STATUS_OK;
     snprintf(file, sizeof file, "%s", l->model);
     if (!l->running) {
@@ -336,10 +363,12 @@ enum status launch_choose_served(struct launch *l, struct error *err)
         s = choose_running(l, err);
     snprintf(file, sizeof file, "%s", l->arg ? l->arg : l->model);
     name_served(l->model, file);
-    if (s || (s = check_known(l, l->model, &tools, err)) || (s = choose_small(l, err)) ||
-        (s = read_context(l, &bytes, err)))
+    if (s || (s = check_known(l, l->model, &tools, &would_get, err)) ||
+        (s = choose_small(l, err)) || (s = read_context(l, &bytes, err)))
         return s;
     if (!l->n_ctx && l->print) {
+        if (would_get && would_get < l->program->n_ctx)
+            return check_context(l, file, would_get, 0, err);
         l->n_ctx = l->program->n_ctx;
         launch_note(l, "%s is not loaded; these are for %d tokens", l->model, l->n_ctx);
     } else if (!l->n_ctx &&
@@ -351,11 +380,11 @@ enum status launch_choose_served(struct launch *l, struct error *err)
                     l->model);
     if (l->n_ctx < l->program->n_ctx)
         return check_context(l, file, l->n_ctx, bytes, err);
-    if (l->n_ctx < LAUNCH_CTX_EASY)
+    if (l->n_ctx < AGENT_CTX_GOOD)
         launch_note(l,
                     "with %d tokens of context history is compacted often, and answers "
                     "have at most %d; %d tokens are better",
-                    l->n_ctx, l->n_ctx / 8, LAUNCH_CTX_EASY);
+                    l->n_ctx, l->n_ctx / 8, AGENT_CTX_GOOD);
     if (!tools)
         launch_note(l, "the chat template of %s has no tools: %s can talk, not act",
                     l->model, l->program->title);

@@ -207,7 +207,7 @@ enum status launch_find_server(struct launch *l, struct error *err)
             "no server answers at %s, and one is started only on this machine, as "
             "http://127.0.0.1:11434",
             l->url);
-    if ((s = launch_choose_stored(l, err)) || l->print || (s = launch_check_plan(l, err)))
+    if ((s = launch_choose_stored(l, err)) || (s = launch_check_plan(l, err)) || l->print)
         return s;
     const int turn = lock_start(l, at.port);
     if (turn < 0)

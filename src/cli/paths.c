@@ -9,17 +9,22 @@
 #include "cli/environment.h"
 #include "model/model.h"
 
-/* $XDG_CACHE_HOME counts if it is absolute, as its specification says. */
-static bool cache_folder(char path[CLI_PATH_BYTES])
+/* A variable of XDG counts if it is absolute, as its specification says. */
+static bool xdg_folder(char path[CLI_PATH_BYTES], const char *name, const char *in_home)
 {
-    const char *xdg = environment_folder("XDG_CACHE_HOME");
+    const char *xdg = environment_folder(name);
     const char *home = environment_folder("HOME");
     int n = CLI_PATH_BYTES;
     if (xdg)
         n = snprintf(path, CLI_PATH_BYTES, "%s", xdg);
     else if (home)
-        n = snprintf(path, CLI_PATH_BYTES, "%s/.cache", home);
+        n = snprintf(path, CLI_PATH_BYTES, "%s/%s", home, in_home);
     return n < CLI_PATH_BYTES;
+}
+
+static bool cache_folder(char path[CLI_PATH_BYTES])
+{
+    return xdg_folder(path, "XDG_CACHE_HOME", ".cache");
 }
 
 /* Each folder on the way to the last name.  What fails here fails again, with its
@@ -65,4 +70,15 @@ bool paths_model(char path[CLI_PATH_BYTES], const char *file)
 bool paths_log(char path[CLI_PATH_BYTES], const char *file)
 {
     return file_in(path, "log", file);
+}
+
+bool paths_history(char path[CLI_PATH_BYTES])
+{
+    static const char name[] = "/turbine/history";
+    if (!xdg_folder(path, "XDG_STATE_HOME", ".local/state") ||
+        strlen(path) + sizeof name > CLI_PATH_BYTES)
+        return false;
+    memcpy(path + strlen(path), name, sizeof name);
+    make_folders(path);
+    return true;
 }

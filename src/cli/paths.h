@@ -22,4 +22,8 @@ bool paths_model(char path[CLI_PATH_BYTES], const char *file);
  * turbine/log/FILE.  Folders and false as above. */
 bool paths_log(char path[CLI_PATH_BYTES], const char *file);
 
+/* What was typed in chats: ${XDG_STATE_HOME:-$HOME/.local/state}/turbine/history. Folders
+ * and false as above. */
+bool paths_history(char path[CLI_PATH_BYTES]);
+
 #endif

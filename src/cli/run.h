@@ -26,6 +26,7 @@ struct run_settings {
     const char *effort;     // "low" ...; with think 1
     const char *keep_alive; // of a server
     bool raw;
+    int max_tokens; // what num_predict of the options is by --max-tokens; 0: not by it
 };
 
 /* ---- printing: run_print.c ---- */

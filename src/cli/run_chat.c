@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/environment.h"
 #include "cli/run.h"
 #include "cli/run_input.h"
 
@@ -95,8 +96,8 @@ int run_chat(struct run_chat *c)
     struct error err;
     struct run_input *in = NULL;
     c->messages = json_array();
-    c->history = true;
-    if (!c->messages || run_input_open(&in, &err)) {
+    c->history = !environment_flag("NOHISTORY");
+    if (!c->messages || run_input_open(&in, c->history, &err)) {
         json_decref(c->messages);
         return CLI_FAILED;
     }

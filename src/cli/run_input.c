@@ -9,11 +9,13 @@
 #include <locale.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <wchar.h>
 
 #include "base/mem.h"
+#include "cli/paths.h"
 #include "cli/run.h"
 
 enum { HISTORY_LINES = 500 };
@@ -21,10 +23,11 @@ enum { HISTORY_LINES = 500 };
 struct run_input {
     EditLine *el; // NULL if this is not a terminal
     History *history;
-    int fd;          // of the terminal
-    struct buf line; // of a pipe
-    bool more;       // inside a """ block
-    bool keep;       // lines in the history
+    int fd;                    // of the terminal
+    struct buf line;           // of a pipe
+    bool more;                 // inside a """ block
+    bool keep;                 // lines in the history
+    char file[CLI_PATH_BYTES]; // of the history; "": none
 };
 
 static char *prompt_text(EditLine *el)
@@ -111,7 +114,47 @@ static void close_editor(struct run_input *in)
     in->fd = STDIN_FILENO;
 }
 
-static void open_editor(struct run_input *in)
+/* Through a file of its own, so that the old one stays until the new one is whole.  For
+ * the eyes of its owner. */
+static bool save_history(struct run_input *in)
+{
+    HistEvent ev;
+    char temp[CLI_PATH_BYTES + 8];
+    snprintf(temp, sizeof temp, "%s.XXXXXX", in->file);
+    const int fd = mkstemp(temp);
+    if (fd < 0)
+        return false;
+    close(fd);
+    if (history(in->history, &ev, H_SAVE, temp) >= 0 && !rename(temp, in->file))
+        return true;
+    const int why = errno;
+    unlink(temp);
+    errno = why;
+    return false;
+}
+
+/* Behind each line: a chat may end in any way. */
+static void keep_line(struct run_input *in, const char *line)
+{
+    HistEvent ev;
+    history(in->history, &ev, H_ENTER, line);
+    if (!*in->file || save_history(in))
+        return;
+    fprintf(stderr, "turbine run: note: the history is not kept: %s: %s\n", in->file,
+            strerror(errno));
+    *in->file = 0; // said once
+}
+
+static void load_history(struct run_input *in)
+{
+    HistEvent ev;
+    if (!paths_history(in->file))
+        *in->file = 0;
+    else
+        history(in->history, &ev, H_LOAD, in->file); // none there: it begins
+}
+
+static void open_editor(struct run_input *in, bool keep)
 {
     HistEvent ev;
     use_utf8();
@@ -123,6 +166,8 @@ static void open_editor(struct run_input *in)
         return;
     }
     history(in->history, &ev, H_SETSIZE, HISTORY_LINES);
+    if (keep)
+        load_history(in);
     el_set(in->el, EL_CLIENTDATA, in);
     el_set(in->el, EL_PROMPT, prompt_text);
     el_set(in->el, EL_EDITOR, "emacs");
@@ -131,16 +176,16 @@ static void open_editor(struct run_input *in)
     el_set(in->el, EL_HIST, history, in->history);
 }
 
-enum status run_input_open(struct run_input **out, struct error *err)
+enum status run_input_open(struct run_input **out, bool keep, struct error *err)
 {
     struct run_input *in = mem_array(1, sizeof *in);
     if (!in)
         return fail(err, STATUS_NO_MEMORY, "no memory for a chat");
-    in->keep = true;
+    in->keep = keep;
     in->fd = STDIN_FILENO;
     buf_init(&in->line, RUN_MESSAGE_MAX);
     if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO))
-        open_editor(in);
+        open_editor(in, keep);
     *out = in;
     return STATUS_OK;
 }
@@ -197,9 +242,8 @@ static enum line read_line(struct run_input *in, const char **text, size_t *n)
     }
     if (!line)
         return LINE_END;
-    HistEvent ev;
     if (count > 1 && in->keep)
-        history(in->history, &ev, H_ENTER, line);
+        keep_line(in, line);
     *text = line;
     *n = strcspn(line, "\n");
     return LINE_TEXT;

@@ -11,7 +11,9 @@ enum { RUN_MESSAGE_MAX = 16 << 20 };
 
 struct run_input;
 
-enum status run_input_open(struct run_input **out, struct error *err);
+/* keep: lines can be recalled, those of earlier runs, too.  Without it, no file is read
+ * or written. */
+enum status run_input_open(struct run_input **out, bool keep, struct error *err);
 void run_input_close(struct run_input *in);
 /* A person types on a terminal. */
 bool run_input_edits(const struct run_input *in);

@@ -41,6 +41,7 @@ struct run_local {
     bool raw;
     uint64_t seed; // of the next answer that has none
     struct tokens prompt;
+    const char *limit; // who set the most tokens of the last answer
 };
 
 static struct run_local *local_of(struct run_place *p)
@@ -428,6 +429,8 @@ static enum status local_answer(struct run_place *p, const struct run_question *
         s = make_prompt(l, q, &chat, err);
     if (!s)
         s = generate(l, q, &plan, &chat, out, &st, err);
+    l->limit = plan.max_tokens && plan.max_tokens == q->set->max_tokens ? "--max-tokens"
+                                                                        : "num_predict";
     release_plan(&plan);
     *stats = (struct run_stats){
         .n_prompt = st.n_prompt,
@@ -466,9 +469,8 @@ static double rate(int n, uint64_t us)
 
 static void local_print_stats(const struct run_place *p, const struct run_stats *s)
 {
-    static const char *const end[] = {"", ", stopped by --max-tokens",
-                                      ", stopped because the context is full",
-                                      ", interrupted"};
+    static const char *const end[] = {
+        "", ", stopped by ", ", stopped because the context is full", ", interrupted"};
     const struct run_local *l = (const struct run_local *)p;
     const struct context_memory m = context_memory(session_context(l->session));
     char kv[KV_NAME_BYTES], again[48] = "";
@@ -478,10 +480,11 @@ static void local_print_stats(const struct run_place *p, const struct run_stats 
     fprintf(
         stderr,
         "prefill %d tokens (%d cached%s) in %.2f s, %.1f tokens/s; decode %d tokens in "
-        "%.2f s, %.1f tokens/s%s; kv %s %.1f MiB + %.1f MiB exact for %d tokens\n",
+        "%.2f s, %.1f tokens/s%s%s; kv %s %.1f MiB + %.1f MiB exact for %d tokens\n",
         s->n_read, s->n_cached, again, (double)s->prefill_us / 1e6,
         rate(s->n_read, s->prefill_us), s->n_decoded, (double)s->decode_us / 1e6,
-        rate(s->n_step, s->decode_us), end[s->end], kv_types_name(kv, &l->kv),
+        rate(s->n_step, s->decode_us), end[s->end],
+        s->end == SESSION_LENGTH ? l->limit : "", kv_types_name(kv, &l->kv),
         (double)m.pages / 0x1p20, (double)m.exact / 0x1p20,
         context_n_ctx(session_context(l->session)));
 }

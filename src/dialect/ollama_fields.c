@@ -105,8 +105,14 @@ static const struct field option_rows[] = {
     INT("num_ctx", r.n_ctx, 1, INT_MAX, "the server's",
         "most tokens of prompt and answer together; more than the server's is the "
         "server's"),
-    INT("num_predict", num_predict, -2, INT_MAX, "-1",
-        "most tokens of the answer; -1 and -2: as many as fit"),
+    STRING("kv_cache_type", r.kv_type, 64, "the model's",
+           "type of the cache, as `--kv`: all requests of a model share one, so that "
+           "another than the model has is an error, which says how to change it; this "
+           "server's own"),
+    INT("kv_tail", r.kv_tail, 0, 1 << 20, "the model's",
+        "newest tokens that are kept exact, in the same way; this server's own"),
+    INT("num_predict", num_predict, -2, INT_MAX, "the model's, else -1",
+        "most tokens of the answer; -1, -2 and 0: as many as fit"),
     {"seed", FIELD_SEED, AT(r.sampling), 0, 0, NULL, "random",
      "equal requests with equal seeds have equal answers; -1 is random"},
     {"stop", FIELD_STRINGS, AT(r.stop), 0, 256, NULL, "none",

@@ -13,7 +13,7 @@ struct ollama_body {
     struct api_request r;
     bool logprobs;
     int top_logprobs;
-    int num_predict;          // negative and 0: as many as fit
+    int num_predict;          // negative and 0: as many as fit; INT_MIN: absent
     int top_k, repeat_last_n; // INT_MIN: absent
 };
 

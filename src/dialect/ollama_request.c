@@ -22,6 +22,7 @@ static const char *wrong_type(enum field_type type, const json_t *v)
     case FIELD_STRINGS:
         return json_is_array(v) || json_is_string(v) ? NULL : "array";
     case FIELD_STRING:
+        return json_is_string(v) ? NULL : "string";
     case FIELD_CHOICE:
     case FIELD_JSON:
     case FIELD_IGNORED:
@@ -61,7 +62,10 @@ static enum status read_options(struct ollama_body *b, const json_t *body,
         s = fields_read(&ollama_option_fields, options, b, "options.", err);
     if (s != STATUS_OK)
         return s;
-    b->r.max_tokens = b->num_predict > 0 ? b->num_predict : -1;
+    if (b->num_predict != INT_MIN) {
+        b->r.max_tokens = b->num_predict > 0 ? b->num_predict : -1;
+        b->r.unlimited = b->num_predict <= 0;
+    }
     if (b->top_k != INT_MIN)
         b->r.sampling.top_k = b->top_k < 0 ? 0 : b->top_k;
     if (b->repeat_last_n != INT_MIN)
@@ -154,7 +158,7 @@ static void ollama_body_init(struct ollama_body *b, const struct api_request *r,
                              enum api_task task)
 {
     *b = (struct ollama_body){
-        .r = *r, .num_predict = -1, .top_k = INT_MIN, .repeat_last_n = INT_MIN};
+        .r = *r, .num_predict = INT_MIN, .top_k = INT_MIN, .repeat_last_n = INT_MIN};
     b->r.task = task;
     b->r.stream = task == API_CHAT || task == API_COMPLETION;
 }

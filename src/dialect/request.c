@@ -12,6 +12,7 @@ void api_request_init(struct api_request *r)
         .parallel_tool_calls = true,
         .n = 1,
         .max_tokens = -1,
+        .kv_tail = -1,
         .sampling = {.temperature = NAN,
                      .top_p = NAN,
                      .min_p = NAN,

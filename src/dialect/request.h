@@ -107,7 +107,12 @@ struct api_request {
 
     int n;          // choices of a prompt
     int max_tokens; // -1: as many as fit
+    bool unlimited; // max_tokens -1 was asked for: a limit of the model's own does not
+                    // hold
     int n_ctx;      // this request's own limit of context; 0: none
+    const char
+        *kv_type; // the model's cache must be of this type (Ollama's options); NULL:
+    int kv_tail;  // any; and have so many exact tokens; -1: any number
     struct api_sampling sampling;
     const char *stop[API_STOP_MAX];
     int n_stop;

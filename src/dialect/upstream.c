@@ -256,6 +256,10 @@ enum status upstream_print_request(const struct upstream *u, struct buf *body,
             upstream_drop(&p, "keep_alive");
         if (r->n_ctx > 0)
             upstream_drop(&p, "num_ctx");
+        if (r->kv_type)
+            upstream_drop(&p, "kv_cache_type");
+        if (r->kv_tail >= 0)
+            upstream_drop(&p, "kv_tail");
         if (r->truncate)
             upstream_drop(&p, "truncate");
     }

@@ -100,6 +100,17 @@ static enum status print_ollama_format(struct upstream_print *p)
     return STATUS_OK;
 }
 
+/* Turbine's own; Ollama passes over them. */
+static void print_cache_type(const struct upstream_print *p, struct buf *options)
+{
+    if (p->r->kv_type) {
+        buf_puts(options, ",\"kv_cache_type\":");
+        json_print_string(options, p->r->kv_type);
+    }
+    if (p->r->kv_tail >= 0)
+        buf_printf(options, ",\"kv_tail\":%d", p->r->kv_tail);
+}
+
 static enum status print_ollama_options(struct upstream_print *p)
 {
     const int n_ctx = p->r->n_ctx > 0 ? p->r->n_ctx : p->ask->n_ctx;
@@ -111,6 +122,9 @@ static enum status print_ollama_options(struct upstream_print *p)
         buf_printf(&options, ",\"num_ctx\":%d", n_ctx);
     if (max_tokens >= 0)
         buf_printf(&options, ",\"num_predict\":%d", max_tokens);
+    else if (p->r->unlimited)
+        buf_puts(&options, ",\"num_predict\":-1");
+    print_cache_type(p, &options);
     upstream_print_stops(p, "stop");
     const enum status s = upstream_print_sampling(p);
     p->out = out;

@@ -173,6 +173,10 @@ void pipeline_step(struct call *c);
 struct sampler_params pipeline_sampling(const struct loaded_model *m,
                                         const struct dialect *dialect);
 void pipeline_close(struct call *c); // generations, grammar
+/* cache_type.c: what a request says of the type of the cache.  Known: it is one; model: it
+ * is the model's.  false: answered with an error. */
+bool cache_type_is_known(struct call *c);
+bool cache_type_is_model(struct call *c);
 /* embed.c */
 bool embed_begin(struct call *c); // like embed_step
 bool embed_step(struct call *c);

@@ -429,6 +429,41 @@ void models_unload(struct models *p, const struct model_ref *ref)
     pthread_mutex_unlock(&p->lock);
 }
 
+/* ---- looking at the store ---- */
+
+/* Where the store cannot be read now, nothing is known. */
+static bool is_changed(const struct store *store, const struct model_ref *ref)
+{
+    struct store_entry entry;
+    struct manifest m;
+    const enum status s = store_find(store, &ref->name, &m, &entry, NULL);
+    manifest_release(&m);
+    return s == STATUS_NOT_FOUND || (!s && !digest_equal(&entry.digest, &ref->digest));
+}
+
+void models_drop_changed(struct models *p)
+{
+    struct model_slot *held[MODELS_HELD_MAX];
+    bool changed[MODELS_HELD_MAX];
+    const int n = models_hold(p, held); // their names and digests stay as they are
+    for (int i = 0; i < n; i++)
+        changed[i] = held[i]->ref.stored && p->server->o.store &&
+                     is_changed(p->server->o.store, &held[i]->ref);
+    pthread_mutex_lock(&p->lock);
+    for (int i = 0; i < n; i++)
+        held[i]->leaving |= changed[i];
+    pthread_mutex_unlock(&p->lock);
+    models_let_go(p, held, n);
+}
+
+bool model_slot_goes(struct models *p, const struct model_slot *x)
+{
+    pthread_mutex_lock(&p->lock);
+    const bool goes = x->leaving && !x->n_call;
+    pthread_mutex_unlock(&p->lock);
+    return goes;
+}
+
 /* ---- looking ---- */
 
 int64_t model_slot_left_us(const struct model_slot *x)

@@ -48,6 +48,11 @@ void models_unload(struct models *p, const struct model_ref *ref);
 enum { MODELS_HELD_MAX = 64 };
 int models_hold(struct models *p, struct model_slot *out[MODELS_HELD_MAX]);
 void models_let_go(struct models *p, struct model_slot *const *held, int n);
+/* Models that the store has no more, or has replaced, whoever did it: they are unloaded as
+ * soon as no request needs them.  Reads the manifests of those that are loaded. */
+void models_drop_changed(struct models *p);
+/* It is about to be unloaded, and nothing uses it. */
+bool model_slot_goes(struct models *p, const struct model_slot *x);
 /* The one that ref means, or NULL. */
 struct model_slot *models_hold_one(struct models *p, const struct model_ref *ref);
 const struct loaded_model *model_slot_model(const struct model_slot *x);

@@ -35,6 +35,7 @@ struct models {
     bool has_lock, has_thread, ending;
     struct model_slot *slots; // oldest first; failed ones are not there
     struct models_past past;
+    uint64_t look_us; // when the loader looks at the store again
 };
 
 /* models_loader.c */

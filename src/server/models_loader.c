@@ -8,7 +8,7 @@
 #include "server/model_open.h"
 #include "server/models_internal.h"
 
-enum { WAIT_MOST_US = 60000000, LOOK_AGAIN_US = 200000 };
+enum { WAIT_MOST_US = 60000000, LOOK_AGAIN_US = 200000, STORE_AGAIN_US = 2000000 };
 
 void models_unlink(struct models *p, struct model_slot *x)
 {
@@ -193,6 +193,8 @@ static void end_load(struct models *p, struct model_slot *x, struct loaded_model
                      const struct error *err)
 {
     if (m) {
+        if (x->ref.stored) // it may have been replaced on the way
+            x->ref.digest = m->stored.entry.digest;
         x->model = m;
         x->state = SLOT_READY;
         x->used_us = clock_us();
@@ -244,6 +246,30 @@ static void load(struct models *p, struct model_slot *x)
         end_load(p, x, m, &err);
 }
 
+static bool any_of_store(const struct models *p)
+{
+    for (const struct model_slot *x = p->slots; x; x = x->next)
+        if (x->state == SLOT_READY && x->ref.stored && !x->leaving)
+            return true;
+    return false;
+}
+
+/* Now and then, without the lock in between, what others did to the store: its command
+ * line works without a server.  Returns when to look again. */
+static uint64_t look_at_store(struct models *p)
+{
+    if (!any_of_store(p))
+        return WAIT_MOST_US;
+    const uint64_t now = clock_us();
+    if (now < p->look_us)
+        return p->look_us - now;
+    p->look_us = now + STORE_AGAIN_US;
+    pthread_mutex_unlock(&p->lock);
+    models_drop_changed(p);
+    pthread_mutex_lock(&p->lock);
+    return STORE_AGAIN_US;
+}
+
 static struct model_slot *next_to_load(struct models *p)
 {
     struct model_slot *x = p->slots;
@@ -257,6 +283,7 @@ void *models_loader(void *ctx)
     struct models *p = ctx;
     pthread_mutex_lock(&p->lock);
     while (!p->ending) {
+        const uint64_t look = look_at_store(p);
         expire(p);
         sweep_models(p);
         struct model_slot *x = next_to_load(p);
@@ -265,7 +292,8 @@ void *models_loader(void *ctx)
             pthread_mutex_unlock(&p->lock);
             load(p, x); // comes back with the lock
         } else if (!p->ending) {
-            wait_changed(p, expire(p));
+            const uint64_t wait = expire(p);
+            wait_changed(p, wait < look ? wait : look);
         }
     }
     pthread_mutex_unlock(&p->lock);

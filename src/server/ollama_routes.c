@@ -120,14 +120,19 @@ void handle_ps(struct call *c)
     struct capabilities able[MODELS_HELD_MAX];
     struct ollama_running r[MODELS_HELD_MAX];
     struct buf b;
+    models_drop_changed(p);
     const int n = models_hold(p, held);
+    int n_shown = 0;
     for (int i = 0; i < n; i++) {
         const struct loaded_model *m = model_slot_model(held[i]);
-        models[i] = ollama_model(m->card, m->name, &able[i]);
-        r[i] = running(held[i], &models[i]);
+        if (model_slot_goes(p, held[i]))
+            continue;
+        models[n_shown] = ollama_model(m->card, m->name, &able[n_shown]);
+        r[n_shown] = running(held[i], &models[n_shown]);
+        n_shown++;
     }
     buf_init(&b, SERVER_JSON_MAX);
-    ollama_print_ps(&b, r, n);
+    ollama_print_ps(&b, r, n_shown);
     models_let_go(p, held, n);
     call_reply(c, 200, "application/json", &b);
     buf_release(&b);

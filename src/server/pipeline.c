@@ -148,7 +148,8 @@ static bool submit(struct call *c, struct choice *ch, uint64_t seed)
         .prompt = prompt->id,
         .n_prompt = prompt->n,
         .n_stable = c->chat.stable.n,
-        .max_tokens = c->req.max_tokens >= 0 ? c->req.max_tokens : m->max_tokens,
+        .max_tokens = c->req.max_tokens >= 0 || c->req.unlimited ? c->req.max_tokens
+                                                                 : m->max_tokens,
         .n_ctx = c->req.n_ctx,
         .n_logprobs = c->req.n_logprobs,
         .n_stop = c->req.n_stop ? c->req.n_stop : m->n_stop,
@@ -215,7 +216,7 @@ static void unload(struct call *c)
 /* false: answered. */
 static bool begin(struct call *c)
 {
-    if (!check_think(c))
+    if (!check_think(c) || !cache_type_is_model(c))
         return false;
     if (c->req.task == API_EMBED)
         return embed_begin(c);
@@ -257,6 +258,8 @@ static enum first_step first_step(struct call *c)
         if (!parse_request(c))
             return FIRST_ANSWERED;
         c->has_req = true;
+        if (!cache_type_is_known(c))
+            return FIRST_ANSWERED;
         if (unloads_only(c)) {
             unload(c);
             return FIRST_ANSWERED;

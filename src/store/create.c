@@ -90,15 +90,16 @@ static enum status from_path(char path[STORE_PATH_BYTES], const struct creation 
                              const char *from, struct error *err)
 {
     struct stat st;
-    const char *folder = c->o->folder ? c->o->folder : ".";
+    const char *folder = c->o->folder;
+    const bool whole = from[0] == '/' || !folder;
     enum status s = STATUS_OK;
     *path = 0;
-    if (!*folder)
+    if (folder && !*folder)
         return s;
     if (from[0] == '~')
         s = expand_home(path, from, c->o->home, err);
-    else if (snprintf(path, STORE_PATH_BYTES, "%s%s%s", from[0] == '/' ? "" : folder,
-                      from[0] == '/' ? "" : "/", from) >= STORE_PATH_BYTES)
+    else if (snprintf(path, STORE_PATH_BYTES, "%s%s%s", whole ? "" : folder,
+                      whole ? "" : "/", from) >= STORE_PATH_BYTES)
         s = fail(err, STATUS_LIMIT, "FROM %.100s...: too long a path", from);
     if (s)
         return s;
@@ -206,10 +207,20 @@ static enum status missing_blob(const struct digest *d, struct error *err)
                 name);
 }
 
+static enum status use_from(struct creation *c, const char *from, struct error *err)
+{
+    char path[STORE_PATH_BYTES];
+    const enum status s = from_path(path, c, from, err);
+    if (s)
+        return s;
+    return *path ? use_file(c, path, err) : use_model(c, from, err);
+}
+
 static enum status take_from(struct creation *c, struct error *err)
 {
     const struct modelfile_command *from = modelfile_last(c->f, MODELFILE_FROM);
     char path[STORE_PATH_BYTES];
+    struct error why;
     if (c->o->blob) {
         const enum status st = store_blob_path(c->store, c->o->blob, 0, path, err);
         if (st == STATUS_NOT_FOUND)
@@ -220,10 +231,10 @@ static enum status take_from(struct creation *c, struct error *err)
         if (p->keyword == MODELFILE_FROM)
             return fail(err, STATUS_UNSUPPORTED,
                         "(line %d): a second FROM; a model is one GGUF here", from->line);
-    enum status s = from_path(path, c, from->value, err);
-    if (s)
-        return s;
-    return *path ? use_file(c, path, err) : use_model(c, from->value, err);
+    if (!from->line) // of a request
+        return use_from(c, from->value, err);
+    const enum status s = use_from(c, from->value, &why);
+    return s ? fail(err, s, "(line %d): %s", from->line, why.text) : s;
 }
 
 /* ---- the other commands ---- */
@@ -385,6 +396,20 @@ static enum status take_params(struct creation *c, struct error *err)
     return s;
 }
 
+/* What Ollama would run of its own; here both come from the chat template. */
+static void say_unused(const struct creation *c, enum modelfile_keyword k,
+                       const char *value)
+{
+    char text[240];
+    const bool renderer = k == MODELFILE_RENDERER;
+    snprintf(text, sizeof text, "note: %s %.60s is kept, but not used: %s",
+             renderer ? "RENDERER" : "PARSER", value,
+             renderer ? "prompts are made by the chat template"
+                      : "answers are read in the format that the chat template has");
+    if (c->o->say)
+        c->o->say(c->o->ctx, text);
+}
+
 static enum status take_properties(struct creation *c, struct error *err)
 {
     static const struct {
@@ -400,6 +425,8 @@ static enum status take_properties(struct creation *c, struct error *err)
         const char *value = p->value;
         if (kept[i].k == MODELFILE_REQUIRES)
             value += *value == 'v';
+        else
+            say_unused(c, kept[i].k, value);
         if (json_object_set_new(c->config, kept[i].name, json_string(value)))
             return fail(err, STATUS_NO_MEMORY, "no memory for properties");
     }

@@ -7,6 +7,7 @@ import re
 import select
 import signal
 import struct
+import tempfile
 import termios
 import time
 
@@ -14,6 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 TURBINE = str(pathlib.Path(os.environ.get('TURBINE', ROOT / 'build/turbine')).resolve())
 # Calibrating the default model takes two minutes with sanitizers, more beside other tests.
 PATIENCE = 600 if '/san-' in TURBINE else 60
+_state = tempfile.TemporaryDirectory(prefix='turbine-state.')
 
 
 class Terminal:
@@ -23,7 +25,8 @@ class Terminal:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24 if columns else 0, columns, 0, 0))
-            os.execve(TURBINE, [TURBINE, *map(str, args)], {**(env or os.environ), 'TERM': 'vt100'})
+            env = {'XDG_STATE_HOME': _state.name, **(env or os.environ)}  # what is typed is not the user's
+            os.execve(TURBINE, [TURBINE, *map(str, args)], {**env, 'TERM': 'vt100'})
         self.output = ''
         self.seen = 0  # of output, by earlier waits
 

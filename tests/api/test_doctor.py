@@ -138,9 +138,26 @@ def test_no_folder(user):
     if os.getuid():
         (user.home / 'closed').mkdir(mode=0o555)
         assert 'cannot be made' in user.one('store', code=1, TURBINE_MODELS=str(user.home / 'closed/models'))[1]
+    level, text, fix = user.one('store', code=1, TURBINE_MODELS=str(user.home / 'models/below/it'))
+    assert level == 'problem' and text.endswith(f"{user.home / 'models'} is no folder") and fix.startswith('export ')
+    # Where not even root can make one: a fix of rights would not help.
+    level, text, fix = user.one('store', code=1, TURBINE_MODELS='/proc/turbine/models')
+    assert level == 'problem' and 'cannot be made: No such file' in text and fix.startswith('export TURBINE_MODELS=')
     # What is in a name does not reach a terminal.
     done = user.run(TURBINE_MODELS=f'{user.home}/\033[31m\nx')
     assert '\033' not in done.stdout and done.stdout.count('\n') == user.run().stdout.count('\n')
+
+
+@pytest.mark.skipif(not os.getuid(), reason='root may write everywhere')
+@pytest.mark.parametrize('part', ['.', 'blobs', 'manifests', '.turbine'])
+def test_a_store_of_somebody_else(user, part):
+    create(user, 'a', f"FROM {server_helper.model(TEMPLATE, 'agent')}\n")
+    folder = user.home / 'models' / part
+    folder.chmod(0o555)
+    level, text, fix = user.one('store', code=1)
+    folder.chmod(0o755)
+    assert level == 'problem' and text == f'{folder} cannot be written: Permission denied' and 'chown -R' in fix
+    assert user.one('store')[0] == 'ok' and not list(folder.glob('.doctor*'))
 
 
 def test_a_store_in_memory(user):

@@ -27,7 +27,7 @@ import json, os, sys
 json.dump({{'args': sys.argv, 'env': dict(os.environ), 'cwd': os.getcwd()}}, open(os.environ['FAKE_OUT'], 'w'))
 sys.exit(int(os.environ.get('FAKE_EXIT', '0')))
 '''
-WANTED = 32768
+WANTED, GOOD = 32768, 65536
 
 
 def free_port():
@@ -338,13 +338,40 @@ def test_models_that_would_have_too_little(user, model):
     create(user, 'small', f'FROM {model}\nPARAMETER num_ctx 8192\n')
     _, _, err = user.run('claude', 'small', check=1)
     assert err.rstrip().endswith(f'small has 8192 tokens of context, and Claude Code needs {WANTED}: '
-                                 f'turbine serve small --ctx {WANTED}')
+                                 f'turbine serve small --ctx {GOOD}')
     create(user, 'plain', f'FROM {model}\n')
     _, _, err = user.run('claude', 'plain', check=1, OLLAMA_CONTEXT_LENGTH='4096')
     assert 'plain has 4096 tokens of context' in err
     _, _, err = user.run('claude', server_helper.ROOT / 'tests/data/stories260K.gguf', check=1, TURBINE_KV_CACHE_TYPE='f16')
     assert 'was trained for' in err and 'another model' in err
     assert not user.pids and not user.out.exists()
+
+
+def test_printing_refuses_too_little_too(user, model):
+    """Without a server by what would be loaded, at one by what it says; nothing is loaded for it."""
+    create(user, 'small', f'FROM {model}\nPARAMETER num_ctx 8192\n')
+    create(user, 'large', f'FROM {model}\n')
+    fix = f'turbine serve small --ctx {GOOD}'  # it fits
+    for more in ([], ['--json']):
+        _, out, err = user.run('claude', 'small', '--print', *more, check=1)
+        assert err.rstrip().endswith(fix) and 'small has 8192 tokens of context' in err and not out
+    _, _, err = user.run('claude', 'large', '--print', check=1, TURBINE_CONTEXT_LENGTH='4096')
+    assert 'large has 4096 tokens of context' in err
+    assert user.run('claude', 'large', '--print', check=0)[1]
+    _, out, err = user.run('claude', 'none', '--print', check=0)
+    assert 'the context of none is not known: ' in err and out
+    server = subprocess.Popen([TURBINE, 'serve', '--port', str(user.port)], env=user.env, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, text=True)
+    try:
+        assert server.stdout.readline().startswith('listening on')
+        _, out, err = user.run('claude', 'small', '--print', check=1)
+        assert err.rstrip().endswith(fix) and not out
+        assert user.run('claude', 'large', '--print', check=0)[1]
+        with urllib.request.urlopen(f'{user.url}/api/ps', timeout=10) as r:
+            assert json.load(r) == {'models': []}
+    finally:
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == 0
 
 
 # ---- a server that is started ----

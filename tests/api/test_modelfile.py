@@ -85,6 +85,16 @@ def test_parameters_without_effect_are_said(store):
     assert 'parameter seed' not in done.stderr
 
 
+def test_what_is_kept_and_not_used_is_said(store):
+    done = store.create('m', f'FROM {STORIES}\nRENDERER qwen3-coder\nPARSER qwen3\n', check=0)
+    assert 'note: RENDERER qwen3-coder is kept, but not used: prompts are made by the chat template' in done.stderr
+    assert 'note: PARSER qwen3 is kept, but not used: answers are read in the format that the chat template has' in done.stderr
+    assert 'chat template: none' in done.stderr  # which one that is
+    shown = store.ok('show', 'm', '--modelfile')
+    assert 'RENDERER qwen3-coder\n' in shown and 'PARSER qwen3\n' in shown
+    assert 'is kept' not in store.create('m', f'FROM {STORIES}\n', check=0).stderr
+
+
 @pytest.mark.parametrize('line, says', [
     ('PARAMETER kv_cache_type q5_1', "(line 2): parameter kv_cache_type: KV type 'q5_1' is 6 bits a value and not here; nearest are turbo8 (8.1)"),
     ('PARAMETER kv_cache_type huge', 'unknown KV type'),
@@ -98,6 +108,25 @@ def test_parameters_without_effect_are_said(store):
 ])
 def test_refused(store, line, says):
     assert says in store.create('m2', f'FROM {STORIES}\n{line}\n', check=1).stderr
+
+
+@pytest.mark.parametrize('text, line, says', [
+    ('# first\n\nFROM ./none.gguf\n', 3, 'FROM ./none.gguf: No such file'), ('\nFROM nosuch\n', 2, "model 'nosuch:latest' not found"),
+    ('FROM cut.gguf\n', 1, 'cut.gguf: '), ('SYSTEM x\nFROM text.gguf\n', 2, 'not a GGUF file'), ('FROM empty\n', 1, 'a folder with 0 .gguf files'),
+    ('FROM ~nobodyhere/x\n', 1, 'no such home folder'), ('SYSTEM a\nFROM bad name!\n', 2, 'invalid model name'),
+    ('FROM m\nFROM m\n', 2, 'a second FROM'), ('FROM m\nPARAMETER seed\n', 2, 'a parameter has a name'), ('FROM m\nSYSTEM """x\n\n', 2, 'unexpected EOF'),
+    ('FROM m\nMESSAGE robot hi\n', 2, 'message role'), ('FROM m\n\nDRAFT x\n', 3, 'DRAFT is not supported'), ('FROM m\nREQUIRES x\n', 2, 'semver'),
+    ('FROM\n', 1, 'command must be one of'), ('FROM m\nPARAMETER stop ""\n', 2, 'the value is missing'), ('FROM m\n\xff\n', 2, 'no valid UTF-8')])
+@pytest.mark.parametrize('folder', ['', 'below/'])
+def test_errors_name_the_file_and_the_line(store, folder, text, line, says):
+    at = store.home / folder
+    (at / 'empty').mkdir(parents=True, exist_ok=True)
+    (at / 'cut.gguf').write_bytes(STORIES.read_bytes()[:3000])
+    (at / 'text.gguf').write_text('no gguf')
+    (at / 'Broken').write_bytes(text.encode('latin-1'))
+    err = store.run('create', 'x', '-f', f'{folder}Broken', check=1).stderr.splitlines()[-1]
+    assert err.startswith(f'turbine create: {folder}Broken: (line {line}): ') and says.replace('./none', f'{folder}./none') in err
+    assert not any(n.startswith('x:') for n in store.names())
 
 
 @pytest.mark.parametrize('version, newer', [('0.33.0', False), ('v0.33.0', False), ('0.9.9', False), ('0.33.1', True), ('0.100.0', True),

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+import pull_helper
 import server_helper
 from server_helper import NAME, Server
 from store_helper import Store
@@ -154,8 +155,84 @@ def test_model_that_the_server_lacks(home):
     with Server([{'text': WORDS}]) as s:
         out = answer(environment(home, s.url), 'other', 'x', '--max-tokens', 2, '--verbose')[1]
         assert "model 'other' not found" in out and 'runs in this process' in out
-        done = run(environment(home, s.url), 'nowhere', 'x')
-        assert done.returncode == 1 and "'nowhere' is no file and no model" in done.stderr
+        # Nobody has it, and that server has no store to pull it to.
+        with pull_helper.Server() as registry:
+            done = run(environment(home, s.url, TURBINE_REGISTRY=registry.url), 'nowhere', 'x')
+            assert registry.paths() == ['/v2/library/nowhere/manifests/latest']
+        assert done.returncode == 1 and done.stdout == '' and 'keeps no models' in done.stderr
+        assert re.search("'nowhere' is no file and no model of the store, and cannot be pulled: model 'nowhere:latest' is not at",
+                         done.stderr.splitlines()[-1]), done.stderr
+
+
+# ---- models that nobody has: pulled, as Ollama does ----
+
+@pytest.fixture
+def registry():
+    with pull_helper.Server() as r:
+        r.model((server_helper.ROOT / 'tests/data/stories260K.gguf').read_bytes(), name='stories', params=b'{"num_predict":6,"kv_cache_type":"f16"}')
+        yield r
+
+
+ASK = ['--raw', '--temp', 0, 'Once upon a time']
+
+
+def test_pull_into_our_own_store(tmp_path, registry):
+    env = environment(tmp_path, '127.0.0.1:1', TURBINE_REGISTRY=registry.url)
+    text, err = answer(env, 'stories', *ASK)
+    lines = err.splitlines()
+    assert lines[0] == 'turbine run: pulling stories, which is not here'
+    assert re.fullmatch('pulling [0-9a-f]{12}: 100%, 1.2 MB of 1.2 MB.*', lines[1]), err
+    assert lines[-1].startswith('prefill') and ', stopped by num_predict; ' in lines[-1] and text.strip()
+    n = len(registry.log)
+    again, err = answer(env, 'stories', *ASK)
+    assert again == text and len(registry.log) == n and 'pulling' not in err
+    # With options of this process, too; quietly for scripts that look at stdout alone.
+    registry.model((server_helper.ROOT / 'tests/data/stories260K.gguf').read_bytes(), name='more')
+    assert answer(env, 'more', *ASK, '--kv', 'f16', '--max-tokens', 2)[0]
+
+
+def test_what_ended_an_answer_here(home):
+    env = environment(home, '127.0.0.1:1')
+    with Terminal('run', 'tiny', '--local', '--ctx', '512', '--max-tokens', '3', env=env) as t:
+        t.wait('>>> ')
+        t.say('x', 'decode 3 tokens .*, stopped by --max-tokens; kv')
+        t.say('/set parameter num_predict 2', "Set parameter .num_predict.")
+        t.say('x', 'decode 2 tokens .*, stopped by num_predict; kv')
+
+
+def test_pull_through_the_server(tmp_path, registry):
+    env = environment(tmp_path, '127.0.0.1:1', TURBINE_REGISTRY=registry.url)
+    here = tmp_path / 'here'
+    with subprocess.Popen([TURBINE, 'serve', '--port', '0'], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as p:
+        try:
+            url = p.stdout.readline().split()[-1]
+            mine = {**environment(tmp_path, url), 'TURBINE_MODELS': str(here)}
+            text, err = answer(mine, 'stories', *ASK)
+            assert f'turbine run: pulling stories, which is not here, to {url}' in err and f'; server {url}' in err and text.strip()
+            assert not here.exists() and Store(tmp_path, 'models').names() == ['stories:latest']
+            done = run(mine, 'nowhere', 'x')
+            assert done.returncode == 1 and 'cannot be pulled: ' in done.stderr.splitlines()[-1] and "'nowhere:latest' is not at" in done.stderr
+            # In a terminal there is a bar.
+            registry.model(pull_helper.noise(3 << 20), name='large', chunk_delay=0.05)
+            with Terminal('run', 'large', 'x', env=mine) as t:
+                t.wait(r'pulling [0-9a-f]{12} +\d+ ?%')
+        finally:
+            p.terminate()
+            p.wait(60)
+
+
+def test_a_pull_that_is_interrupted(tmp_path, registry):
+    registry.model(pull_helper.noise(3 << 20), name='large', chunk_delay=0.1)
+    env = environment(tmp_path, '127.0.0.1:1', TURBINE_REGISTRY=registry.url)
+    with subprocess.Popen([TURBINE, 'run', 'large', 'x'], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True) as p:
+        end = time.monotonic() + 20
+        while not any('/blobs/' in path for path in registry.paths()):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=30)
+    assert p.returncode == 1 and err.splitlines()[-1] == 'turbine run: stopped; the same command goes on from here' and not out
 
 
 def test_key(home):

@@ -487,6 +487,61 @@ def test_replaced_and_deleted(tmp_path, made):
         assert s.post('/api/generate', body)['response'] == second['response']
 
 
+def tags(s):
+    return sorted((m['name'], m['digest'][:12]) for m in s.get('/api/tags')['models'])
+
+
+def listed(store):
+    return sorted(tuple(line.split()[:2]) for line in store.ok('list').splitlines()[1:])
+
+
+def test_what_the_command_line_changes_is_unloaded(tmp_path, made):
+    """Without a request that would tell: nobody has to ask for a model that is gone."""
+    store = Store(tmp_path)
+    text = f'FROM {STORIES}\nPARAMETER kv_cache_type f16\nPARAMETER num_predict 3\n'
+    store.create('m', text, check=0)
+    store.create('n', f'FROM {made.home / "b.gguf"}\nPARAMETER kv_cache_type f16\n', check=0)
+    with Serve(store, TURBINE_KEEP_ALIVE='-1') as s:
+        unloads = lambda: s.metric('turbine:model_unloads_total')  # noqa: E731
+        first, other = s.text('m'), s.text('n')
+        assert sorted(s.ps()) == ['m:latest', 'n:latest'] and tags(s) == listed(store) and unloads() == 0
+        store.ok('rm', 'm')
+        s.until(lambda: unloads() == 1, 10)  # by itself
+        assert s.ps() == ['n:latest'] and tags(s) == listed(store)
+        s.post('/api/generate', {'model': 'm', 'prompt': 'x', 'stream': False}, 404)
+        # A new name of loaded bytes, a replaced one, and one that came back.
+        store.ok('cp', 'n', 'm')
+        assert s.text('m') == other and s.ps() == ['n:latest'] and tags(s) == listed(store)
+        store.create('n', text, check=0)
+        assert s.ps() == []  # at once, where somebody looks
+        assert s.text('m') == other and s.text('n') == first
+        assert sorted(s.ps()) == ['m:latest', 'n:latest'] and tags(s) == listed(store)
+        store.ok('rm', 'm', 'n')
+        s.until(lambda: unloads() == 4, 10)
+        assert s.ps() == [] and tags(s) == listed(store) == []
+    store.create('m', text, check=0)
+    with Serve(store, 'm') as s:  # the model of the command line goes, too
+        assert s.ps() == ['m:latest'] and s.text('') == first
+        store.ok('rm', 'm')
+        assert s.ps() == []
+        s.post('/v1/completions', {'prompt': 'x'}, 404)
+        store.create('m', text, check=0)
+        assert s.text('') == first and s.ps() == ['m:latest']
+
+
+def test_a_request_ends_before_its_model_goes(tmp_path, made):
+    store = Store(tmp_path)
+    store.create('m', f'FROM {made.home / "slow.gguf"}\nPARAMETER kv_cache_type f16\nPARAMETER num_ctx 512\n', check=0)
+    with Serve(store) as s, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        whole = s.text('m', 400)
+        answer = pool.submit(s.text, 'm', 400)
+        s.until(lambda: s.metric('llamacpp:requests_processing') or answer.done())
+        store.ok('rm', 'm')
+        assert answer.result(60) == whole
+        s.until(lambda: s.metric('turbine:model_unloads_total') == 1, 10)
+        assert s.ps() == []
+
+
 def test_same_model_by_two_names_is_loaded_once(tmp_path):
     store = Store(tmp_path)
     store.create('m', f'FROM {STORIES}\nPARAMETER kv_cache_type f16\n', check=0)

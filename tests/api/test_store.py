@@ -255,10 +255,10 @@ def test_names_that_would_escape(store, name):
 
 
 @pytest.mark.parametrize('text, expected', [
-    ('SYSTEM x', '-: no FROM line'),
-    ('FROM m\nBLAH x', '-: (line 2): command must be one of "from"'),
+    ('SYSTEM x', 'standard input: no FROM line'),
+    ('FROM m\nBLAH x', 'standard input: (line 2): command must be one of "from"'),
     ('FROM nothere', "model 'nothere:latest' not found"),
-    ('FROM ./nothere.gguf', 'FROM ./././nothere.gguf'),
+    ('FROM ./nothere.gguf', 'FROM ./nothere.gguf'),
     (f'FROM {STORIES}\nADAPTER ./lora.gguf', '(line 2): ADAPTER is not supported'),
     (f'FROM {STORIES}\nDRAFT small', '(line 2): DRAFT is not supported'),
     (f'FROM {STORIES}\nFROM {STORIES}', '(line 2): a second FROM'),
@@ -269,8 +269,6 @@ def test_names_that_would_escape(store, name):
 ])
 def test_refused_modelfiles(store, text, expected):
     done = store.create('m', text, check=1)
-    if expected.startswith('FROM ./././'):
-        expected = 'FROM ././nothere.gguf: No such file'
     assert expected in done.stderr or 'GGUF' in expected and 'GGUF' in done.stderr, done.stderr
     assert store.names() == []
     assert not store.folder.exists() or store.blobs() == []  # and no large file was copied for nothing

@@ -1,5 +1,6 @@
 /* test_doctor.c - what `turbine doctor` makes of conditions that one machine has not;
  * what Claude Code's settings mean. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -241,6 +242,21 @@ static void test_folder(void **state)
     f->readable = true;
     expect("store", DOCTOR_PROBLEM, "cannot be written",
            "sudo mkdir -p /m && sudo chown -R \"$(id -un)\" /m");
+    /* A part of it, for its rights; all of it, for what rights do not change. */
+    snprintf(f->at, sizeof f->at, "/m/blobs");
+    snprintf(f->why, sizeof f->why, "%s", strerror(EACCES));
+    expect("store", DOCTOR_PROBLEM, "/m/blobs cannot be written: Permission denied",
+           "sudo mkdir -p /m && sudo chown -R \"$(id -un)\" /m");
+    snprintf(f->at, sizeof f->at, "/m");
+    snprintf(f->why, sizeof f->why, "%s", strerror(EROFS));
+    expect("store", DOCTOR_PROBLEM, "/m cannot be written: Read-only file system",
+           "export TURBINE_MODELS=\"$HOME/turbine-models\"");
+    f->exists = f->is_folder = f->readable = false;
+    snprintf(f->path, sizeof f->path, "/file/below");
+    snprintf(f->at, sizeof f->at, "/file");
+    *f->why = 0;
+    expect("store", DOCTOR_PROBLEM, "/file/below cannot be made: /file is no folder",
+           "export TURBINE_MODELS=\"$HOME/turbine-models\"");
     *f->path = 0;
     expect("store", DOCTOR_PROBLEM, "no folder",
            "export TURBINE_MODELS=/var/tmp/turbine-models");
@@ -303,8 +319,11 @@ static void test_what_fits(void **state)
     m->fit = (struct plan_fit){131072, 0, 20000};
     expect("fits", DOCTOR_NOTE, "m:latest: 20000 tokens of context, of the 131072",
            "turbine plan m:latest");
-    m->fit = (struct plan_fit){131072, 0, 40000};
-    expect("fits", DOCTOR_OK, "m:latest: 40000 tokens of context", "");
+    m->fit = (struct plan_fit){131072, 0, 40000}; // enough, and less than is good
+    expect("fits", DOCTOR_NOTE, "coding agents need 32768, and want 65536",
+           "turbine plan m:latest");
+    m->fit = (struct plan_fit){131072, 0, 70000};
+    expect("fits", DOCTOR_OK, "m:latest: 70000 tokens of context", "");
     m->fit = (struct plan_fit){8192, 0, 40000};
     expect("fits", DOCTOR_OK, "m:latest: 8192 tokens of context, as it was trained for",
            "");

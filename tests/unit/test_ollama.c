@@ -183,6 +183,9 @@ static void test_defaults(void **state)
     assert_int_equal(r.think, API_THINK_DEFAULT);
     assert_int_equal(r.format, API_FORMAT_TEXT);
     assert_int_equal(r.max_tokens, -1);
+    assert_false(r.unlimited);
+    assert_null(r.kv_type);
+    assert_int_equal(r.kv_tail, -1);
     assert_int_equal(r.n_logprobs, -1);
     assert_int_equal(r.sampling.top_k, -1);
     assert_true(isnan(r.sampling.temperature));
@@ -197,6 +200,7 @@ static void test_defaults(void **state)
           "\"num_ctx\": 4096.0}, \"keep_alive\": -1}");
     assert_int_equal(r.think, API_THINK_OFF);
     assert_int_equal(r.max_tokens, -1);
+    assert_true(r.unlimited);
     assert_false(r.sampling.has_seed);
     assert_int_equal(r.sampling.top_k, 0);
     assert_int_equal(r.sampling.repeat_last_n, INT_MAX);

@@ -247,6 +247,10 @@ static void test_lengths(void **state)
     sends("ollama_chat", UPSTREAM_OPENAI, &cap, CHAT(""), "max_tokens", NULL);
     sends("openai_chat", UPSTREAM_OLLAMA, &cap, CHAT(",\"max_tokens\":20"), "options",
           "{\"num_predict\":20}");
+    sends("ollama_chat", UPSTREAM_OLLAMA, NULL,
+          CHAT(",\"options\":{\"num_predict\":-2,\"kv_cache_type\":\"f16\","
+               "\"kv_tail\":64}"),
+          "options", "{\"num_predict\":-1,\"kv_cache_type\":\"f16\",\"kv_tail\":64}");
 }
 
 static void test_other_operations(void **state)
