@@ -48,9 +48,10 @@ bool models_closed(char out[STORE_PATH_BYTES])
     return false;
 }
 
-/* A folder that is not there yet is an empty store; one that is something else, or
- * closed, must not look like one. */
-static enum status check_own(const char *own, bool set, struct error *err)
+/* A folder that somebody names and that is not there yet is an empty store; one that is
+ * something else, or closed, must not look like one.  Nobody has named ours below HOME,
+ * which a service may not have. */
+static enum status check_own(const char *own, struct error *err)
 {
     struct stat st;
     const char *wrong = NULL;
@@ -62,14 +63,14 @@ static enum status check_own(const char *own, bool set, struct error *err)
         wrong = strerror(errno);
     if (!wrong)
         return STATUS_OK;
-    return fail(err, STATUS_IO, "the store, %s%s%.900s: %s",
-                set ? environment_source("MODELS") : "", set ? "=" : "", own, wrong);
+    return fail(err, STATUS_IO, "the store, %s=%.900s: %s", environment_source("MODELS"),
+                own, wrong);
 }
 
 enum status models_open(struct store **out, struct error *err)
 {
     enum status s = models_open_any(out, err);
-    if (!s && (s = check_own(store_folder(*out, 0), environment_text("MODELS"), err))) {
+    if (!s && environment_text("MODELS") && (s = check_own(store_folder(*out, 0), err))) {
         store_close(*out);
         *out = NULL;
     }

@@ -12,8 +12,8 @@
 
 /* The store that the environment says: our own folder is TURBINE_MODELS, OLLAMA_MODELS,
  * $XDG_DATA_HOME/turbine/models or ~/.local/share/turbine/models; Ollama's own folders
- * are read, too. */
-/* STATUS_IO where our own is no folder or closed: it must not look empty. */
+ * are read, too.  STATUS_IO where one that a variable names is no folder or closed: it
+ * must not look empty. */
 enum status models_open(struct store **out, struct error *err);
 /* The same whatever our own is. */
 enum status models_open_any(struct store **out, struct error *err);
