@@ -58,7 +58,10 @@ const char *cli_option_text(const struct cli_option *o, char *value, size_t valu
  * line ends become spaces, other controls '?'. */
 void cli_message(const struct cli_command *c, const char *text);
 
-/* The same with the text of err; returns CLI_FAILED. */
+/* The same without "turbine COMMAND: ". */
+void cli_step(const char *text);
+
+/* cli_message with the text of err; returns CLI_FAILED. */
 int cli_fail(const struct cli_command *c, const struct error *err);
 
 /* One line of token ids on standard output. */

@@ -30,14 +30,15 @@ static enum status read_modelfile(struct buf *out, const char *path, struct erro
     return s;
 }
 
+/* Steps as Ollama prints them, without a name in front. */
 static void say_step(void *ctx, const char *text)
 {
-    cli_message(ctx, text);
+    (void)ctx;
+    cli_step(text);
 }
 
 /* Which chat template the new model has. */
-static void say_template(const struct cli_command *c, const struct store *store,
-                         const struct model_name *name)
+static void say_template(const struct store *store, const struct model_name *name)
 {
     struct stored_model m;
     struct gguf *g = NULL;
@@ -45,7 +46,7 @@ static void say_template(const struct cli_command *c, const struct store *store,
     if (!stored_model_load(&m, store, name, NULL) && !gguf_open(&g, m.path, NULL)) {
         models_template_words(words, sizeof words, &m, g);
         snprintf(text, sizeof text, "chat template: %s", words);
-        cli_message(c, text);
+        cli_step(text);
     }
     gguf_close(g);
     stored_model_release(&m);
@@ -57,12 +58,10 @@ static bool is_of_line(const struct error *e)
     return !strncmp(e->text, "(line ", 6);
 }
 
-static enum status create(const struct cli_command *c, const char *arg, const char *path,
-                          struct error *err)
+static enum status create(const char *arg, const char *path, struct error *err)
 {
     char folder[STORE_PATH_BYTES];
-    struct create_options o = {
-        .home = environment_folder("HOME"), .say = say_step, .ctx = (void *)(uintptr_t)c};
+    struct create_options o = {.home = environment_folder("HOME"), .say = say_step};
     struct model_name name;
     struct modelfile f = {0};
     struct store *store = NULL;
@@ -90,7 +89,7 @@ static enum status create(const struct cli_command *c, const char *arg, const ch
     if (!s &&
         (modelfile_last(&f, MODELFILE_TEMPLATE) ||
          modelfile_last(&f, MODELFILE_RENDERER) || modelfile_last(&f, MODELFILE_PARSER)))
-        say_template(c, store, &name);
+        say_template(store, &name);
     store_close(store);
     modelfile_release(&f);
     buf_release(&text);
@@ -120,5 +119,5 @@ int cmd_create(int argc, char **argv)
     if (rc >= 0)
         return rc;
     struct error err;
-    return create(&c, arg[0], path, &err) ? cli_fail(&c, &err) : CLI_OK;
+    return create(arg[0], path, &err) ? cli_fail(&c, &err) : CLI_OK;
 }

@@ -26,35 +26,12 @@ static const char *string_of(const json_t *o, const char *name)
     return s ? s : "-";
 }
 
-/* Seconds since 1970 of a time as RFC 3339 has it; false if it is none. */
-static bool read_expiry(int64_t *out, const char *text)
-{
-    int year, month, day, hour, minute, second, n = 0;
-    if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d%n", &year, &month, &day, &hour, &minute,
-               &second, &n) != 6 ||
-        month < 1 || month > 12)
-        return false;
-    const char *zone = text + n;
-    zone += *zone == '.' ? 1 + strspn(zone + 1, "0123456789") : 0;
-    int east_hour = 0, east_minute = 0;
-    if ((*zone == '+' || *zone == '-') &&
-        sscanf(zone + 1, "%2d:%2d", &east_hour, &east_minute) != 2)
-        return false;
-    const int64_t east = (east_hour * 60 + east_minute) * (*zone == '-' ? -60 : 60);
-    /* Days by counting years from March on, so that leap days come last. */
-    const int64_t y = year - (month < 3), m = (month + 9) % 12;
-    const int64_t days =
-        y * 365 + y / 4 - y / 100 + y / 400 + (m * 153 + 2) / 5 + day - 719469;
-    *out = ((days * 24 + hour) * 60 + minute) * 60 + second - east;
-    return true;
-}
-
 /* As Ollama says it. */
 static void until_words(char out[48], const char *expires)
 {
     const int64_t now = (int64_t)time(NULL);
     int64_t then;
-    if (!read_expiry(&then, expires))
+    if (!words_read_time(&then, expires))
         snprintf(out, 48, "-");
     else if (then - now > FOREVER_S)
         snprintf(out, 48, "Forever");

@@ -229,15 +229,14 @@ static void print_store(const struct serve *v)
 static void print_start(const struct serve *v)
 {
     const int n_ctx = server_start_n_ctx(v->server);
-    const int n_train = server_start_n_train(v->server);
+    const char *note = server_start_note(v->server);
     if (n_ctx)
         fprintf(stderr, "turbine serve: %s\n", server_start_text(v->server));
     else
         print_store(v);
-    if (n_ctx > n_train)
-        fprintf(stderr, "turbine serve: note: the model was trained for %d tokens\n",
-                n_train);
-    else if (n_ctx && n_ctx < AGENT_CTX_GOOD)
+    if (*note)
+        fprintf(stderr, "turbine serve: note: %s\n", note);
+    if (n_ctx && n_ctx < AGENT_CTX_GOOD)
         fprintf(
             stderr,
             "turbine serve: note: coding agents need %d tokens of context, and want %d "

@@ -2,10 +2,25 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "cli/inspect_text.h"
 #include "cli/models.h"
 #include "cli/show_parts.h"
 
-static enum status show_model(const char *arg, enum show_part part, struct error *err)
+/* What its GGUF holds. */
+static enum status put_gguf(struct buf *b, const char *path, struct error *err)
+{
+    struct gguf *g;
+    const enum status s = gguf_open(&g, path, err);
+    if (s)
+        return s;
+    inspect_put_metadata(b, g);
+    inspect_put_tensors(b, g);
+    gguf_close(g);
+    return s;
+}
+
+static enum status show_model(const char *arg, enum show_part part, bool verbose,
+                              struct error *err)
 {
     struct model_choice c;
     struct buf b;
@@ -16,6 +31,8 @@ static enum status show_model(const char *arg, enum show_part part, struct error
                  "%s is a file; 'turbine inspect' shows what is in it", arg);
     if (!s)
         s = show_put(&b, &c.m, part, err);
+    if (!s && verbose && part == SHOW_SUMMARY)
+        s = put_gguf(&b, c.m.path, err);
     if (!s && b.failed)
         s = fail(err, STATUS_LIMIT, "too much to print");
     if (!s && isatty(STDOUT_FILENO))
@@ -31,7 +48,7 @@ static enum status show_model(const char *arg, enum show_part part, struct error
 
 int cmd_show(int argc, char **argv)
 {
-    bool part[SHOW_LICENSE + 1] = {false};
+    bool part[SHOW_LICENSE + 1] = {false}, verbose = false;
     const struct cli_option options[] = {
         {"--modelfile", CLI_FLAG, &part[SHOW_MODELFILE], 0, 0,
          "a Modelfile that makes this model again"},
@@ -40,6 +57,9 @@ int cmd_show(int argc, char **argv)
          "its TEMPLATE, or the chat template of its GGUF"},
         {"--system", CLI_FLAG, &part[SHOW_SYSTEM], 0, 0, "its SYSTEM"},
         {"--license", CLI_FLAG, &part[SHOW_LICENSE], 0, 0, "its LICENSEs"},
+        {"--verbose", CLI_FLAG, &verbose, 0, 0,
+         "the summary, and metadata and tensors of its GGUF"},
+        {"-v", CLI_FLAG, &verbose, 0, 0, "the same"},
         {0},
     };
     const struct cli_command c = {
@@ -68,5 +88,5 @@ int cmd_show(int argc, char **argv)
         return CLI_USAGE;
     }
     struct error err;
-    return show_model(arg[0], which, &err) ? cli_fail(&c, &err) : CLI_OK;
+    return show_model(arg[0], which, verbose, &err) ? cli_fail(&c, &err) : CLI_OK;
 }

@@ -38,12 +38,17 @@ struct doctor_machine {
 
 enum doctor_disk { DOCTOR_DISK, DOCTOR_DISK_MEMORY, DOCTOR_DISK_NETWORK };
 
+#define DOCTOR_SERVICE_GROUP "ollama" // whoever is in it reads the service's models
+
 struct doctor_folder {
     char path[STORE_PATH_BYTES];
     bool own;                                   // ours: the others are only read
     bool exists, is_folder, readable, writable; // writable: or could be made
     char at[STORE_PATH_BYTES]; // a folder of it, or on the way, that is to blame; or ""
     char why[80];              // in words of the system, or ""
+    /* One of Ollama's that is closed: at is what closes it. */
+    bool of_service;     // at belongs to the group of Ollama's service, ...
+    bool group_may_read; // ... which may go on from there
     enum doctor_disk disk;
     uint64_t bytes_free, bytes_total; // of the file system
     uint64_t nodes_free, nodes_total; // files that can be made; 0 and 0: without limit

@@ -117,6 +117,43 @@ static void judge_counts(struct doctor_findings *out, const struct doctor_store 
         doctor_add(out, DOCTOR_OK, "models", "%d", n);
 }
 
+/* Everybody, or Ollama's group, may read the folder and pass those above it, from the one
+ * on that is closed. */
+static void put_opened(struct buf *b, const struct doctor_folder *f, char who)
+{
+    char word[STORE_PATH_BYTES];
+    size_t n = strlen(f->at);
+    if (n && n < strlen(f->path))
+        buf_printf(b, "sudo chmod %c+x", who);
+    while (n && n < strlen(f->path)) {
+        snprintf(word, sizeof word, "%.*s", (int)n, f->path);
+        buf_puts(b, " ");
+        launch_quote(b, word);
+        n++;
+        n += strcspn(f->path + n, "/");
+    }
+    buf_printf(b, "%ssudo chmod -R %c+rX ", n == strlen(f->at) ? "" : " && ", who);
+    launch_quote(b, f->path);
+}
+
+/* Who is in the service's group reads its models, where the group may. */
+static void judge_closed_other(struct doctor_findings *out, const struct doctor_folder *f,
+                               struct buf *b)
+{
+    buf_clear(b);
+    if (!f->of_service || !f->group_may_read)
+        put_opened(b, f, f->of_service ? 'g' : 'a');
+    if (f->of_service)
+        buf_printf(b, "%ssudo usermod -aG " DOCTOR_SERVICE_GROUP " \"$(id -un)\"",
+                   b->len ? " && " : "");
+    doctor_fix(doctor_add(out, DOCTOR_NOTE, "ollama-store",
+                          "%s cannot be read: its models are not seen%s", f->path,
+                          f->of_service ? " before you are in group " DOCTOR_SERVICE_GROUP
+                                          " and have logged in again"
+                                        : ""),
+               "%s", b->data ? b->data : "");
+}
+
 /* Ollama's folders; several are rare, none is usual. */
 static void judge_others(struct doctor_findings *out, const struct doctor_store *s,
                          struct buf *b)
@@ -131,9 +168,7 @@ static void judge_others(struct doctor_findings *out, const struct doctor_store 
             doctor_add(out, DOCTOR_OK, "ollama-store", "%s: %d models, read in place",
                        f->path, f->n_model);
         else
-            doctor_fix(doctor_add(out, DOCTOR_NOTE, "ollama-store",
-                                  "%s cannot be read: its models are not seen", f->path),
-                       "sudo chmod -R a+rX %s", quoted(b, f->path));
+            judge_closed_other(out, f, b);
     }
     if (!n)
         doctor_add(out, DOCTOR_OK, "ollama-store", "none");

@@ -1,5 +1,6 @@
 /* doctor_probe_store.c - the folders of the store, and what of their models fits. */
 #include <errno.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,6 +114,24 @@ static void probe_folder(struct doctor_folder *f, const char *path, bool own)
     }
 }
 
+/* The first folder on the way to a closed one that this user may not pass. */
+static void probe_closed(struct doctor_folder *f, const char *path)
+{
+    struct stat st;
+    size_t n = 0;
+    probe_folder(f, path, false);
+    f->exists = f->is_folder = true;
+    f->readable = false;
+    do {
+        n++;
+        n += strcspn(path + n, "/");
+        snprintf(f->at, sizeof f->at, "%.*s", (int)n, path);
+    } while (path[n] && !access(f->at, X_OK));
+    const struct group *g = stat(f->at, &st) ? NULL : getgrgid(st.st_gid);
+    f->of_service = g && !strcmp(g->gr_name, DOCTOR_SERVICE_GROUP);
+    f->group_may_read = f->of_service && (st.st_mode & 050) == 050;
+}
+
 /* ---- models ---- */
 
 static int compare_names(const void *a, const void *b)
@@ -149,19 +168,15 @@ void doctor_probe_store(struct doctor_store *s, size_t available)
     char closed[STORE_PATH_BYTES];
     int n = 0;
     memset(s, 0, sizeof *s);
-    if (models_open(&store, &err)) {
+    if (models_open_any(&store, &err)) {
         snprintf(s->error, sizeof s->error, "%.199s", err.text);
         return;
     }
     s->n_folder = store_n_folder(store);
     for (int i = 0; i < s->n_folder; i++)
         probe_folder(&s->folders[i], store_folder(store, i), i == 0);
-    if (s->n_folder < STORE_FOLDERS_MAX && models_closed(closed)) {
-        struct doctor_folder *f = &s->folders[s->n_folder++];
-        probe_folder(f, closed, false);
-        f->exists = f->is_folder = true;
-        f->readable = false;
-    }
+    if (s->n_folder < STORE_FOLDERS_MAX && models_closed(closed))
+        probe_closed(&s->folders[s->n_folder++], closed);
     if (store_list(store, &entries, &n, &err))
         snprintf(s->error, sizeof s->error, "%.199s", err.text);
     for (int i = 0; i < n; i++) {

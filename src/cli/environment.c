@@ -229,16 +229,23 @@ bool environment_flag(const char *name)
     return text && read_flag(text, &yes) && yes;
 }
 
-/* ---- variables of Ollama that mean nothing here ---- */
+/* ---- variables that mean nothing here ---- */
 
 static bool is_known(const char *name, size_t n)
 {
     for (int i = 0; i < N_ENTRY; i++) {
         const char *twin = entries[i].v.twin;
-        if (twin && strlen(twin) == n && !memcmp(twin, name, n))
+        const char *own = entries[i].v.name;
+        if ((twin && strlen(twin) == n && !memcmp(twin, name, n)) ||
+            (strlen(own) == n && !memcmp(own, name, n)))
             return true;
     }
     return false;
+}
+
+static bool begins(const char *s, const char *with)
+{
+    return !strncmp(s, with, strlen(with));
 }
 
 bool environment_has_proxy(void)
@@ -255,10 +262,10 @@ bool environment_has_proxy(void)
 
 bool environment_unknown(struct buf *out)
 {
-    static const char prefix[] = "OLLAMA_";
     for (char **e = environ; *e; e++) {
         const size_t n = strcspn(*e, "=");
-        if (strncmp(*e, prefix, sizeof prefix - 1) || is_known(*e, n))
+        const bool ours = begins(*e, "TURBINE_") && !begins(*e, "TURBINE_TEST_");
+        if ((!ours && !begins(*e, "OLLAMA_")) || is_known(*e, n))
             continue;
         if (out->len)
             buf_puts(out, ", ");

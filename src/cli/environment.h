@@ -36,8 +36,8 @@ bool environment_flag(const char *name);
 /* A proxy that libcurl takes from the environment is set. */
 bool environment_has_proxy(void);
 
-/* Names of OLLAMA_* variables that are set and not in the table, with commas; false if
- * there are none. */
+/* Names of OLLAMA_* and TURBINE_* variables (not TURBINE_TEST_*, which are of the tests)
+ * that are set and not in the table, with commas; false if there are none. */
 bool environment_unknown(struct buf *out);
 /* One line of serve on stderr that names them. */
 void environment_warn(void);

@@ -48,7 +48,36 @@ bool models_closed(char out[STORE_PATH_BYTES])
     return false;
 }
 
+/* A folder that somebody names and that is not there yet is an empty store; one that is
+ * something else, or closed, must not look like one.  Nobody has named ours below HOME,
+ * which a service may not have. */
+static enum status check_own(const char *own, struct error *err)
+{
+    struct stat st;
+    const char *wrong = NULL;
+    if (stat(own, &st))
+        wrong = *own && errno != ENOENT ? strerror(errno) : NULL;
+    else if (!S_ISDIR(st.st_mode))
+        wrong = "it is no folder";
+    else if (access(own, R_OK | X_OK))
+        wrong = strerror(errno);
+    if (!wrong)
+        return STATUS_OK;
+    return fail(err, STATUS_IO, "the store, %s=%.900s: %s", environment_source("MODELS"),
+                own, wrong);
+}
+
 enum status models_open(struct store **out, struct error *err)
+{
+    enum status s = models_open_any(out, err);
+    if (!s && environment_text("MODELS") && (s = check_own(store_folder(*out, 0), err))) {
+        store_close(*out);
+        *out = NULL;
+    }
+    return s;
+}
+
+enum status models_open_any(struct store **out, struct error *err)
 {
     char own[STORE_PATH_BYTES], home[STORE_PATH_BYTES];
     const char *others[3];
@@ -188,7 +217,9 @@ void models_template_words(char *out, size_t n, const struct stored_model *m,
     struct model_template t;
     model_template_find(&t, m, g);
     const char *own = t.text.s ? "the GGUF's" : "none";
-    if (t.kind != STORED_TEMPLATE_NONE)
+    if (t.plain)
+        snprintf(out, n, "none: " STORED_TEMPLATE_PLAIN_WORDS);
+    else if (t.kind != STORED_TEMPLATE_NONE)
         snprintf(out, n, "the model's TEMPLATE (%s)",
                  t.kind == STORED_TEMPLATE_GO ? "Go" : "Jinja");
     else if (t.kept)

@@ -12,8 +12,11 @@
 
 /* The store that the environment says: our own folder is TURBINE_MODELS, OLLAMA_MODELS,
  * $XDG_DATA_HOME/turbine/models or ~/.local/share/turbine/models; Ollama's own folders
- * are read, too. */
+ * are read, too.  STATUS_IO where one that a variable names is no folder or closed: it
+ * must not look empty. */
 enum status models_open(struct store **out, struct error *err);
+/* The same whatever our own is. */
+enum status models_open_any(struct store **out, struct error *err);
 /* out <- one of Ollama's folders that is there and closed to this user, so that
  * models_open leaves it out; false: none. */
 bool models_closed(char out[STORE_PATH_BYTES]);
@@ -55,7 +58,8 @@ enum status models_ctx(const struct model_choice *c, int ctx, int *out,
 enum status models_sampling(const struct model_choice *c, struct sampler_params *out,
                             struct error *err);
 /* Its TEMPLATE in place of the GGUF's, if it is Jinja, or Go's and to be used
- * (engine_try_go_template); a note of the command says which, if it is Go's. */
+ * (engine_try_go_template); a note of the command says which, if it is Go's
+ * or none. */
 enum status models_template(const struct model_choice *c, const char *command,
                             struct engine *e, struct error *err);
 /* The same in words, for people, of a model that is not loaded: g is its GGUF. */

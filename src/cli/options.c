@@ -181,6 +181,11 @@ int cli_parse(const struct cli_command *c, int argc, char **argv, const char **a
 void cli_message(const struct cli_command *c, const char *text)
 {
     fprintf(stderr, "turbine %s: ", c->name);
+    cli_step(text);
+}
+
+void cli_step(const char *text)
+{
     for (const char *at = text; *at; at++) {
         const unsigned char byte = (unsigned char)*at;
         fputc(byte == '\n' ? ' ' : byte < ' ' || byte == 0x7f ? '?' : byte, stderr);

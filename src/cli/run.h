@@ -88,6 +88,12 @@ struct run_place {
     bool stays;                   // loaded, when this process has ended
 };
 
+/* Of the model. */
+struct run_facts {
+    int n_train; // tokens of context that it was trained for; 0: not known
+    bool thinks; // it reasons, or is not known not to
+};
+
 struct run_place_ops {
     enum status (*answer)(struct run_place *p, const struct run_question *q,
                           struct run_printer *out, struct run_stats *stats,
@@ -104,6 +110,8 @@ struct run_place_ops {
     /* Whether these settings can be honoured, before they are taken over. */
     enum status (*check)(struct run_place *p, const struct run_settings *set,
                          struct error *err);
+    void (*facts)(struct run_place *p, struct run_facts *out);
+    enum status (*list)(struct run_place *p, struct error *err);   // models, on stdout
     enum status (*memory)(struct run_place *p, struct error *err); // on stdout
     void (*where)(const struct run_place *p, char *out, size_t n); // "in this process"
     void (*print_stats)(const struct run_place *p, const struct run_stats *s); // stderr

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/run.h"
+#include "store/modelfile.h"
 #include "store/param_lines.h"
 
 enum { WORDS_MAX = 20 };
@@ -57,6 +58,7 @@ static void help_commands(void)
 {
     puts("/set            what answers are made with: /? set\n"
          "/show           what the model says of itself: /? show\n"
+         "/list           the models that there are\n"
          "/load NAME      another model; the conversation begins anew\n"
          "/save NAME      this conversation, its system message and parameters as a "
          "model\n"
@@ -143,9 +145,36 @@ static struct run_settings copy_settings(const struct run_settings *s)
     return copy;
 }
 
+static void help_parameters(void)
+{
+    puts("Available parameters:");
+    struct modelfile_param_help p;
+    for (int i = 0; modelfile_param_help(i, &p); i++) {
+        char what[64];
+        snprintf(what, sizeof what, "%s <%s>", p.name, p.type);
+        printf("  /set parameter %-26s %s\n", what, p.text);
+    }
+}
+
+/* A context larger than the model knows what to do with. */
+static void say_training(const struct run_chat *c, const char *name)
+{
+    struct run_facts facts;
+    const json_t *v = json_object_get(c->set->options, "num_ctx");
+    if (strcmp(name, "num_ctx") != 0)
+        return;
+    c->place->ops->facts(c->place, &facts);
+    if (facts.n_train && json_integer_value(v) > facts.n_train)
+        printf("note: " STORED_CONTEXT_WORDS "\n", facts.n_train);
+}
+
 static void set_parameter(struct run_chat *c, const struct words *w)
 {
     struct error err;
+    if (w->n < 3) {
+        help_parameters();
+        return;
+    }
     if (w->n < 4) {
         puts("Usage: /set parameter NAME VALUE");
         return;
@@ -171,6 +200,7 @@ static void set_parameter(struct run_chat *c, const struct words *w)
     for (int i = 3; i < w->n; i++)
         printf("%s%s", i > 3 ? ", " : "", w->word[i]);
     puts("'");
+    say_training(c, w->word[2]);
 }
 
 static void set_system(struct run_chat *c, const struct words *w)
@@ -214,10 +244,20 @@ static void set_format(struct run_chat *c, const struct words *w)
 static void set_think(struct run_chat *c, const char *value)
 {
     struct error err;
-    if (run_set_think(c->set, value, &err))
+    struct run_facts facts;
+    struct run_settings changed = *c->set;
+    if (run_set_think(&changed, value, &err)) {
         say_failed(&err);
-    else
-        printf("Set '%s' mode.\n", c->set->think ? "think" : "nothink");
+        return;
+    }
+    if (changed.think)
+        c->place->ops->facts(c->place, &facts);
+    if (changed.think && !facts.thinks) {
+        printf("\"%.200s\" does not support thinking: it stays off\n", c->place->model);
+        return;
+    }
+    *c->set = changed;
+    printf("Set '%s' mode.\n", c->set->think ? "think" : "nothink");
 }
 
 static void set_no_format(struct run_chat *c)
@@ -386,6 +426,9 @@ bool run_command(struct run_chat *c, const char *text, bool *leave)
         set(c, &w);
     } else if (word_is(&w, 0, "/show")) {
         show(c, &w);
+    } else if (word_is(&w, 0, "/list")) {
+        if (c->place->ops->list(c->place, &err))
+            say_failed(&err);
     } else if (word_is(&w, 0, "/load")) {
         load_another(c, &w);
     } else if (word_is(&w, 0, "/save")) {

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "cli/calibrate.h"
 #include "cli/environment.h"
+#include "cli/list_rows.h"
 #include "cli/models.h"
 #include "cli/run.h"
 #include "cli/run_save.h"
@@ -146,8 +147,8 @@ static enum status want_session(struct run_local *l, const struct local_plan *pl
         return s;
     if (n_ctx > n_train)
         fprintf(stderr,
-                "turbine run: note: the model was trained for %d tokens of context\n",
-                n_train);
+                "turbine run: note: context of %d tokens: " STORED_CONTEXT_WORDS "\n",
+                n_ctx, n_train);
     return STATUS_OK;
 }
 
@@ -462,6 +463,19 @@ static void local_where(const struct run_place *p, char *out, size_t n)
     snprintf(out, n, "in this process");
 }
 
+static void local_facts(struct run_place *p, struct run_facts *out)
+{
+    const struct engine *e = &local_of(p)->engine;
+    out->n_train = model_hparams(e->model)->n_ctx_train;
+    out->thinks = e->chat.thinks;
+}
+
+static enum status local_list(struct run_place *p, struct error *err)
+{
+    (void)p;
+    return list_rows_of_store(NULL, err);
+}
+
 static double rate(int n, uint64_t us)
 {
     return us ? n * 1e6 / (double)us : 0;
@@ -557,6 +571,8 @@ enum status run_local_open(struct run_place **out, const struct cli_command *c,
         .show = local_show,
         .save = local_save,
         .check = local_check,
+        .facts = local_facts,
+        .list = local_list,
         .memory = local_memory,
         .where = local_where,
         .print_stats = local_print_stats,

@@ -5,8 +5,10 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "cli/list_rows.h"
 #include "cli/run.h"
 #include "cli/server_link.h"
+#include "cli/words.h"
 #include "dialect/json_print.h"
 
 struct run_remote {
@@ -318,6 +320,54 @@ static enum status remote_check(struct run_place *p, const struct run_settings *
     return STATUS_OK;
 }
 
+static void remote_facts(struct run_place *p, struct run_facts *out)
+{
+    json_t *o = NULL;
+    char name[128];
+    *out = (struct run_facts){.thinks = true};
+    if (ask_show(remote_of(p)->url, p->model, &o, NULL))
+        return;
+    const json_t *can = json_object_get(o, "capabilities");
+    const char *arch =
+        json_string_value(json_object_get(json_object_get(o, "details"), "family"));
+    out->thinks = !json_is_array(can);
+    for (size_t i = 0; i < json_array_size(can); i++) {
+        const char *able = json_string_value(json_array_get(can, i));
+        out->thinks |= able && !strcmp(able, "thinking");
+    }
+    snprintf(name, sizeof name, "%.60s.context_length", arch ? arch : "");
+    out->n_train = count_of(json_object_get(o, "model_info"), name);
+    json_decref(o);
+}
+
+static enum status remote_list(struct run_place *p, struct error *err)
+{
+    json_t *answer = NULL;
+    enum status s =
+        server_link_call(remote_of(p)->url, "GET", "/api/tags", NULL, &answer, NULL, err);
+    const json_t *models = json_object_get(answer, "models");
+    const size_t n = json_array_size(models);
+    struct list_row *rows = s ? NULL : mem_array(n + 1, sizeof *rows);
+    for (size_t i = 0; rows && i < n; i++) {
+        const json_t *m = json_array_get(models, i);
+        const char *name = json_string_value(json_object_get(m, "name"));
+        const char *digest = json_string_value(json_object_get(m, "digest"));
+        const char *at = json_string_value(json_object_get(m, "modified_at"));
+        const json_int_t bytes = json_integer_value(json_object_get(m, "size"));
+        int64_t modified = 0;
+        words_read_time(&modified, at ? at : "");
+        list_row_fill(&rows[i], name ? name : "-", digest ? digest : "-",
+                      bytes > 0 ? (uint64_t)bytes : 0, modified);
+    }
+    if (rows)
+        list_rows_print(rows, (int)n);
+    else if (!s)
+        s = no_request_memory(err);
+    mem_free(rows);
+    json_decref(answer);
+    return s;
+}
+
 static enum status remote_memory(struct run_place *p, struct error *err)
 {
     json_t *answer = NULL;
@@ -382,6 +432,8 @@ enum status run_remote_open(struct run_place **out, const struct cli_command *c,
         .show = remote_show,
         .save = remote_save,
         .check = remote_check,
+        .facts = remote_facts,
+        .list = remote_list,
         .memory = remote_memory,
         .where = remote_where,
         .print_stats = remote_print_stats,

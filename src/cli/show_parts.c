@@ -28,8 +28,10 @@ static enum status put_template(struct buf *b, const struct stored_model *m,
     const enum status st = gguf_open(&g, m->path, err);
     if (st)
         return st;
-    if (!gguf_str(g, "tokenizer.chat_template", &s, NULL))
+    if (!gguf_str(g, "tokenizer.chat_template", &s, NULL) && s.n)
         buf_append(b, s.s, s.n);
+    else if (m->params) // a file that is in no store is not run without one
+        buf_puts(b, STORED_TEMPLATE_PLAIN);
     gguf_close(g);
     return STATUS_OK;
 }

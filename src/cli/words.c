@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 void words_bytes(char out[24], uint64_t n)
 {
@@ -47,4 +48,26 @@ void words_time(char out[48], int64_t then_s, int64_t now_s)
         snprintf(out, 48, "%d months %s", (int)(hours / 24 / 30), when);
     else
         snprintf(out, 48, "%" PRId64 " years %s", hours / 24 / 365, when);
+}
+
+bool words_read_time(int64_t *out, const char *text)
+{
+    int year, month, day, hour, minute, second, n = 0;
+    if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d%n", &year, &month, &day, &hour, &minute,
+               &second, &n) != 6 ||
+        month < 1 || month > 12)
+        return false;
+    const char *zone = text + n;
+    zone += *zone == '.' ? 1 + strspn(zone + 1, "0123456789") : 0;
+    int east_hour = 0, east_minute = 0;
+    if ((*zone == '+' || *zone == '-') &&
+        sscanf(zone + 1, "%2d:%2d", &east_hour, &east_minute) != 2)
+        return false;
+    const int64_t east = (east_hour * 60 + east_minute) * (*zone == '-' ? -60 : 60);
+    /* Days by counting years from March on, so that leap days come last. */
+    const int64_t y = year - (month < 3), m = (month + 9) % 12;
+    const int64_t days =
+        y * 365 + y / 4 - y / 100 + y / 400 + (m * 153 + 2) / 5 + day - 719469;
+    *out = ((days * 24 + hour) * 60 + minute) * 60 + second - east;
+    return true;
 }

@@ -2,11 +2,14 @@
 #ifndef CLI_WORDS_H
 #define CLI_WORDS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* "4.7 GB", "398 MB", "17 B": powers of 1000, a digit behind the point below ten. */
 void words_bytes(char out[24], uint64_t n);
 /* "Less than a second ago", "About a minute ago", "3 hours ago", "2 weeks from now". */
 void words_time(char out[48], int64_t then_s, int64_t now_s);
+/* Seconds since 1970 of a time as RFC 3339 has it; false if it is none. */
+bool words_read_time(int64_t *out, const char *text);
 
 #endif

@@ -9,13 +9,16 @@ struct open_job {
 
 static enum status open_template(const struct open_job *job, struct error *err)
 {
-    struct gguf_str source;
-    if (gguf_find(job->g, "tokenizer.chat_template") < 0)
+    struct gguf_str source = {0};
+    const bool there = gguf_find(job->g, "tokenizer.chat_template") >= 0;
+    enum status s =
+        there ? gguf_str(job->g, "tokenizer.chat_template", &source, err) : STATUS_OK;
+    job->e->no_template = !s && !source.n;
+    if (job->e->no_template)
         return fail(
             err, STATUS_UNSUPPORTED,
             "the model file has no chat template: use --raw to continue plain text (raw "
             "in requests), or give it a TEMPLATE in a Modelfile");
-    enum status s = gguf_str(job->g, "tokenizer.chat_template", &source, err);
     if (!s)
         s = template_compile(&job->e->template, source.s, source.n, err);
     if (!s)

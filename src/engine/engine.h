@@ -17,6 +17,7 @@ struct engine {
     struct tokenizer *tokenizer;     // NULL without ENGINE_TEXT
     struct template *template;       // the chat template, NULL if there is none to use:
     struct error template_error;     // why
+    bool no_template;                // the file has none at all
     struct chat_caps chat;           // what the template can print, how the model answers
     struct calibration *calibration; // NULL before engine_calibrate, or without text
     size_t file_bytes;

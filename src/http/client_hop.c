@@ -97,7 +97,33 @@ enum status http_hop_prepare(struct http_session *s, CURL *curl, struct http_hop
     return STATUS_OK;
 }
 
-bool http_hop_is_passing(CURLcode rc, long status)
+/* A handshake that broke off, rather than one that the two do not agree on: that has an
+ * error of the TLS library. */
+static bool is_broken_off(const char *why)
+{
+    return !strstr(why, "error:") && !strstr(why, "unexpected TLS packet") &&
+           !strstr(why, "alert");
+}
+
+/* What a server of plain HTTP answers to a handshake, as OpenSSL and GnuTLS say it. */
+static bool is_plain(const char *why)
+{
+    return strstr(why, "wrong version number") || strstr(why, "unexpected TLS packet") ||
+           strstr(why, "http request") || strstr(why, "packet length too long");
+}
+
+void http_hop_explain(struct http_hop *h, CURLcode rc)
+{
+    if (!h->why[0])
+        snprintf(h->why, sizeof h->why, "%s", curl_easy_strerror(rc));
+    if (rc == CURLE_SSL_CONNECT_ERROR && is_plain(h->why))
+        snprintf(h->why, sizeof h->why,
+                 "the server speaks no TLS; if it is one of plain HTTP, name it "
+                 "http://%.60s:%d and say --insecure",
+                 h->url->host, h->url->port);
+}
+
+bool http_hop_is_passing(const struct http_hop *h, CURLcode rc, long status)
 {
     switch (rc) {
     case CURLE_OK:
@@ -109,10 +135,11 @@ bool http_hop_is_passing(CURLcode rc, long status)
     case CURLE_GOT_NOTHING:
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
-    case CURLE_SSL_CONNECT_ERROR:
     case CURLE_HTTP2:
     case CURLE_HTTP2_STREAM:
         return true;
+    case CURLE_SSL_CONNECT_ERROR:
+        return is_broken_off(h->why);
     default:
         return false;
     }

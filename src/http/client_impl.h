@@ -47,8 +47,11 @@ struct http_hop {
 enum status http_hop_prepare(struct http_session *s, CURL *curl, struct http_hop *h,
                              struct error *err);
 
-/* Worth another try: the network's or the server's passing trouble. */
-bool http_hop_is_passing(CURLcode rc, long status);
+/* h->why <- why the transfer of h failed, in words that help. */
+void http_hop_explain(struct http_hop *h, CURLcode rc);
+/* Worth another try: the network's or the server's passing trouble; a certificate or a
+ * protocol is not. */
+bool http_hop_is_passing(const struct http_hop *h, CURLcode rc, long status);
 
 /* Milliseconds to wait before try number `failures` (from 1): 250 ms, doubled each time
  * up to 30 s, give or take a quarter; at least retry_after_s, of which a minute counts.

@@ -187,10 +187,10 @@ static enum status get_hop(struct http_session *s, struct http_answer *a,
         return http_private_fail(&a->url, err);
     // A name that means nothing is more often wrong than late.
     *passing = code != CURLE_COULDNT_RESOLVE_HOST &&
-               http_hop_is_passing(d.probed ? CURLE_OK : code, status);
+               http_hop_is_passing(&hop, d.probed ? CURLE_OK : code, status);
+    http_hop_explain(&hop, code);
     if (code != CURLE_OK && !d.probed)
-        return fail(err, STATUS_IO, "%.*s: %s", HTTP_SHOWN(a->url.text),
-                    hop.why[0] ? hop.why : curl_easy_strerror(code));
+        return fail(err, STATUS_IO, "%.*s: %s", HTTP_SHOWN(a->url.text), hop.why);
     return STATUS_OK;
 }
 

@@ -219,6 +219,8 @@ static enum status end_short(struct stream *st, CURLcode code, long status)
 {
     struct run *r = st->run;
     const char *url = r->source->url.text;
+    const bool passing = http_hop_is_passing(&st->hop, code, code ? 0 : status);
+    http_hop_explain(&st->hop, code);
     switch (st->verdict) {
     case VERDICT_CHANGED:
         r->changed = true;
@@ -240,23 +242,21 @@ static enum status end_short(struct stream *st, CURLcode code, long status)
                     "%.*s: the server sent more than the range %s", HTTP_SHOWN(url),
                     st->range);
     else if (code != CURLE_OK)
-        (void)!fail(r->err, STATUS_IO, "%.*s: %s", HTTP_SHOWN(url),
-                    st->hop.why[0] ? st->hop.why : curl_easy_strerror(code));
+        (void)!fail(r->err, STATUS_IO, "%.*s: %s", HTTP_SHOWN(url), st->hop.why);
     else if (status == 206 || status == 200)
         (void)!fail(r->err, STATUS_IO, "%.*s: the server sent less than the range %s",
                     HTTP_SHOWN(url), st->range);
     else
         (void)!fail(r->err, STATUS_IO, "%.*s: HTTP status %ld", HTTP_SHOWN(url), status);
     const bool answered = code == CURLE_OK && status >= 300;
-    if (answered && !http_hop_is_passing(code, status)) {
+    if (answered && !passing) {
         const bool expired = status == 401 || status == 416 || status < 400 ||
                              (r->source->redirected && (status == 400 || status == 403 ||
                                                         status == 404 || status == 410));
         if (!expired)
             return r->err->status;
         r->stale = true;
-    } else if (code != CURLE_OK && code != CURLE_WRITE_ERROR &&
-               !http_hop_is_passing(code, 0)) {
+    } else if (code != CURLE_OK && code != CURLE_WRITE_ERROR && !passing) {
         return r->err->status;
     }
     return fail_stream(st);

@@ -15,6 +15,8 @@ static bool init_role(struct tq_codec *stored, struct tq_codec *exact, enum tq_t
            tq_codec_init(exact, x, role, d, (enum tq_isa)isa);
 }
 
+#define WHAT_HELPS "use --kv f16, or PARAMETER kv_cache_type f16 of a Modelfile"
+
 static enum status refuse(struct error *err, const char *what, int d, enum tq_type t)
 {
     if (d > TQ_DIM_MAX)
@@ -22,7 +24,7 @@ static enum status refuse(struct error *err, const char *what, int d, enum tq_ty
                     "%s of head size %d are not supported by this build: at most %d",
                     what, d, TQ_DIM_MAX);
     return fail(err, STATUS_UNSUPPORTED,
-                "%s of head size %d cannot be stored as %s: use --kv f16", what, d,
+                "%s of head size %d cannot be stored as %s: " WHAT_HELPS, what, d,
                 tq_type_name(t));
 }
 
@@ -69,10 +71,10 @@ enum status attn_cache_init(struct attn_cache *a, const struct attn_shape *shape
     if (!init_role(&a->v, &a->vx, types->v, TQ_VALUE, shape->d_v, isa))
         return refuse(err, "values", shape->d_v, types->v);
     if (shape->latent && !tq_latent_supported(types->k, shape->d, shape->d_v))
-        return fail(err, STATUS_UNSUPPORTED,
-                    "a latent of %d values with keys of %d cannot be stored as %s: use "
-                    "--kv f16",
-                    shape->d_v, shape->d, tq_type_name(types->k));
+        return fail(
+            err, STATUS_UNSUPPORTED,
+            "a latent of %d values with keys of %d cannot be stored as %s: " WHAT_HELPS,
+            shape->d_v, shape->d, tq_type_name(types->k));
     a->compressed = tq_type_compressed(types->k) || tq_type_compressed(types->v);
     lay_out(a, n_ctx);
     return STATUS_OK;

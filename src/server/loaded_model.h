@@ -35,7 +35,7 @@ struct loaded_model {
     struct grammar_cache *grammars;
     char fingerprint[32];
     uint64_t load_us;
-    char note[MODEL_NOTE_BYTES]; // of its template, or ""
+    char note[MODEL_NOTE_BYTES]; // of its template and context, or ""
     char text[MODEL_TEXT_BYTES]; // how context and cache were chosen
 
     /* What its Modelfile says, for requests that do not. */

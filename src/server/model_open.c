@@ -129,6 +129,16 @@ size_t model_opening_bytes(const struct model_opening *o)
     return o->choice.weights + o->choice.cache;
 }
 
+/* What was asked for holds; what that means is said. */
+static void note_context(struct loaded_model *m, int n_train)
+{
+    const size_t at = strlen(m->note);
+    if (m->n_ctx > n_train)
+        snprintf(m->note + at, sizeof m->note - at,
+                 "%scontext of %d tokens: " STORED_CONTEXT_WORDS, at ? "; " : "",
+                 m->n_ctx, n_train);
+}
+
 enum status model_opening_load(struct model_opening *o, struct loaded_model **out,
                                size_t replay_bytes, struct error *err)
 {
@@ -149,6 +159,7 @@ enum status model_opening_load(struct model_opening *o, struct loaded_model **ou
         (o->settings->calibrate &&
          (s = o->settings->calibrate(o->settings->ctx, m->engine, &so.context.kv, err))))
         return s;
+    note_context(m, model_hparams(m->engine->model)->n_ctx_train);
     so.context.calibration = m->engine->calibration;
     if ((s = scheduler_open(&m->scheduler, m->engine, &so, err)) ||
         (s = loaded_model_finish(m, o->path, replay_bytes, err)))

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "text/go_template.h"
 #include "text/template.h"
 
 struct shown_name {
@@ -16,13 +17,19 @@ static struct shown_name shown(const struct stored_model *m)
     return n;
 }
 
-static enum status check_jinja(const struct modelfile_command *k, struct error *err)
+static enum status check_template(const struct modelfile_command *k, struct error *err)
 {
     struct template *t = NULL;
     struct error why;
     const size_t n = strlen(k->value);
-    if (stored_template_kind(k->value, n) != STORED_TEMPLATE_JINJA)
+    const enum stored_template kind = stored_template_kind(k->value, n);
+    if (kind == STORED_TEMPLATE_NONE)
         return STATUS_OK;
+    if (kind == STORED_TEMPLATE_GO)
+        return go_template_check(k->value, n, &why)
+                   ? fail(err, STATUS_BAD_INPUT,
+                          "(line %d): TEMPLATE: template error: %s", k->line, why.text)
+                   : STATUS_OK;
     const enum status s = template_compile(&t, k->value, n, &why);
     template_close(t);
     return s ? fail(err, STATUS_BAD_INPUT, "(line %d): TEMPLATE: %s", k->line, why.text)
@@ -39,7 +46,7 @@ enum status model_param_check(const struct modelfile *f, struct error *err)
         const struct modelfile_command *k = &f->commands[i];
         const char *name = k->keyword == MODELFILE_PARAMETER ? k->name : "";
         if (k->keyword == MODELFILE_TEMPLATE)
-            s = check_jinja(k, err);
+            s = check_template(k, err);
         else if (!strcmp(name, "stop") && ++n_stop > MODEL_STOPS_MAX)
             s = fail(err, STATUS_BAD_INPUT, "(line %d): more than %d stops", k->line,
                      MODEL_STOPS_MAX);
@@ -196,6 +203,12 @@ enum status model_param_template(const struct stored_model *m, struct engine *e,
 {
     struct error why;
     *note = 0;
+    if (m->params && m->template_kind == STORED_TEMPLATE_NONE && e->no_template) {
+        snprintf(note, MODEL_NOTE_BYTES,
+                 "%s has no chat template: " STORED_TEMPLATE_PLAIN_WORDS, shown(m).text);
+        engine_try_go_template(e, STORED_TEMPLATE_PLAIN, strlen(STORED_TEMPLATE_PLAIN),
+                               true, &why);
+    }
     if (m->template_kind == STORED_TEMPLATE_GO) {
         if (engine_try_go_template(e, m->template.data, m->template.len, m->template_own,
                                    &why))

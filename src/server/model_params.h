@@ -14,7 +14,8 @@
 
 enum { MODEL_STOPS_MAX = 16 };
 
-/* Of a new model, what the store does not know: types of caches, Jinja, how many stops.
+/* Of a new model, what the store does not know: types of caches, templates, how many
+ * stops.
  */
 enum status model_param_check(const struct modelfile *f, struct error *err);
 
@@ -45,7 +46,8 @@ enum status model_param_stops(const struct stored_model *m,
                               const char *out[MODEL_STOPS_MAX], int *n,
                               struct error *err);
 /* Its TEMPLATE in place of the GGUF's, if it is Jinja, or Go's and to be used
- * (engine_try_go_template).  note <- what to say of one of Go's, "" of others. */
+ * (engine_try_go_template); STORED_TEMPLATE_PLAIN where a model of the store and its GGUF
+ * have none.  note <- what to say of one of Go's and of the plain one, "" of others. */
 enum { MODEL_NOTE_BYTES = 1024 };
 enum status model_param_template(const struct stored_model *m, struct engine *e,
                                  char note[MODEL_NOTE_BYTES], struct error *err);

@@ -11,6 +11,12 @@ void model_template_find(struct model_template *out, const struct stored_model *
     *out = (struct model_template){0};
     if (gguf_str(g, "tokenizer.chat_template", &out->text, NULL) || !out->text.n)
         out->text = (struct gguf_str){NULL, 0};
+    if (m && m->params && m->template_kind == STORED_TEMPLATE_NONE && !out->text.s) {
+        out->plain = true;
+        out->kind = STORED_TEMPLATE_GO;
+        out->text =
+            (struct gguf_str){STORED_TEMPLATE_PLAIN, strlen(STORED_TEMPLATE_PLAIN)};
+    }
     if (!m || m->template_kind == STORED_TEMPLATE_NONE)
         return;
     if (m->template_kind == STORED_TEMPLATE_GO) {

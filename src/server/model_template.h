@@ -11,6 +11,7 @@
 struct model_template {
     struct gguf_str text;      // in the GGUF or the stored model; s NULL: there is none
     enum stored_template kind; // of the TEMPLATE, if that is used; NONE: the GGUF's
+    bool plain;                // it is STORED_TEMPLATE_PLAIN: there is no other
     bool kept;                 // TEMPLATE is Go's and not meant to be used
     enum status refused;       // TEMPLATE is Go's and more than is supported
     struct error why;          // with refused

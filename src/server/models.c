@@ -136,8 +136,8 @@ enum status models_start(struct models *p, struct engine *e, struct scheduler *s
     t->card = model_card_share(m->card);
     snprintf(t->general, sizeof t->general, "%s", m->card->general);
     snprintf(t->text, sizeof t->text, "%s", m->text);
+    snprintf(t->note, sizeof t->note, "%s", m->note);
     t->n_ctx = m->n_ctx;
-    t->n_train = model_hparams(m->engine->model)->n_ctx_train;
     pthread_mutex_lock(&p->lock);
     struct model_slot *x = add_slot(p, &ref);
     if (x) {

@@ -48,8 +48,8 @@ void models_unload(struct models *p, const struct model_ref *ref);
 enum { MODELS_HELD_MAX = 64 };
 int models_hold(struct models *p, struct model_slot *out[MODELS_HELD_MAX]);
 void models_let_go(struct models *p, struct model_slot *const *held, int n);
-/* Models that the store has no more, or has replaced, whoever did it: they are unloaded as
- * soon as no request needs them.  Reads the manifests of those that are loaded. */
+/* Models that the store has no more, or has replaced, whoever did it: they are unloaded
+ * as soon as no request needs them.  Reads the manifests of those that are loaded. */
 void models_drop_changed(struct models *p);
 /* It is about to be unloaded, and nothing uses it. */
 bool model_slot_goes(struct models *p, const struct model_slot *x);
@@ -75,8 +75,8 @@ struct model_start {
     char **aliases; // [n_alias]
     int n_alias;
     struct model_card *card;
-    char text[MODEL_TEXT_BYTES];
-    int n_ctx, n_train;
+    char text[MODEL_TEXT_BYTES], note[MODEL_NOTE_BYTES];
+    int n_ctx;
 };
 const struct model_start *models_start_model(const struct models *p);
 

@@ -202,10 +202,11 @@ static void end_load(struct models *p, struct model_slot *x, struct loaded_model
     } else {
         x->state = SLOT_FAILED;
         p->past.n_failed++;
-        const bool memory = err->status == STATUS_NO_MEMORY;
         (void)!api_fail(&x->error, err->status,
-                        memory ? API_ERROR_NO_ROOM : API_ERROR_INTERNAL, NULL, "%s",
-                        err->text);
+                        err->status == STATUS_NO_MEMORY     ? API_ERROR_NO_ROOM
+                        : err->status == STATUS_UNSUPPORTED ? API_ERROR_UNSUPPORTED
+                                                            : API_ERROR_INTERNAL,
+                        NULL, "%s", err->text);
         models_unlink(p, x);
     }
     for (struct call *c = x->waiting; c; c = c->next_waiting)

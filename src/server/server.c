@@ -199,7 +199,7 @@ static enum status open_http(struct server *s, struct error *err)
     if (!s->loopback && !s->o.api_key && !s->o.insecure)
         return fail(err, STATUS_BAD_ARG,
                     "%s can be reached from other machines: give an API key "
-                    "(--api-key-file), or say --insecure-no-auth",
+                    "(TURBINE_API_KEY, or --api-key-file), or say --insecure-no-auth",
                     s->o.host);
     return STATUS_OK;
 }
@@ -288,7 +288,7 @@ int server_start_n_ctx(const struct server *s)
     return models_start_model(s->models)->n_ctx;
 }
 
-int server_start_n_train(const struct server *s)
+const char *server_start_note(const struct server *s)
 {
-    return models_start_model(s->models)->n_train;
+    return models_start_model(s->models)->note;
 }

@@ -80,7 +80,8 @@ const char *server_url(const struct server *s); // "http://127.0.0.1:11434"
  * chosen; "" for none. */
 const char *server_start_text(const struct server *s);
 int server_start_n_ctx(const struct server *s); // 0: no model
-int server_start_n_train(const struct server *s);
+/* What a person may not expect of its template and its context, or "". */
+const char *server_start_note(const struct server *s);
 
 /* Serve until server_shutdown was called and all answers are out, or drain_us is over:
  * then they end with an error of their dialect. */

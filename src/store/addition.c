@@ -20,6 +20,7 @@ struct addition {
     struct store *store;
     int incoming, claim; // folder .turbine; the claim file, locked
     char claim_name[FILE_WRITER_TEMP_BYTES + 8];
+    bool was_there; // the newest blob that came as bytes
 };
 
 /* ---- the claim ---- */
@@ -68,6 +69,11 @@ void addition_close(struct addition *a)
     if (a->incoming >= 0)
         close(a->incoming);
     mem_free(a);
+}
+
+bool addition_was_there(const struct addition *a)
+{
+    return a->was_there;
 }
 
 int addition_folder(const struct addition *a)
@@ -143,6 +149,7 @@ static enum status name_blob(struct blob_writer *w, const struct digest *d,
     if (s)
         return s;
     digest_file_name(name, d);
+    w->addition->was_there = blob_there(&l, d, 0);
     if (!(s = write_claim(w->addition, d, err)))
         s = file_writer_rename(&w->file, l.blobs, name, err);
     store_unlock(&l);

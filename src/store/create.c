@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 
 #include "base/mem.h"
 #include "base/ollama_api.h"
+#include "store/arch_label.h"
 #include "store/stored_model.h"
 
 enum { CREATE_LAYERS = 1024 };
@@ -22,7 +24,9 @@ struct creation {
     struct addition *a;
     struct manifest m; // what becomes of it
     json_t *config, *params;
-    bool has_chat_template; // the GGUF has one
+    /* Of the GGUF. */
+    bool has_chat_template;
+    int n_ctx_train; // 0: not known
 };
 
 static void say(const struct creation *c, const char *what, const struct digest *d)
@@ -130,10 +134,15 @@ static bool is_blob(const struct creation *c, const char *path, struct digest *d
     return true;
 }
 
-static bool has_chat_template(const struct gguf *g)
+static void read_gguf(struct creation *c, const struct gguf *g)
 {
     struct gguf_str s;
-    return !gguf_str(g, "tokenizer.chat_template", &s, NULL) && s.n;
+    char name[128], arch[64];
+    int64_t n;
+    c->has_chat_template = !gguf_str(g, "tokenizer.chat_template", &s, NULL) && s.n;
+    store_arch_label(arch, g);
+    snprintf(name, sizeof name, "%s.context_length", arch);
+    c->n_ctx_train = gguf_int(g, name, 1, INT_MAX, &n, NULL) ? 0 : (int)n;
 }
 
 static enum status use_file(struct creation *c, const char *path, struct error *err)
@@ -151,13 +160,13 @@ static enum status use_file(struct creation *c, const char *path, struct error *
                  gguf_n_files(g));
     if (!s)
         s = create_config(&c->config, g, err);
-    c->has_chat_template = has_chat_template(g);
+    read_gguf(c, g);
     gguf_close(g);
-    const bool is_there = !s && is_blob(c, path, &d, &size);
+    bool is_there = !s && is_blob(c, path, &d, &size);
     if (is_there)
         s = addition_blob(c->a, &d, size, err);
-    else if (!s)
-        s = addition_file(c->a, path, &d, &size, err);
+    else if (!s && !(s = addition_file(c->a, path, &d, &size, err)))
+        is_there = addition_was_there(c->a);
     if (!s)
         say(c, is_there ? "using existing layer" : "creating new layer", &d);
     return s ? s : manifest_add(&c->m, LAYER_MODEL, &d, size, err);
@@ -187,9 +196,8 @@ static enum status use_model(struct creation *c, const char *from, struct error 
         }
     }
     struct gguf *g = NULL;
-    if (!s && modelfile_last(c->f, MODELFILE_TEMPLATE) &&
-        !(s = gguf_open(&g, base.path, err)))
-        c->has_chat_template = has_chat_template(g);
+    if (!s && !(s = gguf_open(&g, base.path, err)))
+        read_gguf(c, g);
     gguf_close(g);
     if (!s) {
         c->params = json_incref(base.params);
@@ -247,7 +255,7 @@ static enum status add_text_layer(struct creation *c, enum blob_kind kind,
     const enum status s = addition_bytes(c->a, text, n, &d, err);
     if (s)
         return s;
-    say(c, "creating new layer", &d);
+    say(c, addition_was_there(c->a) ? "using existing layer" : "creating new layer", &d);
     return manifest_add(&c->m, kind, &d, n, err);
 }
 
@@ -450,6 +458,23 @@ static enum status mark_template(struct creation *c, struct error *err)
 
 /* ---- the end ---- */
 
+/* What a person may not expect of the model. */
+static void say_notes(const struct creation *c)
+{
+    const json_int_t n_ctx = json_integer_value(json_object_get(c->params, "num_ctx"));
+    char text[240];
+    bool template = c->has_chat_template;
+    for (int i = 0; i < c->m.n_layer; i++)
+        template |= c->m.layers[i].kind == LAYER_TEMPLATE;
+    if (!template && c->o->say)
+        c->o->say(c->o->ctx, "note: no chat template: " STORED_TEMPLATE_PLAIN_WORDS);
+    snprintf(text, sizeof text,
+             "note: num_ctx %" JSON_INTEGER_FORMAT ": " STORED_CONTEXT_WORDS, n_ctx,
+             c->n_ctx_train);
+    if (c->n_ctx_train && n_ctx > c->n_ctx_train && c->o->say)
+        c->o->say(c->o->ctx, text);
+}
+
 static enum status add_config(struct creation *c, struct error *err)
 {
     json_t *ids = json_array();
@@ -489,6 +514,7 @@ static enum status finish_model(struct creation *c, const struct model_name *nam
     struct buf json;
     buf_init(&json, MANIFEST_BYTES);
     sort_layers(&c->m);
+    say_notes(c);
     enum status s = add_config(c, err);
     if (!s)
         s = manifest_print(&json, &c->m, err);

@@ -78,4 +78,10 @@ const struct modelfile_command *modelfile_last(const struct modelfile *f,
 enum status modelfile_params(json_t **out, const struct modelfile *f, struct buf *notes,
                              struct error *err);
 
+/* PARAMETER number i, from 0, of those that have an effect; false behind the last. */
+struct modelfile_param_help {
+    const char *name, *type, *text; // "top_k", "int", what it is
+};
+bool modelfile_param_help(int i, struct modelfile_param_help *out);
+
 #endif

@@ -15,39 +15,47 @@ static const struct param {
     enum param_type type;
     double min, max;
     const char *without_effect; // why; NULL: it has one
+    const char *help;           // of those that have one
 } params[] = {
-    {"num_ctx", PARAM_INT, 0, 1 << 24, NULL},
-    {"num_predict", PARAM_INT, -2, 1 << 30, NULL},
-    {"num_keep", PARAM_INT, -1, 1 << 30, "an answer that fills the context ends"},
-    {"num_thread", PARAM_INT, 0, 256, NULL},
-    {"num_parallel", PARAM_INT, 0, 1024, NULL},
-    {"num_batch", PARAM_INT, 0, 1 << 24, "batches have a size of their own"},
-    {"num_gpu", PARAM_INT, -1, 1 << 24, "this engine runs on the processor"},
-    {"main_gpu", PARAM_INT, -1, 1 << 24, "this engine runs on the processor"},
-    {"use_mmap", PARAM_BOOL, 0, 0, "weights are always mapped"},
-    {"draft_num_predict", PARAM_INT, 0, 1 << 20, "there are no draft models"},
-    {"seed", PARAM_INT, -9007199254740992.0, 9007199254740992.0, NULL},
-    {"temperature", PARAM_FLOAT, 0, 100, NULL},
-    {"top_k", PARAM_INT, 0, 1 << 24, NULL},
-    {"top_p", PARAM_FLOAT, 0, 1, NULL},
-    {"min_p", PARAM_FLOAT, 0, 1, NULL},
-    {"typical_p", PARAM_FLOAT, 0, 1, NULL},
-    {"repeat_penalty", PARAM_FLOAT, 0.01, 100, NULL},
-    {"repeat_last_n", PARAM_INT, -1, 1 << 24, NULL},
-    {"presence_penalty", PARAM_FLOAT, -100, 100, NULL},
-    {"frequency_penalty", PARAM_FLOAT, -100, 100, NULL},
-    {"stop", PARAM_TEXTS, 0, 0, NULL},
-    {"kv_cache_type", PARAM_TEXT, 0, 0, NULL},
-    {"kv_tail", PARAM_INT, 0, 1 << 20, NULL},
-    {"penalize_newline", PARAM_TEXT, 0, 0, "deprecated"},
-    {"low_vram", PARAM_TEXT, 0, 0, "deprecated"},
-    {"f16_kv", PARAM_TEXT, 0, 0, "deprecated; kv_cache_type says it"},
-    {"logits_all", PARAM_TEXT, 0, 0, "deprecated"},
-    {"vocab_only", PARAM_TEXT, 0, 0, "deprecated"},
-    {"use_mlock", PARAM_TEXT, 0, 0, "deprecated"},
-    {"mirostat", PARAM_TEXT, 0, 0, "deprecated"},
-    {"mirostat_tau", PARAM_TEXT, 0, 0, "deprecated"},
-    {"mirostat_eta", PARAM_TEXT, 0, 0, "deprecated"},
+    {"num_ctx", PARAM_INT, 0, 1 << 24, NULL, "tokens of context"},
+    {"num_predict", PARAM_INT, -2, 1 << 30, NULL,
+     "longest answer in tokens; -1: what fits"},
+    {"num_keep", PARAM_INT, -1, 1 << 30, "an answer that fills the context ends", NULL},
+    {"num_thread", PARAM_INT, 0, 256, NULL, "compute threads"},
+    {"num_parallel", PARAM_INT, 0, 1024, NULL, "answers at a time"},
+    {"num_batch", PARAM_INT, 0, 1 << 24, "batches have a size of their own", NULL},
+    {"num_gpu", PARAM_INT, -1, 1 << 24, "this engine runs on the processor", NULL},
+    {"main_gpu", PARAM_INT, -1, 1 << 24, "this engine runs on the processor", NULL},
+    {"use_mmap", PARAM_BOOL, 0, 0, "weights are always mapped", NULL},
+    {"draft_num_predict", PARAM_INT, 0, 1 << 20, "there are no draft models", NULL},
+    {"seed", PARAM_INT, -9007199254740992.0, 9007199254740992.0, NULL,
+     "makes sampling repeatable"},
+    {"temperature", PARAM_FLOAT, 0, 100, NULL,
+     "0: the likeliest token; higher: more varied"},
+    {"top_k", PARAM_INT, 0, 1 << 24, NULL, "sample from the likeliest so many; 0: all"},
+    {"top_p", PARAM_FLOAT, 0, 1, NULL, "sample from this much probability"},
+    {"min_p", PARAM_FLOAT, 0, 1, NULL, "drop tokens below this part of the likeliest"},
+    {"typical_p", PARAM_FLOAT, 0, 1, NULL,
+     "sample from what is about as surprising as expected"},
+    {"repeat_penalty", PARAM_FLOAT, 0.01, 100, NULL,
+     "for tokens that were there before; 1: none"},
+    {"repeat_last_n", PARAM_INT, -1, 1 << 24, NULL,
+     "so many tokens back; -1: all of the context"},
+    {"presence_penalty", PARAM_FLOAT, -100, 100, NULL, "for every token that was there"},
+    {"frequency_penalty", PARAM_FLOAT, -100, 100, NULL, "the same, for each time"},
+    {"stop", PARAM_TEXTS, 0, 0, NULL, "ends an answer; several may"},
+    {"kv_cache_type", PARAM_TEXT, 0, 0, NULL,
+     "of the cache: turbo4, turbo8/turbo4, f16 ..."},
+    {"kv_tail", PARAM_INT, 0, 1 << 20, NULL, "newest tokens that the cache keeps exact"},
+    {"penalize_newline", PARAM_TEXT, 0, 0, "deprecated", NULL},
+    {"low_vram", PARAM_TEXT, 0, 0, "deprecated", NULL},
+    {"f16_kv", PARAM_TEXT, 0, 0, "deprecated; kv_cache_type says it", NULL},
+    {"logits_all", PARAM_TEXT, 0, 0, "deprecated", NULL},
+    {"vocab_only", PARAM_TEXT, 0, 0, "deprecated", NULL},
+    {"use_mlock", PARAM_TEXT, 0, 0, "deprecated", NULL},
+    {"mirostat", PARAM_TEXT, 0, 0, "deprecated", NULL},
+    {"mirostat_tau", PARAM_TEXT, 0, 0, "deprecated", NULL},
+    {"mirostat_eta", PARAM_TEXT, 0, 0, "deprecated", NULL},
 };
 
 static const struct param *find_param(const char *name)
@@ -155,4 +163,21 @@ enum status modelfile_params(json_t **out, const struct modelfile *f, struct buf
     }
     *out = o;
     return s;
+}
+
+bool modelfile_param_help(int i, struct modelfile_param_help *out)
+{
+    static const char *const types[] = {[PARAM_INT] = "int",
+                                        [PARAM_FLOAT] = "float",
+                                        [PARAM_BOOL] = "bool",
+                                        [PARAM_TEXT] = "string",
+                                        [PARAM_TEXTS] = "string ..."};
+    for (size_t k = 0; k < sizeof params / sizeof *params; k++) {
+        if (params[k].without_effect || i--)
+            continue;
+        *out = (struct modelfile_param_help){params[k].name, types[params[k].type],
+                                             params[k].help};
+        return true;
+    }
+    return false;
 }

@@ -90,6 +90,8 @@ enum status addition_bytes(struct addition *a, const void *p, size_t n,
  * changes meanwhile. */
 enum status addition_file(struct addition *a, const char *path, struct digest *digest,
                           uint64_t *size, struct error *err);
+/* Did our own folder have the newest blob of the two above, before it was added? */
+bool addition_was_there(const struct addition *a);
 /* A blob of any folder into our own: nothing to do, a hard link, or a copy; in the last
  * two cases its digest is checked. */
 enum status addition_blob(struct addition *a, const struct digest *d, uint64_t size,

@@ -13,6 +13,16 @@ enum stored_template {
     STORED_TEMPLATE_GO,    // Ollama's kind: see template_own
 };
 
+/* What stands for a template where neither a model of the store nor its GGUF has one, as
+ * in Ollama: prompts are completed as they are. */
+#define STORED_TEMPLATE_PLAIN "{{ .Prompt }}"
+#define STORED_TEMPLATE_PLAIN_WORDS \
+    "prompts are completed as they are, a system text in front of the first"
+
+/* Behind a number of tokens, where it is more than a model was trained for. */
+#define STORED_CONTEXT_WORDS \
+    "the model was trained for %d tokens, and may not make sense of more"
+
 /* The member of a config that says template_own. */
 #define STORED_TEMPLATE_OWN "turbine_template_own"
 

@@ -29,6 +29,10 @@ enum {
 enum status go_template_translate(struct buf *out, const char *source, size_t n,
                                   struct error *err);
 
+/* STATUS_BAD_INPUT, with the line, for what Go would not take as a template either.  What
+ * is right, and more than is translated or larger, is STATUS_OK. */
+enum status go_template_check(const char *source, size_t n, struct error *err);
+
 /* The variables that such a template names, made from those of chat templates (messages,
  * tools, enable_thinking).  NULL: no memory. */
 json_t *go_template_vars(const json_t *vars);

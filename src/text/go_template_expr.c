@@ -269,6 +269,10 @@ static const char *operand(struct go_pass *g)
         return operand_bracket(g);
     if (isdigit((unsigned char)c) || c == '-' || c == '+')
         return operand_number(g);
+    if (c == '\'') {
+        go_fail(g, STATUS_UNSUPPORTED, "a character as a number");
+        return NULL;
+    }
     if (!go_word(g, name))
         return NULL;
     if (!strcmp(name, "true") || !strcmp(name, "false"))
@@ -342,7 +346,7 @@ static const char *call(struct go_pass *g, const char *name, const char **args, 
         if (strcmp(name, functions[i].name) != 0)
             continue;
         if (n < functions[i].min || n > functions[i].max) {
-            go_fail(g, STATUS_BAD_INPUT, "a wrong number of arguments");
+            go_fail(g, STATUS_UNSUPPORTED, "a wrong number of arguments");
             return NULL;
         }
         if (functions[i].op)
@@ -401,8 +405,8 @@ static const char *command(struct go_pass *g, const char *piped)
         args[n++] = piped;
     if (*name)
         return call(g, name, args, n);
-    if (n != 1)
-        go_fail(g, STATUS_BAD_INPUT,
+    if (n != 1) // arguments are of methods, which Go finds out when it prints
+        go_fail(g, n ? STATUS_UNSUPPORTED : STATUS_BAD_INPUT,
                 n ? "an argument of what is no function" : "an expression is missing");
     return n == 1 ? args[0] : NULL;
 }

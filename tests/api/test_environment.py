@@ -122,7 +122,7 @@ def test_model_wins_over_environment(model, tmp_path):
 
 
 def test_every_address_needs_a_key(model):
-    assert 'key' in refused('serve', model, OLLAMA_HOST=':0')
+    assert 'TURBINE_API_KEY' in refused('serve', model, OLLAMA_HOST=':0')
     assert 'key' in refused('serve', model, OLLAMA_HOST='0.0.0.0:0')
 
 
@@ -167,3 +167,9 @@ def test_key_is_never_shown(model):
         assert get('/v1/models')[0] == 401
         status, body = get('/v1/models', {'x-api-key': 'sesame'})
         assert status == 200 and json.loads(body) and 'sesame' not in get.start
+
+
+def test_a_misspelt_variable(model):
+    with serve(model, '--quiet', OLLAMA_HOST='localhost:0', TURBINE_MODLES='/x', OLLAMA_DEBUG='1', TURBINE_API_KEY='', TURBINE_HUB='') as get:
+        warnings = [line for line in get.start.splitlines() if 'warning' in line]
+        assert len(warnings) == 1 and set(warnings[0].rsplit(': ', 1)[1].split(', ')) == {'TURBINE_MODLES', 'OLLAMA_DEBUG'}

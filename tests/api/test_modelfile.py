@@ -1,4 +1,5 @@
 """Modelfiles by the commands: what create says, and that show --modelfile gives the same model again, whatever is in it."""
+import hashlib
 import random
 
 import pytest
@@ -89,7 +90,7 @@ def test_what_is_kept_and_not_used_is_said(store):
     done = store.create('m', f'FROM {STORIES}\nRENDERER qwen3-coder\nPARSER qwen3\n', check=0)
     assert 'note: RENDERER qwen3-coder is kept, but not used: prompts are made by the chat template' in done.stderr
     assert 'note: PARSER qwen3 is kept, but not used: answers are read in the format that the chat template has' in done.stderr
-    assert 'chat template: none' in done.stderr  # which one that is
+    assert 'chat template: none: prompts are completed as they are' in done.stderr  # which one that is
     shown = store.ok('show', 'm', '--modelfile')
     assert 'RENDERER qwen3-coder\n' in shown and 'PARSER qwen3\n' in shown
     assert 'is kept' not in store.create('m', f'FROM {STORIES}\n', check=0).stderr
@@ -149,3 +150,37 @@ def test_capabilities_are_those_of_the_template_in_use(store, template, able):
     store.create('able', f'FROM {STORIES}\nTEMPLATE """{template}"""\n', check=0)
     shown = store.ok('show', 'able')
     assert shown.split('Capabilities\n', 1)[1].split('\n\n')[0].split() == able
+
+
+@pytest.mark.parametrize('template, line', [  # as Go's text/template has it
+    ('{{ if .X }', 1), ('a\n{{ if .X }}\nb', 3), ('{{ printf "%s" .X }}\n\n{{ if .X }}', 3), ('{{ if (eq .X "a" }}{{ end }}', 1), ('{{ .X }}{{ end }}', 1)])
+def test_a_template_that_is_none_is_refused(store, template, line):
+    said = store.create('wrong', f'FROM {STORIES}\nTEMPLATE """{template}"""\n', check=1).stderr
+    assert f'(line 2): TEMPLATE: template error: line {line}: ' in said and 'wrong:latest' not in store.names()
+
+
+@pytest.mark.parametrize('template', ['{{ printf "%s}}" .X }}', '{{ define "x" }}{{ if .A }}{{ end }}{{ end }}{{ template "x" . }}', '{{ .X .Y }}'])
+def test_a_template_that_is_more_than_supported_is_kept(store, template):
+    said = store.create('more', f'FROM {STORIES}\nTEMPLATE """{template}"""\n', check=0).stderr
+    assert "TEMPLATE is Go's and more than is supported: line 1: " in said and store.ok('show', 'more', '--template') == template + '\n'
+
+
+def test_steps_are_those_of_ollama(store):
+    lines = store.create('steps', f'FROM {STORIES}\nSYSTEM Steps.\n', check=0).stderr.splitlines()
+    assert lines[0] == 'gathering model components' and lines[-2:] == ['writing manifest', 'success']
+    digest = hashlib.sha256(b'Steps.').hexdigest()
+    assert f'creating new layer sha256:{digest}' in lines
+    lines = store.create('again', f'FROM {STORIES}\nSYSTEM Steps.\n', check=0).stderr.splitlines()
+    weights = hashlib.sha256(STORIES.read_bytes()).hexdigest()
+    assert f'using existing layer sha256:{weights}' in lines and f'using existing layer sha256:{digest}' in lines
+    assert not any(line.startswith('turbine') or 'creating' in line for line in lines)
+
+
+def test_what_may_surprise_is_said(store):
+    """The file has no chat template, and says a context of 512."""
+    plain, more = 'note: no chat template: prompts are completed as they are', 'the model was trained for 512 tokens'
+    said = store.create('surprise', f'FROM {STORIES}\nPARAMETER num_ctx 513\n', check=0).stderr
+    assert plain in said and f'note: num_ctx 513: {more}' in said
+    assert f'note: num_ctx 513: {more}' in store.create('child', 'FROM surprise\n', check=0).stderr
+    said = store.create('surprise', f'FROM {STORIES}\nPARAMETER num_ctx 512\nTEMPLATE "{{{{ .Prompt }}}}"\n', check=0).stderr
+    assert plain not in said and more not in said

@@ -7,6 +7,7 @@ import pathlib
 import pty
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import threading
@@ -989,3 +990,45 @@ def test_what_a_server_says_is_harmless(store, server):
     server.fault = lambda h: h.answer(400 + 18, json.dumps({'errors': [{'message': '\x1b[31mred\n\x07'}]}).encode()) or True
     rc, err = pull(store, server)
     assert rc == 1 and '\x1b' not in err and '\x07' not in err and 'red' in err
+
+
+def test_https_to_a_server_of_plain_http(store, server):
+    """It is not tried again, and what helps is said."""
+    server.model(WEIGHTS)
+    begun = time.monotonic()
+    rc, err = store.pull('x', env={'TURBINE_REGISTRY': server.url.replace('http:', 'https:')})
+    assert rc == 1 and time.monotonic() - begun < 5 and 'again in' not in err
+    assert f'speaks no TLS; if it is one of plain HTTP, name it http://127.0.0.1:{server.port} and say --insecure' in err
+    absent(store)
+
+
+def test_a_tls_server_that_agrees_on_nothing(store, tmp_path):
+    key, cert = tmp_path / 'key', tmp_path / 'cert'
+    if not shutil.which('openssl'):
+        pytest.skip('no openssl')
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', key, '-out', cert, '-days',
+                    '2', '-subj', '/CN=127.0.0.1'], check=True, capture_output=True)
+    with Server() as s:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(cert, key)
+        context.verify_mode = ssl.CERT_REQUIRED  # it wants a certificate of the client
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers('ECDHE-ECDSA-AES256-GCM-SHA384')  # not with a key of RSA
+        s.http.socket = context.wrap_socket(s.http.socket, server_side=True)
+        begun = time.monotonic()
+        rc, err = store.pull('x', '--insecure', env={'TURBINE_REGISTRY': f'https://127.0.0.1:{s.port}'})
+        assert rc == 1 and time.monotonic() - begun < 5 and 'again in' not in err and s.log == []
+
+
+def test_a_handshake_that_breaks_off_is_tried_again(store):
+    with socket.create_server(('127.0.0.1', 0)) as listening:
+        count = []
+
+        def hang_up():
+            with contextlib.suppress(OSError):
+                while True:
+                    listening.accept()[0].close()
+                    count.append(1)
+        threading.Thread(target=hang_up, daemon=True).start()
+        rc, err = store.pull('x', '--insecure', '--retries', 2, env={'TURBINE_REGISTRY': f'https://127.0.0.1:{listening.getsockname()[1]}'})
+        assert rc == 1 and len(count) >= 3 and err.count('again in') == 2

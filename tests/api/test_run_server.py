@@ -405,7 +405,7 @@ def test_commands_say_what_is_wrong(home):
         t.say('hello', 'Yes')
         for text, says in (
                 ('/sing', "Unknown command '/sing'. Type /\\? for help"), ('/set x', "Unknown command '/set x'"),
-                ('/show x', "Unknown command '/show x'"), ('/set parameter', 'Usage: /set parameter NAME VALUE'),
+                ('/show x', "Unknown command '/show x'"), ('/set parameter', r'/set parameter num_ctx <int>(?s:.)*/set parameter stop <string'), ('/set parameter top_k', 'Usage: /set parameter NAME VALUE'),
                 ('/set parameter temperature hot', "'hot' is not a number"),
                 ('/set parameter top_p 2', '2 is not between 0 and 1'),
                 ('/set parameter colour red', "unknown parameter 'colour'"),
@@ -607,3 +607,34 @@ def test_stop(home):
     done = stop('127.0.0.1:1', 'm')
     assert done.returncode == 1 and 'http://127.0.0.1:1' in done.stderr and 'turbine serve' in done.stderr
     assert stop('127.0.0.1:1').returncode == 2
+
+
+def test_context_beyond_training_and_thinking_of_a_server(home):
+    """What its /api/show says decides."""
+    shown = {'details': {'family': 'llama'}, 'model_info': {'llama.context_length': 4096}, 'capabilities': ['completion', 'tools']}
+    with Recorder(shown=shown) as s, Terminal('run', 'm', env=environment(home, s.url)) as t:
+        t.wait('>>> ')
+        t.say('/set parameter num_ctx 4096', "to '4096'")
+        assert 'trained' not in t.output
+        t.say('/set parameter num_ctx 100000', 'note: the model was trained for 4096 tokens')
+        t.say('/set think', '"m" does not support thinking: it stays off')
+        t.say('hello', 'Yes')
+        assert 'think' not in s.sent('/api/chat')[-1]
+        t.say('/set nothink', "Set 'nothink' mode")
+        shown['capabilities'].append('thinking')
+        t.say('/set think', "Set 'think' mode")
+        t.say('hello', 'Yes')
+        assert s.sent('/api/chat')[-1]['think'] is True
+
+
+def test_list_in_a_chat(home):
+    with Server([{'text': WORDS}]) as s, Terminal('run', NAME, env=environment(home, s.url)) as t:
+        t.wait('>>> ')
+        t.say('/list', rf'NAME +ID +SIZE +MODIFIED\r\n{NAME}')
+    env = environment(home, '127.0.0.1:1')
+    with Terminal('run', 'tiny', '--local', '--max-tokens', '3', env=env) as t:
+        t.wait('>>> ')
+        rows = subprocess.run([TURBINE, 'list'], env=env, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
+        t.say('/list', r'\r\n'.join(re.escape(row.rsplit('    ', 1)[0]) + '.*' for row in rows))
+        t.say('/set think', 'does not support thinking: it stays off')
+        t.say('/set parameter num_ctx 100000', r'note: the model was trained for \d+ tokens')

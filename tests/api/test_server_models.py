@@ -657,3 +657,59 @@ def test_environment(made):
     with Serve(made, TURBINE_KEEP_ALIVE='-1') as s:
         s.text('b')
         assert s.get('/api/ps')['models'][0]['expires_at'].startswith('9999')
+
+
+def test_a_model_without_a_template_completes_prompts(tmp_path):
+    """Every API makes of a single message what /api/generate makes of it with raw."""
+    store = Store(tmp_path)
+    base = f'FROM {STORIES}\nPARAMETER kv_cache_type f16\n'
+    store.create('m', base, check=0)
+    store.create('s', base + 'SYSTEM Once upon\n', check=0)
+    with Serve(store) as s:
+        want = s.generate('m')['response']
+        assert want and s.generate('m', raw=False)['response'] == want
+        chat = {'messages': [{'role': 'user', 'content': PROMPT}], 'stream': False, 'temperature': 0, 'max_tokens': 8}
+        options = {'options': {'temperature': 0, 'num_predict': 8}}
+        assert s.post('/api/chat', {'model': 'm', **chat, **options})['message']['content'] == want
+        assert s.post('/v1/chat/completions', {'model': 'm', **chat})['choices'][0]['message']['content'] == want
+        assert s.post('/v1/messages', {'model': 'm', **chat})['content'][0]['text'] == want
+        turns = [{'role': 'user', 'content': 'Once '}, {'role': 'assistant', 'content': 'upon a '}, {'role': 'user', 'content': 'time'}]
+        assert s.post('/api/chat', {'model': 'm', 'messages': turns, 'stream': False, **options})['message']['content'] == want
+        system = s.generate('s', raw=False, prompt=' a time')
+        raw = s.generate('m', prompt='Once upon\n\n a time')
+        assert system['response'] == raw['response'] and system['prompt_eval_count'] == raw['prompt_eval_count']
+        shown = s.post('/api/show', {'model': 'm'})
+        assert shown['template'] == '{{ .Prompt }}' and 'TEMPLATE' not in shown['modelfile']
+        log = s.log()
+        assert 'm:latest has no chat template: prompts are completed as they are' in log
+    with Serve(store, 's') as s:
+        assert 'turbine serve: note: s:latest has no chat template' in s.log()
+
+
+def test_a_context_beyond_training_is_said(tmp_path):
+    """What is asked for holds, whoever asks: the file was trained for 512."""
+    store = Store(tmp_path)
+    store.create('m', f'FROM {STORIES}\nPARAMETER kv_cache_type f16\nPARAMETER num_ctx 700\n', check=0)
+    store.create('n', f'FROM {STORIES}\nPARAMETER kv_cache_type f16\nPARAMETER num_ctx 512\n', check=0)
+    said = 'context of %d tokens: the model was trained for 512 tokens'
+    with Serve(store) as s:
+        s.generate('n')
+        assert 'was trained for' not in s.log()
+        s.generate('m')
+        s.until(lambda: said % 700 in s.log())
+        assert {m['name']: m['context_length'] for m in s.get('/api/ps')['models']} == {'m:latest': 700, 'n:latest': 512}
+    for args, env, n in [(['m'], {}, 700), (['n', '--ctx', '600'], {}, 600), ([STORIES, '--kv', 'f16'], {'OLLAMA_CONTEXT_LENGTH': '800'}, 800)]:
+        with Serve(store, *args, **env) as s:
+            assert f'turbine serve: note: ' in s.log() and said % n in s.log()
+    assert said % 700 in store.run('run', 'm', 'x', '--max-tokens', 1, check=0).stderr
+
+
+def test_a_cache_type_that_the_model_cannot_have(tmp_path):
+    """Heads of 8 values are kept by no compressed type: the request is wrong, not the server."""
+    store = Store(tmp_path)
+    store.create('m', f'FROM {STORIES}\n', check=0)
+    with Serve(store) as s:
+        for path in ('/api/generate', '/v1/completions'):
+            e = s.post(path, {'model': 'm', 'prompt': 'x'}, 400)['error']
+            text = e if isinstance(e, str) else e['message']
+            assert 'head size 8' in text and 'PARAMETER kv_cache_type f16' in text

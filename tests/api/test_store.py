@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import time
 import urllib.request
 
@@ -464,3 +465,45 @@ def test_template_of_a_model(store):
     (pulled.parent.parent / 'w').mkdir()
     (pulled.parent.parent / 'w/latest').write_text(json.dumps(manifest))
     assert 'TEMPLATE of w:latest: ' in store.run('run', 'w', 'hi', check=1).stderr
+
+
+def test_show_verbose(tmp_path):
+    s = Store(tmp_path)
+    s.create('m', f'FROM {STORIES}\n', check=0)
+    summary, shown = s.ok('show', 'm'), s.ok('show', 'm', '--verbose')
+    inspected = s.ok('inspect', STORIES)
+    assert shown == summary + inspected[inspected.index('\nmetadata ('):] and shown == s.ok('show', '-v', 'm')
+    assert 'llama.context_length' in shown and 'blk.4.ffn_up.weight' in shown
+
+
+@pytest.mark.parametrize('command', [['list'], ['serve', '--port', '0'], ['create', 'm', '-f', '-'], ['show', 'm'], ['rm', 'm'], ['verify'], ['pull', 'x']])
+@pytest.mark.parametrize('path, why', [('/dev/null', 'it is no folder'), ('/dev/null/models', 'Not a directory')])
+def test_a_store_that_is_no_folder(tmp_path, command, path, why):
+    s = Store(tmp_path, models=None)
+    done = s.run(*command, stdin=f'FROM {STORIES}\n', check=1, OLLAMA_MODELS=path)
+    assert f'OLLAMA_MODELS={path}: {why}' in done.stderr.splitlines()[-1] and not done.stdout
+
+
+@pytest.mark.skipif(not os.getuid(), reason='root may read everything')
+def test_a_store_that_is_closed(tmp_path):
+    s = Store(tmp_path)
+    s.create('m', f'FROM {STORIES}\n', check=0)
+    s.folder.chmod(0)
+    assert 'Permission denied' in s.run('list', check=1).stderr
+    s.folder.chmod(0o755)
+
+
+def test_prompts_without_a_template(tmp_path):
+    """The prompt is completed, as by --raw; the text is known from other implementations."""
+    s = Store(tmp_path)
+    s.create('m', f'FROM {STORIES}\nPARAMETER kv_cache_type f16\nPARAMETER temperature 0\nPARAMETER num_predict 20\n', check=0)
+    done = s.run('run', 'm', 'Once upon a time', check=0)
+    assert done.stdout.startswith(', there was a little girl named Lily.') or done.stdout.startswith(' there was a little girl named Lily.')
+    assert 'note: m:latest has no chat template: prompts are completed as they are' in done.stderr
+    assert done.stdout == s.ok('run', 'm', 'Once upon a time', '--raw')
+    assert s.ok('run', 'm', stdin='Once upon a time') == done.stdout
+    system = s.run('run', 'm', ' a time', '--system', 'Once upon', check=0)  # stands in front of the first
+    raw = s.run('run', 'm', 'Once upon\n\n a time', '--raw', check=0)
+    assert system.stdout == raw.stdout and re.search(r'prefill \d+ tokens', system.stderr)[0] in raw.stderr
+    assert 'none: prompts are completed as they are' in s.ok('show', 'm') and s.ok('show', 'm', '--template') == '{{ .Prompt }}\n'
+    assert 'TEMPLATE' not in s.ok('show', 'm', '--modelfile')

@@ -31,6 +31,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     buf_init(&jinja, 1 << 20);
     const enum status made = go_template_translate(&jinja, s, n, &err);
     const enum status s_compiled = template_compile_go(&t, s, n, &err);
+    /* What can be translated is right. */
+    if (!made && go_template_check(s, n, NULL))
+        abort();
     /* Beyond the translation only the bytes and the bounds of Jinja can be wrong. */
     if (!made && s_compiled && s_compiled != STATUS_LIMIT && !strstr(err.text, "UTF-8"))
         abort();

@@ -306,6 +306,22 @@ static void test_store_of_ollama(void **state)
     f->exists = f->is_folder = true;
     expect("ollama-store", DOCTOR_NOTE, "cannot be read",
            "sudo chmod -R a+rX /usr/share/ollama/.ollama/models");
+    /* Its parents are closed, too: they are opened, and no more than to pass. */
+    snprintf(f->at, sizeof f->at, "/usr/share/ollama");
+    expect("ollama-store", DOCTOR_NOTE, "cannot be read",
+           "sudo chmod a+x /usr/share/ollama /usr/share/ollama/.ollama && "
+           "sudo chmod -R a+rX /usr/share/ollama/.ollama/models");
+    /* The service's: its group, which may read or has to be let. */
+    f->of_service = f->group_may_read = true;
+    expect("ollama-store", DOCTOR_NOTE, "before you are in group ollama",
+           "sudo usermod -aG ollama \"$(id -un)\"");
+    f->group_may_read = false;
+    expect("ollama-store", DOCTOR_NOTE, "have logged in again",
+           "sudo chmod g+x /usr/share/ollama /usr/share/ollama/.ollama && "
+           "sudo chmod -R g+rX /usr/share/ollama/.ollama/models && "
+           "sudo usermod -aG ollama \"$(id -un)\"");
+    f->of_service = false;
+    *f->at = 0;
     f->readable = true;
     f->n_model = 3;
     expect("ollama-store", DOCTOR_OK, "3 models, read in place", "");

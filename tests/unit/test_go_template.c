@@ -246,9 +246,9 @@ static void test_refused(void **state)
         {"{{ $x }}", "not declared", STATUS_BAD_INPUT},
         {"{{ if .X }}{{ $x := 1 }}{{ end }}{{ $x }}", "not declared", STATUS_BAD_INPUT},
         {"{{ (eq 1 2 }}", "')' is missing", STATUS_BAD_INPUT},
-        {"{{ eq 1 }}", "number of arguments", STATUS_BAD_INPUT},
+        {"{{ eq 1 }}", "number of arguments", STATUS_UNSUPPORTED},
         {"{{ break }}", "outside of a range", STATUS_BAD_INPUT},
-        {"{{ .X .Y }}", "no function", STATUS_BAD_INPUT},
+        {"{{ .X .Y }}", "no function", STATUS_UNSUPPORTED},
         {"{{ eq 1.2.3 1 }}", "a number", STATUS_UNSUPPORTED},
         {"{{ 1. }}", "a number", STATUS_UNSUPPORTED},
         {"{{ printf \"%d\" 1 }}", "function 'printf'", STATUS_UNSUPPORTED},
@@ -269,6 +269,52 @@ static void test_refused(void **state)
     }
 }
 
+/* What Go's parser said of the same texts (1.19, with Ollama's functions). */
+static void test_check(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *source, *word; // NULL: it takes them
+    } cases[] = {
+        {"{{ if .X }", "'}}' is missing"},
+        {"a\n{{ if .X }}\nb", "line 3: 'end' is missing"},
+        {"{{ printf \"%s\" .X }}{{ if .X }}", "'end' is missing"},
+        {"{{ printf \"}}\" .X }", "'}}' is missing"},
+        {"{{ printf .X }}\n{{ end }}", "line 2: 'else' or 'end' without"},
+        {"{{ printf (.X }}", "')' is missing"},
+        {"{{ printf .X) }}", "a ')' without"},
+        {"{{ printf \"a\n\" }}", "a string that does not end"},
+        {"{{ define \"x\" }}{{ .Y }}", "'end' is missing"},
+        {"{{ . }}{{/* }}", "a comment that does not end"},
+        {"{{ html .X }}{{ else }}", "without a block"},
+        {"{{ printf {{ .X }} }}", "an expression is missing"},
+        {"{{ . }}{{ .X {{ .X }} }}", "'}}' is missing"},
+        {"{{ . }}{{ .Y", "'}}' is missing"},
+        {"{{ .X .Y }}", NULL},
+        {"{{ eq 1 }}", NULL},
+        {"{{ 1. }}", NULL},
+        {"{{ printf \"%d}}\" 1 }}", NULL},
+        {"{{ define \"x\" }}{{ if .A }}{{ end }}{{ end }}{{ template \"x\" . }}", NULL},
+        {"{{ block \"x\" . }}{{ .A }}{{ end }}", NULL},
+        {"{{ . }}{{ if (eq .A \"(\") }}{{ else if .B }}{{ else }}{{ end }}", NULL},
+        {"{{ eq .A 'x' }}", NULL},
+        {"{{ html `}}\"` }}{{- /* }} \" */ -}}", NULL},
+        {"{{ $ }}", NULL},
+        {"} }} { {", NULL},
+        {"{{ range $i, $_ := .Messages }}{{ .Content }}{{ end }}", NULL},
+        {"{{- with $x := .A }}{{ $x }}{{ else }}{{ $x }}{{ end }}", NULL},
+        {"{{ .A | .B }}", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct error err = {0};
+        const enum status s =
+            go_template_check(cases[i].source, strlen(cases[i].source), &err);
+        assert_int_equal(s, cases[i].word ? STATUS_BAD_INPUT : STATUS_OK);
+        if (cases[i].word && !strstr(err.text, cases[i].word))
+            fail_msg("%s: %s", cases[i].source, err.text);
+    }
+}
+
 /* Depth, growth by repetition, and pieces put together at random. */
 static void test_hostile(void **state)
 {
@@ -284,6 +330,8 @@ static void test_hostile(void **state)
         while (n + 40 < sizeof text)
             n += (size_t)snprintf(text + n, 40, "%s", repeated[i]);
         assert_int_not_equal(template_compile_go(&t, text, n, &err), STATUS_OK);
+        (void)!go_template_check(text, n, NULL);
+        (void)!go_template_check(text, n / 2, NULL);
         assert_int_not_equal(template_compile_go(&t, text, n / 2, &err), STATUS_OK);
     }
     /* (eq (eq ... 1 2) 1 2): each level says the last one twice. */
@@ -362,6 +410,7 @@ int main(void)
         cmocka_unit_test(test_turns),    cmocka_unit_test(test_messages),
         cmocka_unit_test(test_language), cmocka_unit_test(test_marks),
         cmocka_unit_test(test_refused),  cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_check),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
