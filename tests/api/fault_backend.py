@@ -4,6 +4,7 @@ matching rule of `faults` is used up by each request.
 Answers are made of the prompt alone, so that a test knows what must come back. In streams each event is a write of its
 own."""
 import asyncio
+import gzip
 import json
 import ssl
 import threading
@@ -277,6 +278,16 @@ class Backend:
         elif f.kind == 'html':
             data = b'<html><body>Bad gateway</body></html>'
             writer.write(b'HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n' % len(data) + data)
+            await writer.drain()
+        elif f.kind == 'gzip':  # though nobody asked for it
+            data = gzip.compress(json.dumps(document('/v1/chat/completions')).encode())
+            writer.write(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n'
+                         b'Content-Length: %d\r\n\r\n' % len(data) + data)
+            await writer.drain()
+        elif f.kind == 'events':  # that say they are a document
+            data = openai_events()[0] + openai_events()[1]
+            writer.write(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n' % len(data) +
+                         data)
             await writer.drain()
         elif f.kind == 'header':  # cut in the header
             writer.write(b'HTTP/1.1 200 OK\r\nContent-Ty')
