@@ -106,6 +106,7 @@ struct backend {
     /* Started by us: tick. */
     pid_t pid; // 0: none
     uint64_t started_us, probed_us, stop_us;
+    uint64_t gave_up_us; // it did not answer; 0: it did, or is tried again
     bool starting;    // it has not answered yet
     bool wants_start; // lock
 
@@ -200,6 +201,7 @@ struct relay {
     struct buf sent; // the body, if it is not the client's own
     struct http_transfer *transfer;
     bool translates, first_byte, first_text, is_stream;
+    bool coded; // its body is compressed, or the like
     int backend_status;
     struct stream_watch watch;
     struct buf in;   // of a document; of a stream: an event that is not whole

@@ -64,9 +64,10 @@ int process_spawn(pid_t *pid, const char *const *argv, int out_fd)
 static void give_up(struct router *r, struct backend *b)
 {
     b->starting = false;
+    b->gave_up_us = clock_us();
     pthread_mutex_lock(&r->lock);
     if (b->index != POLICY_NONE)
-        policy_probed(r->policy, b->index, false, clock_us());
+        policy_probed(r->policy, b->index, false, b->gave_up_us);
     pthread_mutex_unlock(&r->lock);
     fleet_wake(r);
 }
@@ -81,7 +82,7 @@ static void start_backend(struct router *r, struct backend *b)
         return;
     }
     b->starting = true;
-    b->stop_us = 0;
+    b->stop_us = b->gave_up_us = 0;
     b->started_us = b->probed_us = clock_us();
     router_log(r, "start", "%s: %s is process %d", b->shown, b->c->start[0], (int)b->pid);
 }
@@ -92,15 +93,37 @@ static void end_group(struct backend *b, int number)
         kill(-b->pid, number);
 }
 
+/* The policy starts it again when it is needed.  A probe that asks it while it ends would
+ * find it down, and one that is down is not started. */
+static void note_stopped(struct router *r, struct backend *b)
+{
+    probe_close(b);
+    pthread_mutex_lock(&r->lock);
+    if (b->index != POLICY_NONE)
+        policy_stopped(r->policy, b->index, clock_us());
+    b->known = false;
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* A start that failed is not the last one. */
+static void try_again(struct router *r, struct backend *b)
+{
+    struct policy_view v;
+    b->gave_up_us = 0;
+    pthread_mutex_lock(&r->lock);
+    const bool down = b->index != POLICY_NONE &&
+                      policy_see(r->policy, b->index, clock_us(), &v) &&
+                      v.health == POLICY_HEALTH_DOWN;
+    pthread_mutex_unlock(&r->lock);
+    if (down)
+        note_stopped(r, b);
+}
+
 static void begin_stop(struct router *r, struct backend *b, const char *why)
 {
     router_log(r, "stop", "%s: %s", b->shown, why);
     b->stop_us = clock_us();
-    pthread_mutex_lock(&r->lock);
-    if (b->index != POLICY_NONE)
-        policy_stopped(r->policy, b->index, b->stop_us);
-    b->known = false;
-    pthread_mutex_unlock(&r->lock);
+    note_stopped(r, b);
     end_group(b, SIGTERM);
 }
 
@@ -117,10 +140,7 @@ static void reap(struct router *r, struct backend *b)
         give_up(r, b);
     } else if (!b->stop_us) {
         router_log(r, "stop", "%s ended by itself", b->shown);
-        pthread_mutex_lock(&r->lock);
-        if (b->index != POLICY_NONE)
-            policy_stopped(r->policy, b->index, clock_us());
-        pthread_mutex_unlock(&r->lock);
+        note_stopped(r, b);
     }
     b->stop_us = 0;
 }
@@ -158,6 +178,7 @@ static void tick_one(struct router *r, struct backend *b)
 {
     const uint64_t now = clock_us();
     pthread_mutex_lock(&r->lock);
+    const uint64_t again_us = (uint64_t)r->ref->c.health_s * 1000000;
     const bool wants = b->wants_start && b->c->start && b->index != POLICY_NONE;
     if (!b->pid)
         b->wants_start = false;
@@ -174,6 +195,8 @@ static void tick_one(struct router *r, struct backend *b)
         watch_idle(r, b);
     } else if (wants) {
         start_backend(r, b);
+    } else if (b->gave_up_us && now - b->gave_up_us > again_us) {
+        try_again(r, b);
     }
 }
 
