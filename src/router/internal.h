@@ -106,7 +106,7 @@ struct backend {
     /* Started by us: tick. */
     pid_t pid; // 0: none
     uint64_t started_us, probed_us, stop_us;
-    uint64_t gave_up_us; // it did not answer; 0: it did, or is tried again
+    uint64_t down_us; // since when, not running; 0: not
     bool starting;    // it has not answered yet
     bool wants_start; // lock
 

@@ -64,10 +64,9 @@ int process_spawn(pid_t *pid, const char *const *argv, int out_fd)
 static void give_up(struct router *r, struct backend *b)
 {
     b->starting = false;
-    b->gave_up_us = clock_us();
     pthread_mutex_lock(&r->lock);
     if (b->index != POLICY_NONE)
-        policy_probed(r->policy, b->index, false, b->gave_up_us);
+        policy_probed(r->policy, b->index, false, clock_us());
     pthread_mutex_unlock(&r->lock);
     fleet_wake(r);
 }
@@ -82,7 +81,7 @@ static void start_backend(struct router *r, struct backend *b)
         return;
     }
     b->starting = true;
-    b->stop_us = b->gave_up_us = 0;
+    b->stop_us = b->down_us = 0;
     b->started_us = b->probed_us = clock_us();
     router_log(r, "start", "%s: %s is process %d", b->shown, b->c->start[0], (int)b->pid);
 }
@@ -105,18 +104,31 @@ static void note_stopped(struct router *r, struct backend *b)
     pthread_mutex_unlock(&r->lock);
 }
 
-/* A start that failed is not the last one. */
-static void try_again(struct router *r, struct backend *b)
+/* One that does not run and is down, as after a start that failed, may be started again
+ * some time later. */
+static void watch_down(struct router *r, struct backend *b, uint64_t now)
 {
     struct policy_view v;
-    b->gave_up_us = 0;
     pthread_mutex_lock(&r->lock);
-    const bool down = b->index != POLICY_NONE &&
-                      policy_see(r->policy, b->index, clock_us(), &v) &&
-                      v.health == POLICY_HEALTH_DOWN;
+    const uint64_t again_us = (uint64_t)r->ref->c.health_s * 1000000;
+    const bool down =
+        policy_see(r->policy, b->index, now, &v) && v.health == POLICY_HEALTH_DOWN;
     pthread_mutex_unlock(&r->lock);
-    if (down)
+    if (!down)
+        b->down_us = 0;
+    else if (!b->down_us)
+        b->down_us = now;
+    else if (now - b->down_us > again_us)
         note_stopped(r, b);
+}
+
+/* The one that had its address before a reload. */
+static bool is_ending(const struct router *r, const struct backend *b)
+{
+    for (const struct backend *gone = r->gone; gone; gone = gone->next_gone)
+        if (gone->id == b->id && gone->pid)
+            return true;
+    return false;
 }
 
 static void begin_stop(struct router *r, struct backend *b, const char *why)
@@ -177,10 +189,10 @@ static void watch_idle(struct router *r, struct backend *b)
 static void tick_one(struct router *r, struct backend *b)
 {
     const uint64_t now = clock_us();
+    const bool ending = b->index != POLICY_NONE && b->c->start && is_ending(r, b);
     pthread_mutex_lock(&r->lock);
-    const uint64_t again_us = (uint64_t)r->ref->c.health_s * 1000000;
     const bool wants = b->wants_start && b->c->start && b->index != POLICY_NONE;
-    if (!b->pid)
+    if (!b->pid && !ending)
         b->wants_start = false;
     pthread_mutex_unlock(&r->lock);
     reap(r, b);
@@ -193,10 +205,10 @@ static void tick_one(struct router *r, struct backend *b)
         watch_start(r, b, now);
     } else if (b->pid) {
         watch_idle(r, b);
-    } else if (wants) {
+    } else if (wants && !ending) {
         start_backend(r, b);
-    } else if (b->gave_up_us && now - b->gave_up_us > again_us) {
-        try_again(r, b);
+    } else if (b->c->start && b->index != POLICY_NONE) {
+        watch_down(r, b, now);
     }
 }
 

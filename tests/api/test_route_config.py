@@ -233,6 +233,27 @@ time.sleep(600)
                 # Another conversation: this one stays where it is.
                 reply = r.post(PATH, chat(f'{n} ' + 'word ' * 20000))
                 assert reply.headers['X-Turbine-Backend'] == long, r.log()
+            text = r.config.read_text()
+            for n, config in enumerate([f'backend {short.url}\n', text]):  # dropped while it runs, and back
+                r.config.write_text(config)
+                r.process.send_signal(signal.SIGHUP)
+                wait(lambda: r.status()['reloads'] == n + 1)
+            reply = r.post(PATH, chat('back ' + 'word ' * 20000))
+            assert reply.headers['X-Turbine-Backend'] == long, r.log()
+
+
+def test_dropped_while_it_was_asked():
+    """What a probe would have found out of a backend that comes back is asked again."""
+    models = {'/v1/models': {'data': [{'id': 'slow-model'}]}}
+    with Backend() as a, Backend(slow={'/v1/models': 0.02}, info=models) as b:
+        both = f'backend {a.url}\nbackend {b.url}\n'
+        with Router(config=both) as r:
+            wait(lambda: b.asked)
+            for n, config in enumerate([f'backend {a.url}\n', both]):
+                r.config.write_text(config)
+                r.process.send_signal(signal.SIGHUP)
+                wait(lambda: r.status()['reloads'] == n + 1)
+            wait(lambda: r.backend(b.url)['models'] == ['slow-model'], 10, r.log)
 
 
 def test_a_backend_without_memory_is_off(tmp_path):
