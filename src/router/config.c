@@ -519,7 +519,11 @@ enum status config_check(const struct config *c, const char *path, struct error 
     for (int i = 0; i < c->n_backend; i++) {
         const struct config_backend *b = &c->backends[i];
         for (int j = 0; j < i; j++)
-            if (!strcmp(c->backends[j].url, b->url))
+            if (strcmp(c->backends[j].url, b->url))
+                continue;
+            else if (!b->line)
+                return fail(err, STATUS_BAD_INPUT, "%s is given twice", b->url);
+            else
                 return fail(
                     err, STATUS_BAD_INPUT, "%s:%d: %s is there already, in line %d",
                     path ? path : "options", b->line, b->url, c->backends[j].line);

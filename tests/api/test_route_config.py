@@ -242,6 +242,20 @@ time.sleep(600)
             assert reply.headers['X-Turbine-Backend'] == long, r.log()
 
 
+def test_a_reload_opens_nothing(tmp_path):
+    """Other machines are served with a key: a file without one does not come into force."""
+    key = tmp_path / 'key'
+    key.write_text('secret')
+    key.chmod(0o600)
+    with Backend() as b, Router('--host', '0.0.0.0', config=f'client-key a file:{key}\nbackend {b.url}\n') as r:
+        r.config.write_text(f'backend {b.url}\n')
+        r.process.send_signal(signal.SIGHUP)
+        wait(lambda: r.events('reload'))
+        assert 'other machines' in r.events('reload')[0]['text']
+        assert r.get('/v1/models').status == 401
+        assert r.get('/v1/models', {'Authorization': 'Bearer secret'}).status == 200
+
+
 def test_dropped_while_it_was_asked():
     """What a probe would have found out of a backend that comes back is asked again."""
     models = {'/v1/models': {'data': [{'id': 'slow-model'}]}}
