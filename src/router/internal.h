@@ -182,7 +182,8 @@ struct relay {
     bool counted;         // it was tried
     uint64_t counting_id; // backend.id of the one that counts
     enum upstream_counter counting;
-    char *query; // "?beta=true"
+    uint64_t counting_until_us; // whoever drips
+    char *query;                // "?beta=true"
 
     /* Waiting: lock. */
     struct relay *prev_waiting, *next_waiting;

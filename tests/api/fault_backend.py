@@ -83,7 +83,7 @@ class Backend:
     def __init__(self, models=('m',), n_ctx=8192, software='turbine', pace=0.0, events=None, tls=None, key=None,
                  hybrid=False, port=0, info=None, without=(), slow=None):
         """info: {path: what GET, or POST /api/show, gets there, bytes or a value of JSON}; without: paths of POST that
-        it does not have; slow: {path: seconds between bytes of its info}."""
+        it does not have; slow: {path: seconds between bytes of its info, or of a count}."""
         self.slow = dict(slow or {})
         self.without, self.document = set(without), None
         self.models, self.n_ctx, self.software, self.pace, self.events = list(models), n_ctx, software, pace, events
@@ -231,6 +231,9 @@ class Backend:
         if path.endswith(('count_tokens', 'input_tokens', '/tokenize')):
             text = json.dumps(body['messages'])
             n = int(text.split('count-me-')[1].split()[0].strip('"}]')) if 'count-me-' in text else 11
+            if path in self.slow:
+                await self._drip(writer, json.dumps({'input_tokens': n}).encode(), self.slow[path])
+                return True
             await self._reply(writer, 200, {'count': n, 'tokens': []} if path == '/tokenize' else {'input_tokens': n})
             return True
         if path in ('/v1/embeddings', '/api/embed'):
