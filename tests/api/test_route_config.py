@@ -284,6 +284,8 @@ def test_a_backend_without_memory_is_off(tmp_path):
             r.wait_known()
             wait(lambda: any('off' in b for b in r.status()['backends']))
             assert (tmp_path / 'args').read_text() == 'plan big.gguf --json --kv turbo3 --ctx 65536\n'
+            table = subprocess.run([TURBINE, 'route', 'status', '--port', str(r.port)], capture_output=True, text=True)
+            assert ' long   off ' in table.stdout, table
             assert 'it needs 32.0 GiB for a context of 65536 tokens, and 1.0 GiB' in r.events('memory')[0]['text']
             reply = r.post(PATH, chat('word ' * 20000))
             assert reply.status == 200 and reply.headers['X-Turbine-Backend'] == short.url
