@@ -9,7 +9,12 @@
 
 #include "http/client.h"
 
-enum { STATUS_BYTES = 16 << 20, STATUS_MS = 10000 };
+enum {
+    STATUS_BYTES = 16 << 20,
+    STATUS_MS = 10000,
+    ADDRESS_LEAST = 22,
+    ADDRESS_MOST = 100
+};
 
 static long long status_number(const json_t *o, const char *name)
 {
@@ -43,12 +48,25 @@ static long long sum_of(const json_t *o)
     return sum;
 }
 
-static void print_backend_line(const json_t *b)
+/* Of the longest address, that none looks like another. */
+static int address_width(const json_t *backends)
+{
+    size_t i, most = ADDRESS_LEAST;
+    json_t *b;
+    json_array_foreach(backends, i, b)
+    {
+        const size_t n = strlen(status_text(b, "url"));
+        most = n > most ? n : most;
+    }
+    return most < ADDRESS_MOST ? (int)most : ADDRESS_MOST;
+}
+
+static void print_backend_line(const json_t *b, int width)
 {
     const long long prompt = status_number(b, "prompt_tokens");
-    print_status_cell(status_text(b, "url"), 30);
+    print_status_cell(status_text(b, "url"), width);
     print_status_cell(status_text(b, "class"), 5);
-    print_status_cell(status_text(b, "health"), 8);
+    print_status_cell(json_object_get(b, "off") ? "off" : status_text(b, "health"), 8);
     printf("%8lld  %5lld  %6lld  %7lld  %7lld  %6lld  %9lld  ", status_number(b, "n_ctx"),
            status_number(b, "load"), status_number(b, "others"), status_number(b, "sent"),
            status_number(b, "finished"), sum_of(json_object_get(b, "failed")),
@@ -65,12 +83,13 @@ static void print_status(const json_t *root)
 {
     size_t i;
     json_t *b;
-    printf("%-30s  %-5s  %-8s  %8s  %5s  %6s  %7s  %7s  %6s  %9s  %6s  %8s\n", "BACKEND",
-           "CLASS", "HEALTH", "CONTEXT", "LOAD", "OTHERS", "SENT", "DONE", "FAILED",
-           "FALLBACKS", "HITS", "FIRST ms");
+    const int width = address_width(json_object_get(root, "backends"));
+    printf("%-*s  %-5s  %-8s  %8s  %5s  %6s  %7s  %7s  %6s  %9s  %6s  %8s\n", width,
+           "BACKEND", "CLASS", "HEALTH", "CONTEXT", "LOAD", "OTHERS", "SENT", "DONE",
+           "FAILED", "FALLBACKS", "HITS", "FIRST ms");
     json_array_foreach(json_object_get(root, "backends"), i, b)
     {
-        print_backend_line(b);
+        print_backend_line(b, width);
     }
     printf("%lld requests, %lld retries, %lld waiting, %lld conversations, %lld streams "
            "broken\n",

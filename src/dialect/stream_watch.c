@@ -214,7 +214,7 @@ static void end_string(struct stream_watch *w)
 /* Behind the JSON of an event. */
 static void end_json(struct stream_watch *w)
 {
-    w->ended |= w->end_seen || (w->form == STREAM_DOCUMENT && !w->failed);
+    w->ended |= w->end_seen || (w->form == STREAM_DOCUMENT && !w->failed && !w->odd);
     w->end_seen = false;
 }
 
@@ -374,6 +374,19 @@ static void see_line(struct stream_watch *w, char c)
     }
 }
 
+/* A document is one object, with blanks around it.  at: of c in it. */
+static void see_document(struct stream_watch *w, char c, uint64_t at)
+{
+    static const char mark[] = "\xef\xbb\xbf"; // of the byte order
+    const bool blank = (c && strchr(" \t\r\n", c)) || (at < 3 && c == mark[at]);
+    if (w->depth == 0 && !blank && (w->begun || c != '{')) {
+        w->odd = true;
+        w->ended = false;
+    }
+    see_json(w, c);
+    w->at_boundary = w->ended;
+}
+
 size_t stream_watch_feed(struct stream_watch *w, const char *bytes, size_t n)
 {
     size_t boundary = 0;
@@ -381,8 +394,7 @@ size_t stream_watch_feed(struct stream_watch *w, const char *bytes, size_t n)
         if (w->form == STREAM_LINES) {
             see_line(w, bytes[i]);
         } else if (w->form == STREAM_DOCUMENT) {
-            see_json(w, bytes[i]);
-            w->at_boundary = w->ended;
+            see_document(w, bytes[i], w->n_bytes + i);
         } else {
             see_sse(w, bytes[i]);
         }

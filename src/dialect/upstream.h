@@ -235,6 +235,7 @@ struct stream_watch {
     uint8_t keys[8]; // of the members that the value being read is in
     bool after_cr, in_string, escape, is_value, end_seen;
     bool begun; // of the JSON value
+    bool odd;   // there is something that is none
     int depth;
     unsigned n_word, n_field;
     char word[32], field[8];

@@ -103,7 +103,8 @@ static bool set_transfer_options(struct http_transfer *t,
     bool ok = true;
     for (int i = 0; i < o->n_header; i++)
         ok &= add_field(t, o->headers[i]);
-    ok &= add_field(t, "Expect:"); // no waiting for 100
+    ok &= add_field(t, "Expect:");                   // no waiting for 100
+    ok &= add_field(t, "Accept-Encoding: identity"); // without, any would be right
     ok &= curl_easy_setopt(c, CURLOPT_URL, o->url) == CURLE_OK;
 #if LIBCURL_VERSION_NUM >= 0x075500
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");

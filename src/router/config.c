@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,7 +23,8 @@ struct reading {
     config_lookup *lookup;
     struct config_backend *backend; // that statements belong to; NULL: none yet
     int line;
-    const struct config_words *w; // of the line; w->word[0] is the statement
+    uint32_t seen, seen_of_backend; // statements, by their place in the table
+    const struct config_words *w;   // of the line; w->word[0] is the statement
     struct error *err;
 };
 
@@ -175,6 +177,7 @@ static enum status on_backend(struct reading *r)
     if (add_backend(r->c, r->w->word[1], &r->backend, &why))
         return FAIL_LINE(r, "%s", why.text);
     r->backend->line = r->line;
+    r->seen_of_backend = 0;
     return STATUS_OK;
 }
 
@@ -251,6 +254,28 @@ static enum status keep_text(const struct reading *r, const char **out)
     return *out ? STATUS_OK : FAIL_LINE(r, "%s", "the file has too much text");
 }
 
+static enum status on_ca(struct reading *r)
+{
+    const char *path = r->w->word[1];
+    if (access(path, R_OK))
+        return FAIL_LINE(r, "%s: %s", path, strerror(errno));
+    return keep_text(r, &r->backend->ca_file);
+}
+
+static enum status on_proxy(struct reading *r)
+{
+    static const char *const schemes[] = {"http",    "https",  "socks4",
+                                          "socks4a", "socks5", "socks5h"};
+    const char *url = r->w->word[1], *end = strstr(url, "://");
+    bool known = !end; // http://
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes && !known; i++)
+        known = strlen(schemes[i]) == (size_t)(end - url) &&
+                !strncasecmp(url, schemes[i], (size_t)(end - url));
+    if (!known)
+        return FAIL_LINE(r, "a proxy is http, https or one of socks, not '%.100s'", url);
+    return keep_text(r, &r->backend->proxy);
+}
+
 /* ---- statements of the router ---- */
 
 static enum status on_threshold(struct reading *r)
@@ -268,6 +293,9 @@ static enum status on_threshold(struct reading *r)
     const enum status s = take_int(&shifted, 1, 1 << 30, &t->tokens);
     if (s)
         return s;
+    for (int i = 0; i < c->n_threshold; i++)
+        if (!strcmp(c->thresholds[i].model, r->w->word[1]))
+            return FAIL_LINE(r, "model %.100s has two thresholds", r->w->word[1]);
     c->n_threshold++;
     return keep_text(r, &t->model);
 }
@@ -364,14 +392,30 @@ static enum status take_of_backend(struct reading *r)
     if (!strcmp(w, "key"))
         return take_key(r, r->w->word[1], &b->key);
     if (!strcmp(w, "proxy"))
-        return keep_text(r, &b->proxy);
+        return on_proxy(r);
     if (!strcmp(w, "ca"))
-        return keep_text(r, &b->ca_file);
+        return on_ca(r);
     if (!strcmp(w, "start"))
         return on_start(r);
     if (!strcmp(w, "check-memory"))
         return on_check_memory(r);
     return take_int(r, 1, 1 << 24, &b->idle_stop_s);
+}
+
+/* The last of two would silently win. */
+static bool is_second(struct reading *r, const struct statement *s)
+{
+    static const char *const often[] = {"backend", "client-key", "model"};
+    for (size_t i = 0; i < sizeof often / sizeof *often; i++)
+        if (!strcmp(s->word, often[i]))
+            return false;
+    if (!strcmp(s->word, "threshold") && r->w->n > 2) // of a model
+        return false;
+    uint32_t *seen = s->of_backend ? &r->seen_of_backend : &r->seen;
+    const uint32_t bit = (uint32_t)1 << (s - statements);
+    const bool second = *seen & bit;
+    *seen |= bit;
+    return second;
 }
 
 static enum status take_line(struct reading *r)
@@ -386,6 +430,9 @@ static enum status take_line(struct reading *r)
         return FAIL_LINE(r, "it is '%s'", s->usage);
     if (s->of_backend && !r->backend)
         return FAIL_LINE(r, "'%s' belongs to a backend, and none is above", s->word);
+    if (is_second(r, s))
+        return FAIL_LINE(r, "%s is there already%s", s->word,
+                         s->of_backend ? ", for the same backend" : "");
     return s->of_backend ? take_of_backend(r) : take_of_router(r);
 }
 
@@ -395,9 +442,15 @@ static enum status load_text(struct buf *text, const char *path, struct error *e
 {
     char piece[4096];
     ssize_t n;
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    // SIGHUP must not wait for whoever might write into a pipe.
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return fail(err, STATUS_IO, "%s: %s", path, strerror(errno));
+    if (!fstat(fd, &st) && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
+        close(fd);
+        return fail(err, STATUS_IO, "%s: this is no file that can be read", path);
+    }
     while ((n = read(fd, piece, sizeof piece)) > 0 && buf_append(text, piece, (size_t)n))
         ;
     const int e = errno;
@@ -416,6 +469,8 @@ static enum status take_lines(struct reading *r, char *text, size_t n)
                     CONFIG_BYTES);
     if (memchr(text, 0, n))
         return fail(r->err, STATUS_BAD_INPUT, "%s: not a text", r->path);
+    if (!strncmp(text, "\xef\xbb\xbf", 3)) // what some editors begin with
+        text += 3;
     for (char *line = text; line && *line;) {
         struct config_words w;
         char *end = strchr(line, '\n');
@@ -464,7 +519,11 @@ enum status config_check(const struct config *c, const char *path, struct error 
     for (int i = 0; i < c->n_backend; i++) {
         const struct config_backend *b = &c->backends[i];
         for (int j = 0; j < i; j++)
-            if (!strcmp(c->backends[j].url, b->url))
+            if (strcmp(c->backends[j].url, b->url))
+                continue;
+            else if (!b->line)
+                return fail(err, STATUS_BAD_INPUT, "%s is given twice", b->url);
+            else
                 return fail(
                     err, STATUS_BAD_INPUT, "%s:%d: %s is there already, in line %d",
                     path ? path : "options", b->line, b->url, c->backends[j].line);

@@ -129,6 +129,8 @@ bool count_begin(struct relay *c, bool refused)
         c->ref->n_ref++;
     pthread_mutex_unlock(&r->lock);
     if (conf && send_count(c, conf, counter)) {
+        c->counting_until_us = clock_us() + COUNT_US;
+        http_wake_at(c->x, c->counting_until_us + 1000);
         c->phase = RELAY_COUNTING;
         return true;
     }
@@ -170,7 +172,8 @@ bool count_step(struct relay *c)
         if (c->in.len < COUNT_BYTES)
             buf_append(&c->in, text, n);
     http_transfer_see(c->transfer, &s);
-    if (!s.ended || s.n_waiting)
+    const bool late = clock_us() > c->counting_until_us;
+    if (!late && (!s.ended || s.n_waiting))
         return false;
     const int counted = s.status == 200 && s.end == HTTP_TRANSFER_DONE && c->in.data
                             ? upstream_read_count(c->in.data, c->in.len)
@@ -179,7 +182,7 @@ bool count_step(struct relay *c)
         c->ask.n_prompt = counted;
         c->ask.exact = true;
     }
-    if (lacks_counter(c, s.status))
+    if (!late && lacks_counter(c, s.status))
         count_elsewhere(c);
     c->phase = RELAY_NEW;
     relay_close_attempt(c);

@@ -106,6 +106,7 @@ struct backend {
     /* Started by us: tick. */
     pid_t pid; // 0: none
     uint64_t started_us, probed_us, stop_us;
+    uint64_t down_us; // since when, not running; 0: not
     bool starting;    // it has not answered yet
     bool wants_start; // lock
 
@@ -181,7 +182,8 @@ struct relay {
     bool counted;         // it was tried
     uint64_t counting_id; // backend.id of the one that counts
     enum upstream_counter counting;
-    char *query; // "?beta=true"
+    uint64_t counting_until_us; // whoever drips
+    char *query;                // "?beta=true"
 
     /* Waiting: lock. */
     struct relay *prev_waiting, *next_waiting;
@@ -200,6 +202,7 @@ struct relay {
     struct buf sent; // the body, if it is not the client's own
     struct http_transfer *transfer;
     bool translates, first_byte, first_text, is_stream;
+    bool coded; // its body is compressed, or the like
     int backend_status;
     struct stream_watch watch;
     struct buf in;   // of a document; of a stream: an event that is not whole

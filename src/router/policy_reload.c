@@ -90,9 +90,16 @@ static int choose_slots(const struct policy *p, const struct policy_fleet *f, in
     return n_slot;
 }
 
-static void fill_slot(struct policy_slot *s, const struct policy_backend *b,
+/* back: it was dropped before, and what was asked of it then never ends. */
+static void fill_slot(struct policy_slot *s, const struct policy_backend *b, bool back,
                       uint64_t now_us)
 {
+    if (back && s->id == b->id) {
+        s->probing = s->trying = false;
+        s->probe_us = b->lazy ? POLICY_NEVER : now_us;
+        if (b->lazy)
+            s->health = POLICY_HEALTH_STOPPED;
+    }
     if (s->id != b->id) {
         const uint32_t birth = s->birth + 1;
         *s = (struct policy_slot){.id = b->id, .birth = birth};
@@ -121,7 +128,8 @@ static void fill_slots(struct policy_slot *slots, int n_slot, const struct polic
         slots[i].sum_well = slots[i].sum_open = slots[i].sum_trial = false;
     }
     for (int i = 0; i < f->n_backend; i++)
-        fill_slot(&slots[index[i]], &f->backends[i], now_us);
+        fill_slot(&slots[index[i]], &f->backends[i],
+                  index[i] < p->n_slot && p->slots[index[i]].gone, now_us);
 }
 
 /* What a new fleet needs of memory; taken over, or freed. */

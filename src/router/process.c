@@ -81,7 +81,7 @@ static void start_backend(struct router *r, struct backend *b)
         return;
     }
     b->starting = true;
-    b->stop_us = 0;
+    b->stop_us = b->down_us = 0;
     b->started_us = b->probed_us = clock_us();
     router_log(r, "start", "%s: %s is process %d", b->shown, b->c->start[0], (int)b->pid);
 }
@@ -92,15 +92,50 @@ static void end_group(struct backend *b, int number)
         kill(-b->pid, number);
 }
 
+/* The policy starts it again when it is needed.  A probe that asks it while it ends would
+ * find it down, and one that is down is not started. */
+static void note_stopped(struct router *r, struct backend *b)
+{
+    probe_close(b);
+    pthread_mutex_lock(&r->lock);
+    if (b->index != POLICY_NONE)
+        policy_stopped(r->policy, b->index, clock_us());
+    b->known = false;
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* One that does not run and is down, as after a start that failed, may be started again
+ * some time later. */
+static void watch_down(struct router *r, struct backend *b, uint64_t now)
+{
+    struct policy_view v;
+    pthread_mutex_lock(&r->lock);
+    const uint64_t again_us = (uint64_t)r->ref->c.health_s * 1000000;
+    const bool down =
+        policy_see(r->policy, b->index, now, &v) && v.health == POLICY_HEALTH_DOWN;
+    pthread_mutex_unlock(&r->lock);
+    if (!down)
+        b->down_us = 0;
+    else if (!b->down_us)
+        b->down_us = now;
+    else if (now - b->down_us > again_us)
+        note_stopped(r, b);
+}
+
+/* The one that had its address before a reload. */
+static bool is_ending(const struct router *r, const struct backend *b)
+{
+    for (const struct backend *gone = r->gone; gone; gone = gone->next_gone)
+        if (gone->id == b->id && gone->pid)
+            return true;
+    return false;
+}
+
 static void begin_stop(struct router *r, struct backend *b, const char *why)
 {
     router_log(r, "stop", "%s: %s", b->shown, why);
     b->stop_us = clock_us();
-    pthread_mutex_lock(&r->lock);
-    if (b->index != POLICY_NONE)
-        policy_stopped(r->policy, b->index, b->stop_us);
-    b->known = false;
-    pthread_mutex_unlock(&r->lock);
+    note_stopped(r, b);
     end_group(b, SIGTERM);
 }
 
@@ -117,10 +152,7 @@ static void reap(struct router *r, struct backend *b)
         give_up(r, b);
     } else if (!b->stop_us) {
         router_log(r, "stop", "%s ended by itself", b->shown);
-        pthread_mutex_lock(&r->lock);
-        if (b->index != POLICY_NONE)
-            policy_stopped(r->policy, b->index, clock_us());
-        pthread_mutex_unlock(&r->lock);
+        note_stopped(r, b);
     }
     b->stop_us = 0;
 }
@@ -157,9 +189,10 @@ static void watch_idle(struct router *r, struct backend *b)
 static void tick_one(struct router *r, struct backend *b)
 {
     const uint64_t now = clock_us();
+    const bool ending = b->index != POLICY_NONE && b->c->start && is_ending(r, b);
     pthread_mutex_lock(&r->lock);
     const bool wants = b->wants_start && b->c->start && b->index != POLICY_NONE;
-    if (!b->pid)
+    if (!b->pid && !ending)
         b->wants_start = false;
     pthread_mutex_unlock(&r->lock);
     reap(r, b);
@@ -172,8 +205,10 @@ static void tick_one(struct router *r, struct backend *b)
         watch_start(r, b, now);
     } else if (b->pid) {
         watch_idle(r, b);
-    } else if (wants) {
+    } else if (wants && !ending) {
         start_backend(r, b);
+    } else if (b->c->start && b->index != POLICY_NONE) {
+        watch_down(r, b, now);
     }
 }
 

@@ -1,6 +1,7 @@
 /* pump.c - what comes from a backend, to the client. */
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "http/client_fields.h"
@@ -118,12 +119,27 @@ static bool is_whole(struct relay *c)
     return c->watch.ended;
 }
 
+/* Some report errors with status 200. */
+static void fail_document(struct relay *c)
+{
+    struct api_error e;
+    if (!c->route->op || !c->watch.failed) {
+        fail_as(c, POLICY_FAILURE_GARBAGE, "its answer is not whole JSON");
+        return;
+    }
+    upstream_read_error(&e, 502, NULL, c->in.data, c->in.len);
+    if (e.kind == API_ERROR_TOO_LONG)
+        relay_try_elsewhere(c, &e);
+    else
+        relay_attempt_failed(c, POLICY_FAILURE_STATUS, &e, 0);
+}
+
 static void pass_document(struct relay *c)
 {
     char type[FIELD_BYTES];
     struct buf body;
     if (!is_whole(c)) {
-        fail_as(c, POLICY_FAILURE_GARBAGE, "its answer is not whole JSON");
+        fail_document(c);
         return;
     }
     if (!http_field(type, sizeof type, http_transfer_fields(c->transfer), "Content-Type",
@@ -279,6 +295,15 @@ static bool check_translated(struct relay *c, const struct http_transfer_state *
 
 /* ---- all of it ---- */
 
+/* Nothing of it can be read or passed on: the client may not know such a coding. */
+static bool is_coded(const struct relay *c)
+{
+    char coding[FIELD_BYTES];
+    return http_field(coding, sizeof coding, http_transfer_fields(c->transfer),
+                      "Content-Encoding", 0) &&
+           *coding && strcasecmp(coding, "identity");
+}
+
 /* The header is there.  false: the attempt is over. */
 static bool on_header(struct relay *c, int status)
 {
@@ -286,8 +311,13 @@ static bool on_header(struct relay *c, int status)
     const bool has = http_field(type, sizeof type, http_transfer_fields(c->transfer),
                                 "Content-Type", 0);
     c->backend_status = status;
+    c->coded = is_coded(c);
     if (status >= 300)
         return true;
+    if (c->coded) {
+        fail_as(c, POLICY_FAILURE_GARBAGE, "its answer is compressed, unasked");
+        return false;
+    }
     c->is_stream = c->stream && has && upstream_is_stream(type);
     if (c->translates) {
         c->is_stream = has && upstream_is_stream(type);
@@ -328,7 +358,7 @@ static void take_piece_of_answer(struct relay *c, const char *p, size_t n)
     on_first_byte(c);
     if (c->backend_status >= 300) {
         const size_t room = ROUTER_ERROR_MAX - c->in.len;
-        buf_append(&c->in, p, n < room ? n : room);
+        buf_append(&c->in, p, c->coded ? 0 : n < room ? n : room);
     } else if (c->translates) {
         translate_feed(c, p, n);
     } else if (c->is_stream) {

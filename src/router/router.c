@@ -201,6 +201,21 @@ static enum status take_config(struct router *r, struct config *c, struct error 
     return STATUS_OK;
 }
 
+/* Other machines are served with a key, or because somebody said so.  With configuration
+ * c: a reload must not open what was closed. */
+static enum status check_access(const struct router *r, const struct config *c,
+                                struct error *err)
+{
+    if (guard_is_loopback(http_server_address(r->http)) || r->o.api_key || c->n_key ||
+        r->o.insecure)
+        return STATUS_OK;
+    return fail(err, STATUS_BAD_ARG,
+                "%s can be reached from other machines: give an API key "
+                "(--api-key-file, or client-key in the file), or say "
+                "--insecure-no-auth",
+                r->o.host);
+}
+
 static void reload(struct router *r)
 {
     struct config c;
@@ -211,6 +226,8 @@ static void reload(struct router *r)
     }
     config_init(&c);
     enum status s = config_read_file(&c, r->o.config_path, r->o.lookup, &err);
+    if (!s)
+        s = check_access(r, &c, &err);
     if (r->o.threshold)
         c.threshold = r->o.threshold;
     if (s)
@@ -286,7 +303,7 @@ static int turn_transfers(void *ctx)
     return http_transfers_turn(r->transfers);
 }
 
-static enum status open_front(struct router *r, bool has_keys, struct error *err)
+static enum status open_front(struct router *r, struct error *err)
 {
     const struct http_options o = {
         .host = r->o.host,
@@ -309,18 +326,11 @@ static enum status open_front(struct router *r, bool has_keys, struct error *err
     const bool v6 = strchr(address, ':');
     snprintf(r->url, sizeof r->url, "http://%s%s%s:%d", v6 ? "[" : "", address,
              v6 ? "]" : "", http_server_port(r->http));
-    if (!guard_is_loopback(address) && !has_keys && !r->o.insecure)
-        return fail(err, STATUS_BAD_ARG,
-                    "%s can be reached from other machines: give an API key "
-                    "(--api-key-file, or client-key in the file), or say "
-                    "--insecure-no-auth",
-                    r->o.host);
-    return STATUS_OK;
+    return check_access(r, &r->ref->c, err);
 }
 
 static enum status open_router(struct router *r, struct config *c, struct error *err)
 {
-    const bool has_keys = r->o.api_key || c->n_key;
     const struct policy_options p = options_of(c);
     enum status s = policy_open(&r->policy, &p, err);
     if (!s)
@@ -333,7 +343,7 @@ static enum status open_router(struct router *r, struct config *c, struct error 
         return s;
     }
     s = take_config(r, c, err);
-    return s ? s : open_front(r, has_keys, err);
+    return s ? s : open_front(r, err);
 }
 
 enum status router_open(struct router **out, const struct router_options *o,

@@ -4,6 +4,7 @@ matching rule of `faults` is used up by each request.
 Answers are made of the prompt alone, so that a test knows what must come back. In streams each event is a write of its
 own."""
 import asyncio
+import gzip
 import json
 import ssl
 import threading
@@ -82,7 +83,7 @@ class Backend:
     def __init__(self, models=('m',), n_ctx=8192, software='turbine', pace=0.0, events=None, tls=None, key=None,
                  hybrid=False, port=0, info=None, without=(), slow=None):
         """info: {path: what GET, or POST /api/show, gets there, bytes or a value of JSON}; without: paths of POST that
-        it does not have; slow: {path: seconds between bytes of its info}."""
+        it does not have; slow: {path: seconds between bytes of its info, or of a count}."""
         self.slow = dict(slow or {})
         self.without, self.document = set(without), None
         self.models, self.n_ctx, self.software, self.pace, self.events = list(models), n_ctx, software, pace, events
@@ -230,6 +231,9 @@ class Backend:
         if path.endswith(('count_tokens', 'input_tokens', '/tokenize')):
             text = json.dumps(body['messages'])
             n = int(text.split('count-me-')[1].split()[0].strip('"}]')) if 'count-me-' in text else 11
+            if path in self.slow:
+                await self._drip(writer, json.dumps({'input_tokens': n}).encode(), self.slow[path])
+                return True
             await self._reply(writer, 200, {'count': n, 'tokens': []} if path == '/tokenize' else {'input_tokens': n})
             return True
         if path in ('/v1/embeddings', '/api/embed'):
@@ -277,6 +281,16 @@ class Backend:
         elif f.kind == 'html':
             data = b'<html><body>Bad gateway</body></html>'
             writer.write(b'HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n' % len(data) + data)
+            await writer.drain()
+        elif f.kind == 'gzip':  # though nobody asked for it
+            data = gzip.compress(json.dumps(document('/v1/chat/completions')).encode())
+            writer.write(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n'
+                         b'Content-Length: %d\r\n\r\n' % len(data) + data)
+            await writer.drain()
+        elif f.kind == 'events':  # that say they are a document
+            data = openai_events()[0] + openai_events()[1]
+            writer.write(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n' % len(data) +
+                         data)
             await writer.drain()
         elif f.kind == 'header':  # cut in the header
             writer.write(b'HTTP/1.1 200 OK\r\nContent-Ty')

@@ -207,6 +207,8 @@ ERRORS = [
     (Fault('status', status=429, headers=[('Retry-After', '7')]), 429), (Fault('redirect'), 502),
     (Fault('html'), 502), (Fault('status', status=401), 502), (Fault('status', status=502, body=b'<html>'), 502),
     (Fault('cut', at=30), 502), (Fault('short'), 502), (Fault('long'), 502), (Fault('garbage-body'), 502),
+    (Fault('gzip'), 502), (Fault('events'), 502),
+    (Fault('status', status=200, body={'error': {'message': 'no', 'type': 'server_error'}}), 502),
 ]
 
 

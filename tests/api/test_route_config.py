@@ -58,6 +58,11 @@ def test_check(tmp_path):
     ('backend http://a\nmodel a\nmodel a\n', 3, 'twice'),
     ('client-key a env:PATH\nclient-key a env:PATH\n', 2, 'two keys'),
     ('threshold x 0\n', 1, 'from 1'),
+    ('threshold x 9\nthreshold x 8\n', 2, 'two thresholds'),
+    ('queue 9\nqueue 8\n', 2, 'there already'),
+    ('backend http://a\nclass short\nclass long\n', 3, 'for the same backend'),
+    ('backend http://a\nca /nonexistent/x\n', 2, 'No such file'),
+    ('backend http://a\nproxy gopher://x\n', 2, 'one of socks'),
 ])
 def test_errors_name_the_line(tmp_path, text, line, words):
     code, out = check(tmp_path, text)
@@ -79,6 +84,12 @@ def test_a_key_that_is_no_file(tmp_path):
     for name in ('pipe', '.'):
         code, out = check(tmp_path, f'backend http://a\n key file:{tmp_path}/{name}\n')
         assert code == 1 and '/r.conf:2: ' in out and 'no file' in out, out
+    r = subprocess.run([TURBINE, 'route', '--check', tmp_path / 'pipe'], capture_output=True, text=True, timeout=20)
+    assert r.returncode == 1 and 'no file' in r.stderr, r.stderr
+
+
+def test_a_mark_of_the_byte_order(tmp_path):
+    assert check(tmp_path, '\ufeff' + GOOD)[0] == 0
 
 
 def test_reload_drops_no_stream():
@@ -194,6 +205,71 @@ def test_start_fails(tmp_path):
             assert reply.headers['X-Turbine-Fallback'] and time.monotonic() - start < 10
 
 
+def test_a_start_that_failed_is_tried_again(tmp_path):
+    """And one that was ended while it was being asked whether it is well is started again too."""
+    port, program = free_port(), tmp_path / 'serve.py'
+    program.write_text(f'''
+import pathlib, sys, time
+sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
+first = pathlib.Path({str(tmp_path)!r}) / 'first'
+if not first.exists():
+    first.touch()
+    sys.exit(1)
+from fault_backend import Backend
+b = Backend(n_ctx=100000, port={port})
+time.sleep(1)
+b.slow = {{'/v1/models': 0.05}}  # bytes of it: probes take longer than the rest of its life
+b.info = {{'/v1/models': {{'data': [{{'id': 'm'}}]}}}}
+time.sleep(600)
+''')
+    long = f'http://127.0.0.1:{port}'
+    with Backend(n_ctx=100000) as short:
+        with Router(config=f'health-interval 1\nbackend {short.url}\n class short\nbackend {long}\n class long\n'
+                           f' start {sys.executable} "{program}"\n idle-stop 2\n model m\n') as r:
+            r.wait_known()
+            assert r.post(PATH, chat('word ' * 20000)).headers['X-Turbine-Backend'] == short.url
+            for n in range(2):
+                wait(lambda: r.backend(long)['health'] == 'stopped', 10)
+                # Another conversation: this one stays where it is.
+                reply = r.post(PATH, chat(f'{n} ' + 'word ' * 20000))
+                assert reply.headers['X-Turbine-Backend'] == long, r.log()
+            text = r.config.read_text()
+            for n, config in enumerate([f'backend {short.url}\n', text]):  # dropped while it runs, and back
+                r.config.write_text(config)
+                r.process.send_signal(signal.SIGHUP)
+                wait(lambda: r.status()['reloads'] == n + 1)
+            reply = r.post(PATH, chat('back ' + 'word ' * 20000))
+            assert reply.headers['X-Turbine-Backend'] == long, r.log()
+
+
+def test_a_reload_opens_nothing(tmp_path):
+    """Other machines are served with a key: a file without one does not come into force."""
+    key = tmp_path / 'key'
+    key.write_text('secret')
+    key.chmod(0o600)
+    with Backend() as b, Router('--host', '0.0.0.0', config=f'client-key a file:{key}\nbackend {b.url}\n') as r:
+        r.config.write_text(f'backend {b.url}\n')
+        r.process.send_signal(signal.SIGHUP)
+        wait(lambda: r.events('reload'))
+        assert 'other machines' in r.events('reload')[0]['text']
+        assert r.get('/v1/models').status == 401
+        assert r.get('/v1/models', {'Authorization': 'Bearer secret'}).status == 200
+
+
+def test_dropped_while_it_was_asked():
+    """What a probe would have found out of a backend that comes back is asked again."""
+    models = {'/v1/models': {'data': [{'id': 'slow-model'}]}}
+    with Backend() as a, Backend(slow={'/v1/models': 0.02}, info=models) as b:
+        both = f'backend {a.url}\nbackend {b.url}\n'
+        with Router(config=both) as r:
+            wait(lambda: b.asked)
+            for n, config in enumerate([f'backend {a.url}\n', both]):
+                r.config.write_text(config)
+                r.process.send_signal(signal.SIGHUP)
+                wait(lambda: r.status()['reloads'] == n + 1)
+            wait(lambda: r.backend(b.url)['models'] == ['slow-model'], 10, r.log)
+
+
 def test_a_backend_without_memory_is_off(tmp_path):
     """What `turbine plan` computes for it decides: a stand-in of that name says that nothing fits, then that it does."""
     program = tmp_path / 'turbine'
@@ -208,6 +284,8 @@ def test_a_backend_without_memory_is_off(tmp_path):
             r.wait_known()
             wait(lambda: any('off' in b for b in r.status()['backends']))
             assert (tmp_path / 'args').read_text() == 'plan big.gguf --json --kv turbo3 --ctx 65536\n'
+            table = subprocess.run([TURBINE, 'route', 'status', '--port', str(r.port)], capture_output=True, text=True)
+            assert ' long   off ' in table.stdout, table
             assert 'it needs 32.0 GiB for a context of 65536 tokens, and 1.0 GiB' in r.events('memory')[0]['text']
             reply = r.post(PATH, chat('word ' * 20000))
             assert reply.status == 200 and reply.headers['X-Turbine-Backend'] == short.url

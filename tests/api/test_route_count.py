@@ -1,5 +1,6 @@
 """Which endpoint counts the tokens of a prompt near the threshold, for each kind of backend, and what a count decides."""
 import json
+import time
 
 import pytest
 from fault_backend import Backend, Fault
@@ -31,7 +32,7 @@ def test_near_the_threshold(software, without, paths):
     with Backend(software=software, without=without) as short, Backend(software='other') as long:
         with Router(config=f'threshold 1000\nbackend {short.url}\n class short\n context 8192\nbackend {long.url}\n'
                            ' class long\n context 32768\n') as r:
-            r.wait_known(2)
+            wait(lambda: len(r.events('backend')) == 2)  # all is known of them
             for n, url in ((900, short.url), (1100, long.url)):
                 reply = r.post(CHAT, chat(f'count-me-{n} ' + 'word ' * 930, tools=[
                     {'type': 'function', 'function': {'name': 'f', 'parameters': {'type': 'object'}}}]))
@@ -84,3 +85,13 @@ def test_the_count_route(software):
             assert 80 < reply.json()['input_tokens'] < 200 and not counts_of(b)
         else:
             assert reply.json() == {'input_tokens': 4321}
+
+
+def test_a_count_that_drips():
+    """Five seconds, then the estimate decides."""
+    with Backend(slow={ANTHROPIC: 0.8}) as short, Backend(software='other') as long:
+        with Router(config=f'threshold 1000\nbackend {short.url}\n class short\nbackend {long.url}\n class long\n') as r:
+            wait(lambda: len(r.events('backend')) == 2)  # all is known of them
+            start = time.monotonic()
+            reply = r.post(CHAT, chat('count-me-1000000 ' + 'word ' * 930))
+            assert reply.status == 200 and 4 < time.monotonic() - start < 9
