@@ -6,7 +6,12 @@
 #include "base/mem.h"
 #include "http/transfer_impl.h"
 
-enum { HEADER_BYTES = 64 << 10, BUFFER_BYTES = 64 << 10, KEPT_BYTES = 8 << 10 };
+enum {
+    HEADER_BYTES = 64 << 10,
+    BUFFER_BYTES = 64 << 10,
+    KEPT_BYTES = 8 << 10,
+    KEPT_S = 4
+};
 
 /* ---- what libcurl calls ---- */
 
@@ -74,6 +79,19 @@ static size_t take_piece(char *data, size_t size, size_t n, void *ctx)
     return ok ? n : 0;
 }
 
+/* Before a request is sent.  libcurl sends it again, by itself, where a connection that
+ * was kept closes unanswered: what has been sent may have been worked on, so whether that
+ * is tried again is for who asked. */
+static int may_send(void *ctx, char *ip, char *local_ip, int port, int local_port)
+{
+    struct http_transfer *t = ctx;
+    (void)ip;
+    (void)local_ip;
+    (void)port;
+    (void)local_port;
+    return t->sent++ && t->once ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
 /* ---- the beginning ---- */
 
 static bool add_field(struct http_transfer *t, const char *line)
@@ -90,6 +108,7 @@ static void set_body(struct http_transfer *t, const struct http_transfer_options
         curl_easy_setopt(t->curl, CURLOPT_HTTPGET, 1L);
         return;
     }
+    t->once = true;
     curl_easy_setopt(t->curl, CURLOPT_POST, 1L);
     curl_easy_setopt(t->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)o->n_body);
     curl_easy_setopt(t->curl, CURLOPT_POSTFIELDS, o->body ? o->body : "");
@@ -129,6 +148,9 @@ static bool set_transfer_options(struct http_transfer *t,
     curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, take_piece);
     curl_easy_setopt(c, CURLOPT_WRITEDATA, t);
     curl_easy_setopt(c, CURLOPT_PRIVATE, t);
+    curl_easy_setopt(c, CURLOPT_PREREQFUNCTION, may_send);
+    curl_easy_setopt(c, CURLOPT_PREREQDATA, t);
+    curl_easy_setopt(c, CURLOPT_MAXAGE_CONN, (long)KEPT_S);
     return ok;
 }
 
@@ -195,6 +217,7 @@ enum http_transfer_end http_transfer_classify(CURLcode code)
     case CURLE_GOT_NOTHING:
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
+    case CURLE_ABORTED_BY_CALLBACK: // may_send
         return HTTP_TRANSFER_CUT;
     case CURLE_UNSUPPORTED_PROTOCOL: // an answer without a header
     case CURLE_WEIRD_SERVER_REPLY:

@@ -2,7 +2,8 @@
  * in pieces: libcurl on epoll, in the loop of one thread, their host.
  *
  * Each transfer has a bounded buffer of what came; a server that sends faster than it is
- * read is not listened to until there is room.  Connections are kept and used again.
+ * read is not listened to until there is room.  Connections are kept for 4 seconds (less
+ * than servers keep them) and used again; a request but GET is never sent twice.
  * Redirects are not followed, no proxy is used that was not asked for, HTTP/1.1 alone is
  * spoken, TLS is verified. */
 #ifndef HTTP_TRANSFER_H

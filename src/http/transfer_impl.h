@@ -25,6 +25,8 @@ struct http_transfer {
     struct curl_slist *headers;
     char why[CURL_ERROR_SIZE];
     uint64_t start_us, first_us, idle_us;
+    bool once; // it must not be sent twice
+    int sent;
     bool added;                        // to the multi handle
     struct http_transfer *prev, *next; // those that were added
     bool has_news;                     // and is in the list of those

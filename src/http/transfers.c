@@ -1,6 +1,7 @@
 /* transfers.c - all transfers of a host: libcurl's sockets and timer on epoll, what
  * readers ask for, news, deadlines. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -179,6 +180,9 @@ static void take_ends(struct http_transfers *ts)
         curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &p);
         struct http_transfer *t = p;
         detach(t);
+        if (code == CURLE_ABORTED_BY_CALLBACK)
+            snprintf(t->why, sizeof t->why,
+                     "the connection was closed without an answer");
         http_transfer_finish(t, http_transfer_classify(code),
                              code == CURLE_OK ? NULL : curl_easy_strerror(code));
     }

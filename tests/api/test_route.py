@@ -227,6 +227,39 @@ def test_one_backend_fails(path, fault, status):
             assert reply.headers['Retry-After'] == '7'
 
 
+@pytest.mark.parametrize('kind', ['close', 'reset'])
+@pytest.mark.parametrize('path', PATHS)
+def test_nothing_is_sent_twice_unseen(path, kind):
+    """A connection that was kept closes without an answer: that the request is asked again is the router's to
+    decide, to count and to say."""
+    with Backend() as b, Backend() as other, Router('--short', b.url) as alone, \
+            Router('--short', f'{b.url},{other.url}') as both:
+        alone.wait_known()
+        both.wait_known(2)
+
+        def asked():
+            return sum(p == path for x in (b, other) for p, _, _ in x.requests)
+        assert alone.post(path, body(path)).status == 200
+        b.faults = [Fault(kind)]
+        n = asked()
+        reply = alone.post(path, body(path))
+        assert reply.status == 502 and is_error(path, reply.json()) and asked() == n + 1
+        wait(lambda: both.backend(b.url)['health'] == 'up')
+        fallback = None
+        for _ in range(8):  # most go where the one before went
+            last = both.post(path, body(path)).headers['X-Turbine-Backend']
+            (b if last == b.url else other).faults = [Fault(kind)]
+            n = asked()
+            reply = both.post(path, body(path))
+            assert reply.status == 200
+            fallback = reply.headers.get('X-Turbine-Fallback')
+            assert asked() == n + (2 if fallback else 1)
+            b.faults, other.faults = [], []
+            if fallback:
+                break
+        assert fallback == 'retry-cut'
+
+
 @pytest.mark.parametrize('path', PATHS)
 def test_errors_of_the_client_pass(path):
     words = {'error': {'message': 'temperature is odd', 'type': 'invalid_request_error', 'param': 'temperature'}}
