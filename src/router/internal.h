@@ -49,8 +49,9 @@ struct router_route {
     enum route_kind kind;
     unsigned dialect; // DIALECT_...
     const struct api_operation *op;
-    bool streams; // unless the body says otherwise
-    bool below;   // the path goes on
+    const char *answer; // the member that each document has, or NULL
+    bool streams;       // unless the body says otherwise
+    bool below;         // the path goes on
     bool public, drains;
     void (*handle)(struct relay *c);
 };

@@ -105,6 +105,21 @@ static void on_bad_status(struct relay *c, int status)
 
 /* ---- documents ---- */
 
+/* JSON alone is no answer: {}, or no choices. */
+static bool has_answer(struct relay *c)
+{
+    if (!c->route->answer)
+        return true;
+    json_t *v = json_loadb(c->in.data, c->in.len, 0, NULL);
+    const json_t *a = json_object_get(v, c->route->answer);
+    // What jansson does not read, as half a surrogate pair, may be whole nevertheless.
+    const bool has =
+        !v || (a && !json_is_null(a) &&
+               (strcmp(c->route->answer, "choices") || json_array_size(a) > 0));
+    json_decref(v);
+    return has;
+}
+
 static bool is_whole(struct relay *c)
 {
     if (!c->route->op) {
@@ -116,7 +131,7 @@ static bool is_whole(struct relay *c)
     stream_watch_feed(&c->watch, c->in.data ? c->in.data : "", c->in.len);
     c->usage = c->watch.usage;
     c->has_usage = c->watch.has_usage;
-    return c->watch.ended;
+    return c->watch.ended && has_answer(c);
 }
 
 /* Some report errors with status 200. */
@@ -124,7 +139,9 @@ static void fail_document(struct relay *c)
 {
     struct api_error e;
     if (!c->route->op || !c->watch.failed) {
-        fail_as(c, POLICY_FAILURE_GARBAGE, "its answer is not whole JSON");
+        fail_as(c, POLICY_FAILURE_GARBAGE,
+                c->route->op && c->watch.ended ? "there is no answer in its answer"
+                                               : "its answer is not whole JSON");
         return;
     }
     upstream_read_error(&e, 502, NULL, c->in.data, c->in.len);

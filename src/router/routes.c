@@ -8,9 +8,9 @@
     {                                                                       \
         .method = "GET", path, ROUTE_OWN, .handle = handler, .drains = true \
     }
-#define POST(path, kind, dialect, operation)                           \
-    {                                                                  \
-        "POST", path, ROUTE_##kind, DIALECT_##dialect, .op = operation \
+#define POST(path, kind, dialect, operation, member)                                     \
+    {                                                                                    \
+        "POST", path, ROUTE_##kind, DIALECT_##dialect, .op = operation, .answer = member \
     }
 
 static const struct router_route router_routes[] = {
@@ -33,29 +33,29 @@ static const struct router_route router_routes[] = {
     OWN("/api/version", own_version),
     OWN("/api/hello", own_hello), // Claude Code asks by HEAD
 
-    POST("/v1/chat/completions", GENERATE, OPENAI, &openai_chat),
-    POST("/chat/completions", GENERATE, OPENAI, &openai_chat),
-    POST("/v1/completions", GENERATE, OPENAI, &openai_completions),
-    POST("/completion", GENERATE, OPENAI, &openai_completion),
-    POST("/completions", GENERATE, OPENAI, &openai_completion),
-    POST("/v1/responses", GENERATE, OPENAI, &openai_responses),
-    POST("/infill", GENERATE, OPENAI, &openai_infill),
-    POST("/v1/embeddings", EMBED, OPENAI, &openai_embeddings),
-    POST("/embeddings", EMBED, OPENAI, &openai_embeddings),
-    POST("/tokenize", PLAIN, OPENAI, NULL),
-    POST("/detokenize", PLAIN, OPENAI, NULL),
-    POST("/apply-template", PLAIN, OPENAI, NULL),
+    POST("/v1/chat/completions", GENERATE, OPENAI, &openai_chat, "choices"),
+    POST("/chat/completions", GENERATE, OPENAI, &openai_chat, "choices"),
+    POST("/v1/completions", GENERATE, OPENAI, &openai_completions, "choices"),
+    POST("/completion", GENERATE, OPENAI, &openai_completion, "content"),
+    POST("/completions", GENERATE, OPENAI, &openai_completion, "content"),
+    POST("/v1/responses", GENERATE, OPENAI, &openai_responses, "output"),
+    POST("/infill", GENERATE, OPENAI, &openai_infill, "content"),
+    POST("/v1/embeddings", EMBED, OPENAI, &openai_embeddings, NULL),
+    POST("/embeddings", EMBED, OPENAI, &openai_embeddings, NULL),
+    POST("/tokenize", PLAIN, OPENAI, NULL, NULL),
+    POST("/detokenize", PLAIN, OPENAI, NULL, NULL),
+    POST("/apply-template", PLAIN, OPENAI, NULL, NULL),
 
-    POST("/v1/messages", GENERATE, ANTHROPIC, &anthropic_messages),
-    POST("/v1/messages/count_tokens", COUNT, ANTHROPIC, &anthropic_count),
+    POST("/v1/messages", GENERATE, ANTHROPIC, &anthropic_messages, "content"),
+    POST("/v1/messages/count_tokens", COUNT, ANTHROPIC, &anthropic_count, "input_tokens"),
 
     {"POST", "/api/chat", ROUTE_GENERATE, DIALECT_OLLAMA, .op = &ollama_chat,
-     .streams = true},
+     .answer = "message", .streams = true},
     {"POST", "/api/generate", ROUTE_GENERATE, DIALECT_OLLAMA, .op = &ollama_generate,
-     .streams = true},
-    POST("/api/embed", EMBED, OLLAMA, &ollama_embed),
-    POST("/api/embeddings", EMBED, OLLAMA, &ollama_embeddings),
-    POST("/api/show", PLAIN, OLLAMA, NULL),
+     .answer = "response", .streams = true},
+    POST("/api/embed", EMBED, OLLAMA, &ollama_embed, NULL),
+    POST("/api/embeddings", EMBED, OLLAMA, &ollama_embeddings, NULL),
+    POST("/api/show", PLAIN, OLLAMA, NULL, NULL),
 };
 
 static bool at_path(const struct router_route *r, const char *path)

@@ -209,6 +209,8 @@ ERRORS = [
     (Fault('cut', at=30), 502), (Fault('short'), 502), (Fault('long'), 502), (Fault('garbage-body'), 502),
     (Fault('gzip'), 502), (Fault('events'), 502),
     (Fault('status', status=200, body={'error': {'message': 'no', 'type': 'server_error'}}), 502),
+    (Fault('status', status=200, body={}), 502),
+    (Fault('status', status=200, body={'choices': [], 'content': None, 'usage': {}}), 502),
 ]
 
 
