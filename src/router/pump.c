@@ -200,8 +200,10 @@ static void write_held(struct relay *c)
 static void pass_piece(struct relay *c, const char *p, size_t n)
 {
     const size_t whole = stream_watch_feed(&c->watch, p, n);
-    if (c->watch.failed && c->phase != RELAY_STREAM)
-        return; // not sent, tried elsewhere
+    if (c->watch.failed && c->phase != RELAY_STREAM) {
+        buf_append(&c->in, p, n); // not sent, tried elsewhere
+        return;
+    }
     if (whole) {
         open_stream(c);
         write_held(c);
@@ -233,11 +235,34 @@ static void finish_stream(struct relay *c)
     http_stream_end(c->x);
 }
 
+/* The first event of a stream is an error: what the last line that has an object says. */
+static void fail_by_event(struct relay *c)
+{
+    struct api_error e;
+    const char *at = NULL;
+    size_t n = 0;
+    for (size_t i = 0, len; i < c->in.len; i += len + 1) {
+        const char *line = c->in.data + i;
+        const char *end = memchr(line, '\n', c->in.len - i);
+        len = end ? (size_t)(end - line) : c->in.len - i;
+        const char *open = memchr(line, '{', len);
+        if (open) {
+            at = open;
+            n = len - (size_t)(open - line);
+        }
+    }
+    upstream_read_error(&e, 502, NULL, at ? at : "", n);
+    if (e.kind == API_ERROR_TOO_LONG)
+        relay_try_elsewhere(c, &e);
+    else
+        relay_attempt_failed(c, POLICY_FAILURE_STATUS, &e, 0);
+}
+
 /* true: the call is over, or it goes on elsewhere. */
 static bool check_stream(struct relay *c, const struct http_transfer_state *s, bool empty)
 {
     if (c->watch.failed && c->phase != RELAY_STREAM) {
-        fail_as(c, POLICY_FAILURE_STATUS, "it reports an error in its stream");
+        fail_by_event(c);
         return true;
     }
     if (c->watch.failed && empty && s->ended) { // the client has seen its words

@@ -229,6 +229,29 @@ def test_one_backend_fails(path, fault, status):
             assert reply.headers['Retry-After'] == '7'
 
 
+@pytest.mark.parametrize('path', PATHS)
+def test_the_words_of_an_error_at_the_start_of_a_stream(path):
+    """If nobody else answers, the client hears what the backend said."""
+    words = {'error': {'message': 'the {model} is on fire', 'type': 'server_error'}}
+    event = {'/v1/chat/completions': b'data: %s\n\n', '/v1/messages': b'event: error\ndata: %s\n\n',
+             '/api/chat': b'%s\n'}[path]
+    if path == '/v1/messages':
+        words['type'] = 'error'
+    if path == '/api/chat':
+        words = {'error': words['error']['message']}
+    with Backend(events=lambda p: [event % json.dumps(words).encode()]) as b, Router('--short', b.url) as r:
+        r.wait_known()
+        reply = r.post(path, body(path, stream=True))
+        assert reply.status >= 500 and is_error(path, reply.json()) and 'the {model} is on fire' in reply.text
+    with Backend(events=lambda p: [event % json.dumps(words).encode()]) as b, Backend() as other, \
+            Router('--short', f'{b.url},{other.url}') as r:
+        r.wait_known(2)
+        replies = [r.post(path, body(path, f'{i} is another', stream=True)) for i in range(12)]
+        assert all(x.status == 200 and 'fire' not in x.text for x in replies)
+        assert sum(x.headers.get('X-Turbine-Fallback') == 'retry-status' for x in replies) == \
+            sum(p == path for p, _, _ in b.requests)
+
+
 @pytest.mark.parametrize('kind', ['close', 'reset'])
 @pytest.mark.parametrize('path', PATHS)
 def test_nothing_is_sent_twice_unseen(path, kind):
