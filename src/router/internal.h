@@ -284,6 +284,8 @@ bool relay_start(struct relay *c);
 
 /* pump.c: what came from the backend to the client. */
 void relay_pump(struct relay *c);
+/* Ends a stream whose end mark was passed on, though the backend has not closed it. */
+bool relay_finish_said(struct relay *c);
 
 /* translate.c */
 /* c->req <- the request, once for all attempts. */

@@ -235,6 +235,14 @@ static void finish_stream(struct relay *c)
     http_stream_end(c->x);
 }
 
+bool relay_finish_said(struct relay *c)
+{
+    if (c->phase != RELAY_STREAM || c->translates || !c->watch.ended)
+        return false;
+    finish_stream(c);
+    return true;
+}
+
 /* The first event of a stream is an error: what the last line that has an object says. */
 static void fail_by_event(struct relay *c)
 {

@@ -306,6 +306,8 @@ void relay_abandon(struct relay *c)
 static void end_for_gone(struct relay *c)
 {
     const bool streams = c->phase == RELAY_STREAM;
+    if (relay_finish_said(c)) // clients close behind the end mark
+        return;
     relay_abandon(c);
     c->done = true;
     relay_account(c, 499);

@@ -62,7 +62,7 @@ void relay_account(struct relay *c, int status)
     }
     if (i < r->n_count)
         r->counts[i].n++;
-    r->n_gone += http_is_gone(c->x);
+    r->n_gone += status == 499;
     pthread_mutex_unlock(&r->lock);
     router_log_call(c, clock_us() - http_start_us(c->x));
 }

@@ -434,6 +434,24 @@ def test_client_leaves_before_the_answer():
         wait(lambda: r.backend(b.url)['in_flight'] == 0, 2)
 
 
+@pytest.mark.parametrize('path,mark', [(PATHS[0], b'data: [DONE]\n\n'), (PATHS[1], b'"message_stop"}\n\n'),
+                                       (PATHS[2], b'"done": true')])
+def test_client_leaves_behind_the_end_mark(path, mark):
+    """As OpenAI's own does, before the backend closes the stream: it has its answer."""
+    with Backend(events=lambda p: EVENTS[path](words=WORDS[:1]), pace=0.4) as b, Router('--short', b.url) as r:
+        r.wait_known()
+        s, got = r.send(path, body(path, stream=True)), b''
+        while mark not in got:
+            piece = s.recv(65536)
+            assert piece, got
+            got += piece
+        s.close()
+        wait(lambda: r.backend(b.url)['in_flight'] == 0)
+        wait(lambda: any(e['path'] == path for e in r.events('request')))
+        assert [e['status'] for e in r.events('request') if e['path'] == path] == [200]
+        assert r.backend(b.url)['finished'] == 1 and not r.backend(b.url)['failed'] and not r.status()['clients_gone']
+
+
 def test_backpressure():
     """A client that does not read stops the backend, and memory stays bounded."""
     big = [b'data: {"x":"' + b'y' * 60000 + b'"}\n\n'] * 1000 + [b'data: [DONE]\n\n']
