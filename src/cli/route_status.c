@@ -36,14 +36,15 @@ static void print_status_cell(const char *s, int width)
     printf("%*s", width - n + 2, "");
 }
 
-static long long sum_of(const json_t *o)
+/* Of what backends did: a client that left is none of theirs. */
+static long long failures_in(const json_t *o)
 {
     long long sum = 0;
     const char *name;
     json_t *v;
     json_object_foreach((json_t *)o, name, v)
     {
-        sum += (long long)json_integer_value(v);
+        sum += strcmp(name, "client") ? (long long)json_integer_value(v) : 0;
     }
     return sum;
 }
@@ -69,7 +70,7 @@ static void print_backend_line(const json_t *b, int width)
     print_status_cell(json_object_get(b, "off") ? "off" : status_text(b, "health"), 8);
     printf("%8lld  %5lld  %6lld  %7lld  %7lld  %6lld  %9lld  ", status_number(b, "n_ctx"),
            status_number(b, "load"), status_number(b, "others"), status_number(b, "sent"),
-           status_number(b, "finished"), sum_of(json_object_get(b, "failed")),
+           status_number(b, "finished"), failures_in(json_object_get(b, "failed")),
            status_number(b, "fallbacks"));
     if (prompt > 0)
         printf("%5.1f%%  ",
@@ -92,10 +93,10 @@ static void print_status(const json_t *root)
         print_backend_line(b, width);
     }
     printf("%lld requests, %lld retries, %lld waiting, %lld conversations, %lld streams "
-           "broken\n",
+           "broken, %lld clients gone\n",
            status_number(root, "requests"), status_number(root, "retries"),
            status_number(root, "queue"), status_number(root, "sessions"),
-           status_number(root, "stream_errors"));
+           status_number(root, "stream_errors"), status_number(root, "clients_gone"));
 }
 
 static enum status ask_once(const struct route_status_options *o, struct error *err)
