@@ -50,6 +50,8 @@ def browser(tmp_path_factory):
 
 
 class Page:
+    patience = WAIT_S
+
     def __init__(self, driver, server):
         self.driver, self.server = driver, server
 
@@ -70,7 +72,7 @@ class Page:
         return self.one(selector).get_property('textContent')
 
     def until(self, condition, message='it did not come'):
-        end = time.monotonic() + WAIT_S
+        end = time.monotonic() + self.patience
         while not condition():
             assert time.monotonic() < end, message
             time.sleep(0.03)

@@ -21,6 +21,7 @@ def server():
 @pytest.fixture
 def page(browser, server):  # noqa: F811
     p = Page(browser, server)
+    p.patience = 300  # a small model may go on until its context is full
     p.size(1300)
     p.driver.get('about:blank')
     p.driver.execute_cdp_cmd('Storage.clearDataForOrigin', {'origin': server.url, 'storageTypes': 'all'})
