@@ -10,7 +10,8 @@ enum {
     HEADER_BYTES = 64 << 10,
     BUFFER_BYTES = 64 << 10,
     KEPT_BYTES = 8 << 10,
-    KEPT_S = 4
+    KEPT_S = 4,
+    PIECE_BYTES = 16 << 10,
 };
 
 /* ---- what libcurl calls ---- */
@@ -294,6 +295,18 @@ size_t http_transfer_read(struct http_transfer *t, void *dst, size_t max)
     if (resume)
         http_transfer_ask(t, HTTP_ASK_RESUME);
     return n;
+}
+
+bool http_transfer_collect(struct http_transfer *t, struct buf *body,
+                           struct http_transfer_state *out)
+{
+    char piece[PIECE_BYTES];
+    size_t n;
+    // What a body does not take may come for ever.
+    while (!body->failed && (n = http_transfer_read(t, piece, sizeof piece)))
+        buf_append(body, piece, n);
+    http_transfer_see(t, out);
+    return body->failed || (out->ended && !out->n_waiting);
 }
 
 const char *http_transfer_fields(const struct http_transfer *t)

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/status.h"
 
 struct http_transfers; // all of a host
@@ -78,6 +79,10 @@ void http_transfer_close(struct http_transfer *t);
 void http_transfer_see(struct http_transfer *t, struct http_transfer_state *out);
 /* Take at most max bytes; 0: none there now. */
 size_t http_transfer_read(struct http_transfer *t, void *dst, size_t max);
+/* Append all that is there now to body, and see the state then.  true: that was all, or
+ * more than body takes (body->failed). */
+bool http_transfer_collect(struct http_transfer *t, struct buf *body,
+                           struct http_transfer_state *out);
 /* When the header is there (status): lines "Name: value\n"; see http_field. */
 const char *http_transfer_fields(const struct http_transfer *t);
 /* When it ended badly: why, for a person. */

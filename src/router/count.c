@@ -168,12 +168,12 @@ bool count_step(struct relay *c)
     struct http_transfer_state s;
     char text[ROUTER_PIECE];
     size_t n;
-    while ((n = http_transfer_read(c->transfer, text, sizeof text)))
-        if (c->in.len < COUNT_BYTES)
-            buf_append(&c->in, text, n);
+    while (c->in.len < COUNT_BYTES &&
+           (n = http_transfer_read(c->transfer, text, sizeof text)))
+        buf_append(&c->in, text, n);
     http_transfer_see(c->transfer, &s);
-    const bool late = clock_us() > c->counting_until_us;
-    if (!late && (!s.ended || s.n_waiting))
+    const bool over = c->in.len >= COUNT_BYTES || clock_us() > c->counting_until_us;
+    if (!over && (!s.ended || s.n_waiting))
         return false;
     const int counted = s.status == 200 && s.end == HTTP_TRANSFER_DONE && c->in.data
                             ? upstream_read_count(c->in.data, c->in.len)
@@ -182,7 +182,7 @@ bool count_step(struct relay *c)
         c->ask.n_prompt = counted;
         c->ask.exact = true;
     }
-    if (!late && lacks_counter(c, s.status))
+    if (!over && lacks_counter(c, s.status))
         count_elsewhere(c);
     c->phase = RELAY_NEW;
     relay_close_attempt(c);

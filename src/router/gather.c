@@ -128,15 +128,9 @@ static void merge_part(struct router *r, json_t *models, const struct gather_par
 static bool gather_part_read(struct gather_part *part, bool late)
 {
     struct http_transfer_state s;
-    char piece[ROUTER_PIECE];
-    size_t n;
     if (!part->transfer)
         return true;
-    while ((n = http_transfer_read(part->transfer, piece, sizeof piece)) &&
-           buf_append(&part->body, piece, n))
-        ;
-    http_transfer_see(part->transfer, &s);
-    if (!late && !part->body.failed && (!s.ended || s.n_waiting))
+    if (!http_transfer_collect(part->transfer, &part->body, &s) && !late)
         return false;
     if (part->body.failed || s.end != HTTP_TRANSFER_DONE || s.status != 200)
         buf_clear(&part->body);

@@ -144,16 +144,12 @@ static void read_load(struct router *r, struct backend *b, bool ok)
 static void take_load(struct router *r, struct backend *b)
 {
     struct http_transfer_state s;
-    char piece[ROUTER_PIECE];
-    size_t n;
-    while ((n = http_transfer_read(b->poll->transfer, piece, sizeof piece)))
-        buf_append(&b->poll->body, piece, n);
-    http_transfer_see(b->poll->transfer, &s);
-    if (b->poll->body.failed) // it may go on for ever
+    const bool over = http_transfer_collect(b->poll->transfer, &b->poll->body, &s);
+    if (b->poll->body.failed)
         note_load(r, b, "too many bytes");
     else if (clock_us() - b->poll->asked_us > LOAD_WHOLE_US)
         note_load(r, b, "no end");
-    else if (!s.ended || s.n_waiting)
+    else if (!over)
         return;
     // Nothing is learned from one that did not answer.
     if (b->poll->body.failed || s.end == HTTP_TRANSFER_DONE)

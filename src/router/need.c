@@ -166,12 +166,7 @@ static bool is_loaded(const struct backend *b)
 static void watch_loaded(struct router *r, struct backend *b)
 {
     struct http_transfer_state s;
-    char piece[ROUTER_PIECE];
-    size_t n;
-    while ((n = http_transfer_read(b->ps, piece, sizeof piece)))
-        buf_append(&b->ps_body, piece, n);
-    http_transfer_see(b->ps, &s);
-    if (!b->ps_body.failed && (!s.ended || s.n_waiting))
+    if (!http_transfer_collect(b->ps, &b->ps_body, &s))
         return;
     const bool ok = !b->ps_body.failed && s.end == HTTP_TRANSFER_DONE && s.status == 200;
     const bool loaded = ok && is_loaded(b);

@@ -278,13 +278,8 @@ static void take_probe(struct router *r, struct backend *b)
 {
     struct probe *p = b->probe;
     struct http_transfer_state s;
-    char piece[ROUTER_PIECE];
-    size_t n;
-    while ((n = http_transfer_read(p->transfer, piece, sizeof piece)))
-        buf_append(&p->body, piece, n);
-    http_transfer_see(p->transfer, &s);
-    const bool late = clock_us() - p->asked_us > PROBE_WHOLE_US;
-    if (!late && (!s.ended || s.n_waiting))
+    const bool over = http_transfer_collect(p->transfer, &p->body, &s);
+    if (!over && clock_us() - p->asked_us <= PROBE_WHOLE_US)
         return;
     http_transfer_close(p->transfer);
     p->transfer = NULL;

@@ -35,6 +35,15 @@ static void fail_transfer(struct relay *c, enum http_transfer_end end)
     fail_as(c, failures[end], *why ? why : "the answer ended too early");
 }
 
+/* What a backend says in place of an answer. */
+static void fail_with(struct relay *c, const struct api_error *e)
+{
+    if (e->kind == API_ERROR_TOO_LONG)
+        relay_try_elsewhere(c, e);
+    else
+        relay_attempt_failed(c, POLICY_FAILURE_STATUS, e, 0);
+}
+
 /* ---- errors of backends ---- */
 
 static bool is_text(const json_t *v, const char *member)
@@ -145,10 +154,7 @@ static void fail_document(struct relay *c)
         return;
     }
     upstream_read_error(&e, 502, NULL, c->in.data, c->in.len);
-    if (e.kind == API_ERROR_TOO_LONG)
-        relay_try_elsewhere(c, &e);
-    else
-        relay_attempt_failed(c, POLICY_FAILURE_STATUS, &e, 0);
+    fail_with(c, &e);
 }
 
 static void pass_document(struct relay *c)
@@ -260,10 +266,7 @@ static void fail_by_event(struct relay *c)
         }
     }
     upstream_read_error(&e, 502, NULL, at ? at : "", n);
-    if (e.kind == API_ERROR_TOO_LONG)
-        relay_try_elsewhere(c, &e);
-    else
-        relay_attempt_failed(c, POLICY_FAILURE_STATUS, &e, 0);
+    fail_with(c, &e);
 }
 
 /* true: the call is over, or it goes on elsewhere. */
