@@ -7,6 +7,7 @@
 # make check-crowd  the scheduler, at length
 # make check-store-kill  the store, killed at every moment
 # make check-neon   kernels for 64-bit Arm, under qemu    make format: clang-format
+# make check-emulated EMULATOR="COMMAND"  kernels for x86-64 that this machine cannot run
 # make check-claude Claude Code against the server; npm fetches it once (175 MB)
 CC      ?= cc
 AR      ?= ar
@@ -166,6 +167,19 @@ check-neon: $(NEON_CHECK)
 	    echo "$$cpu: $$check" && $(NEON_QEMU) -cpu $$cpu $$check --quick || exit 1; done; done
 	@echo "$(words $(foreach c,$(NEON_CPUS),$(NEON_CHECK))) passed, 0 failed"
 
+# The same for x86-64 under whatever runs a static program as another processor would:
+# EMULATOR="sde64 -spr --" takes every level.
+EMULATED_CHECK := $(patsubst tests/check/%.c,$(OUT)/tests/check/static/%,$(wildcard tests/check/check_*.c))
+
+$(EMULATED_CHECK): $(OUT)/tests/check/static/%: $(OUT)/tests/check/%.o $(filter $(NEON_OBJ:build/aarch64/%=$(OUT)/%),$(LIB_OBJ))
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -static -o $@ $^ -lm
+
+check-emulated: $(EMULATED_CHECK)
+	@test -n "$(EMULATOR)" || { echo 'check-emulated: EMULATOR="COMMAND" says what runs the programs' >&2; exit 1; }
+	@for check in $(EMULATED_CHECK); do echo "$$check" && $(EMULATOR) $$check --quick || exit 1; done
+	@echo "$(words $(EMULATED_CHECK)) passed, 0 failed"
+
 # Not part of check: the program is fetched, and under terms of its own.
 .PHONY: check-claude
 check-claude: $(OUT)/turbine $(SCRIPTED)
@@ -249,6 +263,6 @@ clean:
 
 -include $(OBJ:.o=.d) $(UNIT:=.d) $(CHECK:=.d) $(ASKED:=.d) $(patsubst %.c,$(OUT)/%.d,$(wildcard tests/server/*.c)) $(BENCH:=.d) $(OUT)/bench/route_sim.d $(NEON_OBJ:.o=.d) $(NEON_CHECK:=.d) \
          $(FUZZ_OBJ:.o=.d) $(patsubst build/fuzz/%,build/fuzz/tests/fuzz/%.d,$(FUZZ))
-.PHONY: all lib check check-crowd check-store-kill docs check-neon neon-tools unit house symbols bench fuzz format install \
+.PHONY: all lib check check-crowd check-store-kill docs check-neon neon-tools check-emulated unit house symbols bench fuzz format install \
         install-lib install-turbine clean
 .SECONDARY:

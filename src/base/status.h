@@ -17,7 +17,8 @@
     X(IO, "read or write failed")                            \
     X(LIMIT, "a limit on work, depth or size was reached")   \
     X(NUMERIC, "a value is not finite")                      \
-    X(FULL, "no free page; retry after one is freed")
+    X(FULL, "no free page; retry after one is freed")        \
+    X(STOPPED, "the user ended it")
 
 enum status {
 #define X(id, text) STATUS_##id,

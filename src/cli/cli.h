@@ -10,7 +10,12 @@
 #include "base/status.h"
 #include "cpu/cpu.h"
 
-enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
+enum {
+    CLI_OK = 0,
+    CLI_FAILED = 1,
+    CLI_USAGE = 2,
+    CLI_INTERRUPTED = 130, // 128 + SIGINT, as shells have it
+};
 
 enum cli_kind {
     CLI_FLAG,        // bool *

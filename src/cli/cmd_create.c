@@ -6,6 +6,7 @@
 
 #include "cli/environment.h"
 #include "cli/models.h"
+#include "cli/pull_view.h"
 #include "server/model_params.h"
 #include "store/create.h"
 
@@ -31,9 +32,9 @@ static enum status read_modelfile(struct buf *out, const char *path, struct erro
 }
 
 /* Steps as Ollama prints them, without a name in front. */
-static void say_step(void *ctx, const char *text)
+static void say_step(void *command, const char *text)
 {
-    (void)ctx;
+    (void)command;
     cli_step(text);
 }
 
@@ -52,16 +53,25 @@ static void say_template(const struct store *store, const struct model_name *nam
     stored_model_release(&m);
 }
 
+static enum status fetch_base(void *command, const char *model, struct error *err)
+{
+    return pull_view_missing(command, model, err);
+}
+
 /* Else it is the store's, or the disk's. */
 static bool is_of_line(const struct error *e)
 {
     return !strncmp(e->text, "(line ", 6);
 }
 
-static enum status create(const char *arg, const char *path, struct error *err)
+static enum status create(const struct cli_command *c, const char *arg, const char *path,
+                          struct error *err)
 {
     char folder[STORE_PATH_BYTES];
-    struct create_options o = {.home = environment_folder("HOME"), .say = say_step};
+    struct create_options o = {.home = environment_folder("HOME"),
+                               .say = say_step,
+                               .fetch = fetch_base,
+                               .ctx = (void *)(uintptr_t)c};
     struct model_name name;
     struct modelfile f = {0};
     struct store *store = NULL;
@@ -109,7 +119,7 @@ int cmd_create(int argc, char **argv)
         "create",
         "NAME [-f Modelfile]",
         "A model of the store from a Modelfile: FROM a .gguf file, which is copied, or a "
-        "model of the store, whose files are used again.",
+        "model of the store, whose files are used again; one that is missing is pulled.",
         options,
         1,
         1,
@@ -119,5 +129,5 @@ int cmd_create(int argc, char **argv)
     if (rc >= 0)
         return rc;
     struct error err;
-    return create(arg[0], path, &err) ? cli_fail(&c, &err) : CLI_OK;
+    return create(&c, arg[0], path, &err) ? cli_fail(&c, &err) : CLI_OK;
 }

@@ -6,19 +6,11 @@
 #include "cli/pull_view.h"
 #include "http/download.h"
 
-enum { INTERRUPTED = 130 }; // as shells report SIGINT
-
 static int pull_named(const struct cli_command *c, const char *name,
                       struct pull_options *o)
 {
     struct error err = {0};
-    bool stopped;
-    const enum status s = pull_view_own(c, name, o, &stopped, &err);
-    if (stopped) {
-        cli_message(c, "stopped; the same command goes on from here");
-        return INTERRUPTED;
-    }
-    if (s)
+    if (pull_view_own(c, name, o, &err))
         return cli_fail(c, &err);
     fprintf(stderr, "success\n");
     return CLI_OK;

@@ -8,7 +8,6 @@
 #include "base/mem.h"
 #include "cli/environment.h"
 #include "cli/models.h"
-#include "cli/pull_settings.h"
 #include "cli/pull_view.h"
 #include "cli/run.h"
 #include "cli/server_link.h"
@@ -124,33 +123,29 @@ static bool is_stored(const char *model, bool *name)
 }
 
 /* Nobody has the model: fetch it, to the server (url, else "") where one runs.  url
- * becomes
- * "" where it is fetched to our own store. */
+ * becomes "" where it is fetched to our own store. */
 static enum status fetch(const struct cli_command *c, const char *model,
                          char url[SERVER_LINK_URL_BYTES], struct error *err)
 {
-    struct pull_options o;
     struct error why;
-    bool stopped = false;
     int http_status = 0;
-    enum status s;
+    enum status s = STATUS_OK;
     char text[MODEL_NAME_BYTES + SERVER_LINK_URL_BYTES + 64];
-    pull_settings_read(&o);
-    if ((s = pull_settings_check(&o, err)))
-        return s;
-    snprintf(text, sizeof text, "pulling %.200s, which is not here%s%s", model,
-             *url ? ", to " : "", url);
-    cli_message(c, text);
-    s = *url ? pull_view_server(c, url, model, &stopped, &http_status, &why) : STATUS_OK;
+    if (*url) {
+        snprintf(text, sizeof text, "pulling %.200s, which is not here, to %s", model,
+                 url);
+        cli_message(c, text);
+        s = pull_view_server(c, url, model, &http_status, &why);
+    }
     if (http_status == 501) { // it has the model that it was started with alone
         cli_message(c,
                     "that server keeps no models: pulling to the store of this machine");
         *url = 0;
     }
     if (!*url)
-        s = pull_view_own(c, model, &o, &stopped, &why);
-    if (stopped)
-        return fail(err, s, "stopped; the same command goes on from here");
+        s = pull_view_missing(c, model, &why);
+    if (s == STATUS_STOPPED)
+        return fail(err, s, "%s", why.text);
     return s ? fail(err, s,
                     "'%.200s' is no file and no model of the store, and cannot be "
                     "pulled: %s",

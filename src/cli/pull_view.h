@@ -7,12 +7,15 @@
 #include "store/pull.h"
 
 /* Into the store of the environment; o as pull_settings_read made it, its functions and
- * ctx are set here.  *stopped: the person ended it, which is a failure, too. */
+ * ctx are set here.  STATUS_STOPPED: the person ended it. */
 enum status pull_view_own(const struct cli_command *c, const char *name,
-                          struct pull_options *o, bool *stopped, struct error *err);
+                          struct pull_options *o, struct error *err);
+/* The same for a command that lacks a model, as the environment says, which is told
+ * first.  Not where it may be in a folder that this user may not read. */
+enum status pull_view_missing(const struct cli_command *c, const char *name,
+                              struct error *err);
 /* Into that of the server at url.  *http_status as server_link_stream. */
 enum status pull_view_server(const struct cli_command *c, const char *url,
-                             const char *name, bool *stopped, int *http_status,
-                             struct error *err);
+                             const char *name, int *http_status, struct error *err);
 
 #endif

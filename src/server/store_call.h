@@ -30,8 +30,10 @@ void store_call_api_error(struct api_error *e, const struct server *s,
 struct ollama_create;
 struct create_job;
 /* Takes over body, whose texts r has.  NULL: err. */
-struct create_job *create_job_open(struct store *s, json_t *body,
+struct create_job *create_job_open(struct server *s, json_t *body,
                                    const struct ollama_create *r, struct error *err);
+/* It begins with a pull. */
+bool create_job_pulls(const struct create_job *j);
 enum status create_job_run(struct store_job *j, void *data, struct error *err);
 void create_job_release(void *data);
 
@@ -43,6 +45,9 @@ struct pull_job *pull_job_open(struct server *s, const char *model, bool insecur
                                char key[MODEL_NAME_BYTES + 8], struct error *err);
 enum status pull_job_run(struct store_job *j, void *data, struct error *err);
 void pull_job_release(void *data);
+/* A pull as a part of another job. */
+enum status pull_within(struct server *s, struct store_job *j, const char *model,
+                        struct error *err);
 
 /* A line that says what is done. */
 void store_say(struct store_job *j, const char *text);

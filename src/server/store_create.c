@@ -12,7 +12,8 @@
 enum { COMMANDS_BYTES = 8 << 20 };
 
 struct create_job {
-    struct store *store;
+    struct server *server;
+    struct store_job *job;
     json_t *body; // has the texts
     struct model_name name;
     struct modelfile file;
@@ -125,7 +126,7 @@ static enum status find_blob(struct create_job *j, const json_t *files, struct e
     return STATUS_OK;
 }
 
-struct create_job *create_job_open(struct store *s, json_t *body,
+struct create_job *create_job_open(struct server *s, json_t *body,
                                    const struct ollama_create *r, struct error *err)
 {
     struct create_job *j = mem_array(1, sizeof *j);
@@ -135,7 +136,7 @@ struct create_job *create_job_open(struct store *s, json_t *body,
         st = fail(err, STATUS_NO_MEMORY, "no memory for a model");
         return NULL;
     }
-    j->store = s;
+    j->server = s;
     j->body = body;
     st = model_name_parse(&j->name, r->model, strlen(r->model), err);
     st = st ? st : find_blob(j, r->files, err);
@@ -149,15 +150,39 @@ struct create_job *create_job_open(struct store *s, json_t *body,
 
 static void say_line(void *ctx, const char *text)
 {
-    store_say(ctx, text);
+    const struct create_job *j = ctx;
+    store_say(j->job, text);
+}
+
+static enum status pull_base(void *ctx, const char *model, struct error *err)
+{
+    const struct create_job *j = ctx;
+    return pull_within(j->server, j->job, model, err);
+}
+
+static struct create_options job_options(const struct create_job *j)
+{
+    return (struct create_options){
+        .folder = "",
+        .blob = j->has_blob ? &j->blob : NULL,
+        .say = say_line,
+        .fetch = j->server->o.pull ? pull_base : NULL,
+        .ctx = (void *)(uintptr_t)j,
+    };
+}
+
+bool create_job_pulls(const struct create_job *j)
+{
+    const struct create_options o = job_options(j);
+    return o.fetch && create_missing(j->server->o.store, &j->file, &o);
 }
 
 enum status create_job_run(struct store_job *job, void *data, struct error *err)
 {
     struct create_job *j = data;
-    const struct create_options o = {
-        .folder = "", .blob = j->has_blob ? &j->blob : NULL, .say = say_line, .ctx = job};
-    return store_create(j->store, &j->name, &j->file, &o, err);
+    j->job = job;
+    const struct create_options o = job_options(j);
+    return store_create(j->server->o.store, &j->name, &j->file, &o, err);
 }
 
 void create_job_release(void *data)

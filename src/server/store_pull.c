@@ -63,6 +63,18 @@ static void say_progress(void *ctx, const struct pull_progress *p)
     buf_release(&line);
 }
 
+static void set_up(struct pull_job *j, struct server *s, const char *model)
+{
+    snprintf(j->name, sizeof j->name, "%s", model);
+    j->server = s;
+    j->o = *s->o.pull;
+    j->o.public_names = !pull_job_trusts(s);
+    j->o.ctx = j->o.policy.ctx = j;
+    j->o.progress = say_progress;
+    j->o.policy.stopped = is_stopped;
+    j->o.policy.note = log_note;
+}
+
 struct pull_job *pull_job_open(struct server *s, const char *model, bool insecure,
                                char key[MODEL_NAME_BYTES + 8], struct error *err)
 {
@@ -78,27 +90,33 @@ struct pull_job *pull_job_open(struct server *s, const char *model, bool insecur
     model_name_print_whole(whole, &name);
     snprintf(key, MODEL_NAME_BYTES + 8, "%c%c %s", name.plain_http ? 'p' : 's',
              insecure ? 'i' : '-', whole);
-    snprintf(j->name, sizeof j->name, "%s", model);
-    j->server = s;
-    j->o = *s->o.pull;
+    set_up(j, s, model);
     j->o.policy.insecure |= insecure;
-    j->o.public_names = !pull_job_trusts(s);
-    j->o.ctx = j->o.policy.ctx = j;
-    j->o.progress = say_progress;
-    j->o.policy.stopped = is_stopped;
-    j->o.policy.note = log_note;
     return j;
+}
+
+static enum status pull(struct pull_job *j, struct error *err)
+{
+    store_say(j->job, "pulling manifest");
+    return pull_model(j->server->o.store, j->name, &j->o, err);
 }
 
 enum status pull_job_run(struct store_job *job, void *data, struct error *err)
 {
     struct pull_job *j = data;
     j->job = job;
-    store_say(job, "pulling manifest");
-    const enum status st = pull_model(j->server->o.store, j->name, &j->o, err);
+    const enum status st = pull(j, err);
     if (!st)
         store_say(job, "success");
     return st;
+}
+
+enum status pull_within(struct server *s, struct store_job *job, const char *model,
+                        struct error *err)
+{
+    struct pull_job j = {.job = job};
+    set_up(&j, s, model);
+    return pull(&j, err);
 }
 
 void pull_job_release(void *data)

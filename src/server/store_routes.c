@@ -187,8 +187,9 @@ void handle_create(struct call *c)
     }
     c->store->stream = r.stream;
     c->store->has_lines = true;
-    struct create_job *j = create_job_open(c->server->o.store, body, &r, &err);
-    const struct store_task t = {.work = STORE_CHANGE,
+    struct create_job *j = create_job_open(c->server, body, &r, &err);
+    const struct store_task t = {.work =
+                                     j && create_job_pulls(j) ? STORE_PULL : STORE_CHANGE,
                                  .run = create_job_run,
                                  .release = create_job_release,
                                  .data = j};

@@ -90,18 +90,18 @@ static enum status find_gguf(char path[STORE_PATH_BYTES], struct error *err)
 }
 
 /* Is FROM a file?  Then path is it; else it is empty. */
-static enum status from_path(char path[STORE_PATH_BYTES], const struct creation *c,
+static enum status from_path(char path[STORE_PATH_BYTES], const struct create_options *o,
                              const char *from, struct error *err)
 {
     struct stat st;
-    const char *folder = c->o->folder;
+    const char *folder = o->folder;
     const bool whole = from[0] == '/' || !folder;
     enum status s = STATUS_OK;
     *path = 0;
     if (folder && !*folder)
         return s;
     if (from[0] == '~')
-        s = expand_home(path, from, c->o->home, err);
+        s = expand_home(path, from, o->home, err);
     else if (snprintf(path, STORE_PATH_BYTES, "%s%s%s", whole ? "" : folder,
                       whole ? "" : "/", from) >= STORE_PATH_BYTES)
         s = fail(err, STATUS_LIMIT, "FROM %.100s...: too long a path", from);
@@ -218,10 +218,43 @@ static enum status missing_blob(const struct digest *d, struct error *err)
 static enum status use_from(struct creation *c, const char *from, struct error *err)
 {
     char path[STORE_PATH_BYTES];
-    const enum status s = from_path(path, c, from, err);
+    const enum status s = from_path(path, c->o, from, err);
     if (s)
         return s;
     return *path ? use_file(c, path, err) : use_model(c, from, err);
+}
+
+const char *create_missing(struct store *s, const struct modelfile *f,
+                           const struct create_options *o)
+{
+    const struct modelfile_command *from = modelfile_last(f, MODELFILE_FROM);
+    char path[STORE_PATH_BYTES];
+    struct model_name name;
+    struct manifest m = {0};
+    if (o->blob || !from || from_path(path, o, from->value, NULL) || *path ||
+        model_name_parse(&name, from->value, strlen(from->value), NULL))
+        return NULL;
+    const bool missing = store_find(s, &name, &m, NULL, NULL) == STATUS_NOT_FOUND;
+    manifest_release(&m);
+    return missing ? from->value : NULL;
+}
+
+/* Before anything is written: a fetch is an addition of its own. */
+static enum status fetch_missing(const struct creation *c, struct error *err)
+{
+    const char *name = c->o->fetch ? create_missing(c->store, c->f, c->o) : NULL;
+    const struct modelfile_command *from = modelfile_last(c->f, MODELFILE_FROM);
+    char line[32] = "";
+    struct error why;
+    enum status s = STATUS_OK;
+    if (name && from->line)
+        snprintf(line, sizeof line, "(line %d): ", from->line);
+    if (name && (s = c->o->fetch(c->o->ctx, name, &why)) == STATUS_STOPPED)
+        return fail(err, s, "%s", why.text);
+    if (s)
+        s = fail(err, s, "%sFROM %.200s is not in the store, and cannot be pulled: %s",
+                 line, name, why.text);
+    return s;
 }
 
 static enum status take_from(struct creation *c, struct error *err)
@@ -534,6 +567,8 @@ enum status store_create(struct store *s, const struct model_name *name,
 {
     struct creation c = {.store = s, .f = f, .o = o};
     enum status st = check_commands(&c, err);
+    if (!st)
+        st = fetch_missing(&c, err);
     if (!st)
         st = addition_open(&c.a, s, err);
     if (!st && !(st = take_from(&c, err)) &&

@@ -16,8 +16,16 @@ struct create_options {
     const struct digest *blob; // a GGUF of the store in place of FROM, or NULL
     /* What is done, as Ollama says it ("creating new layer sha256:..."); may be NULL. */
     void (*say)(void *ctx, const char *text);
+    /* Bring the model that FROM names and nobody has into the store; NULL: it is missed.
+     */
+    enum status (*fetch)(void *ctx, const char *model, struct error *err);
     void *ctx;
 };
+
+/* What FROM names, where that is no file, no model of the store, but could be one of a
+ * registry; else NULL. */
+const char *create_missing(struct store *s, const struct modelfile *f,
+                           const struct create_options *o);
 
 /* FROM a GGUF file, which becomes a blob, or a model of the store, whose layers are used
  * again: TEMPLATE, SYSTEM, MESSAGEs and LICENSEs replace its own, PARAMETERs are laid

@@ -28,6 +28,7 @@ class Store:
         self.env = {k: v for k, v in os.environ.items()
                     if k not in ('TURBINE_MODELS', 'OLLAMA_MODELS', 'XDG_DATA_HOME')}
         self.env['HOME'] = str(self.home)
+        self.env['TURBINE_REGISTRY'] = 'https://registry.invalid'  # that nobody is asked by mistake
         if models:
             self.env['TURBINE_MODELS'] = str(self.folder)
 

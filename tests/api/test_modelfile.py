@@ -112,7 +112,7 @@ def test_refused(store, line, says):
 
 
 @pytest.mark.parametrize('text, line, says', [
-    ('# first\n\nFROM ./none.gguf\n', 3, 'FROM ./none.gguf: No such file'), ('\nFROM nosuch\n', 2, "model 'nosuch:latest' not found"),
+    ('# first\n\nFROM ./none.gguf\n', 3, 'FROM ./none.gguf: No such file'), ('\nFROM nosuch\n', 2, 'FROM nosuch is not in the store, and cannot be pulled: '),
     ('FROM cut.gguf\n', 1, 'cut.gguf: '), ('SYSTEM x\nFROM text.gguf\n', 2, 'not a GGUF file'), ('FROM empty\n', 1, 'a folder with 0 .gguf files'),
     ('FROM ~nobodyhere/x\n', 1, 'no such home folder'), ('SYSTEM a\nFROM bad name!\n', 2, 'invalid model name'),
     ('FROM m\nFROM m\n', 2, 'a second FROM'), ('FROM m\nPARAMETER seed\n', 2, 'a parameter has a name'), ('FROM m\nSYSTEM """x\n\n', 2, 'unexpected EOF'),

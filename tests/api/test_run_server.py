@@ -26,8 +26,8 @@ def environment(home, host, **more):
     return {**env, 'HOME': str(home), 'TURBINE_MODELS': str(home / 'models'), 'TURBINE_HOST': host, **more}
 
 
-def run(env, *args, stdin=subprocess.DEVNULL, **options):
-    return subprocess.run([TURBINE, 'run', *map(str, args)], env=env, stdin=stdin, capture_output=True, text=True,
+def run(env, *args, stdin=subprocess.DEVNULL, command='run', **options):
+    return subprocess.run([TURBINE, command, *map(str, args)], env=env, stdin=stdin, capture_output=True, text=True,
                           timeout=120, **options)
 
 
@@ -232,7 +232,27 @@ def test_a_pull_that_is_interrupted(tmp_path, registry):
             time.sleep(0.02)
         p.send_signal(signal.SIGINT)
         out, err = p.communicate(timeout=30)
-    assert p.returncode == 1 and err.splitlines()[-1] == 'turbine run: stopped; the same command goes on from here' and not out
+    assert p.returncode == 130 and err.splitlines()[-1] == 'turbine run: stopped; the same command goes on from here' and not out
+
+
+def test_create_pulls(tmp_path, registry):
+    env = environment(tmp_path, '127.0.0.1:1', TURBINE_REGISTRY=registry.url)
+    (tmp_path / 'Modelfile').write_text('FROM stories\nSYSTEM Be brief.\n')
+    done = run(env, 'child', command='create', cwd=tmp_path)
+    assert done.returncode == 0 and 'turbine create: pulling stories, which is not here' in done.stderr, done.stderr
+    assert Store(tmp_path, 'models').names() == ['child:latest', 'stories:latest']
+    (tmp_path / 'Modelfile').write_text('\nFROM nowhere\n')
+    done = run(env, 'other', command='create', cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith(
+        "turbine create: Modelfile: (line 2): FROM nowhere is not in the store, and cannot be pulled: model 'nowhere:latest' is not at")
+    # It may be where this user may not read.
+    closed = tmp_path / '.ollama/models/manifests'
+    closed.mkdir(parents=True)
+    closed.chmod(0)
+    if os.geteuid():
+        done = run(env, 'other', command='create', cwd=tmp_path)
+        assert done.returncode == 1 and f'it may be in {closed.parent}, which this user may not read' in done.stderr
+    closed.chmod(0o700)
 
 
 def test_key(home):

@@ -280,7 +280,7 @@ BAD = [
     ({}, 400, "neither 'from' or 'files' was specified"),
     ({'from': ''}, 400, "neither 'from' or 'files' was specified"),
     ({'from': 'base', 'files': {'a': name_of(GGUF)}}, 400, 'both'),
-    ({'from': 'nobody'}, 404, "model 'nobody:latest' not found"),
+    ({'from': 'nobody'}, 500, 'FROM nobody is not in the store, and cannot be pulled: https://registry.invalid/'),
     ({'from': '/etc/passwd'}, 400, 'invalid model name'),
     ({'from': '../../etc/passwd'}, 400, 'invalid model name'),
     ({'from': '~root/x.gguf'}, 400, 'invalid model name'),
@@ -478,6 +478,40 @@ def test_pull_errors_later_are_a_line(puller, registry):
     r = pull(puller, stream=False)
     assert r.status == 400 and 'does not have the digest' in r.json()['error']
     assert puller.head(WEIGHTS) == 404
+
+
+def test_create_pulls_what_it_is_from(puller, registry):
+    registry.model(GGUF)
+    lines = create(puller, 'child', **{'from': 'x'}, system='Be brief.').lines()
+    status = [x['status'] for x in lines]
+    assert status[0] == 'pulling manifest' and f'pulling {sha256(GGUF)[:12]}' in status
+    assert status[-1] == 'success' and status.count('success') == 1
+    assert puller.store.names() == ['child:latest', 'x:latest'] and clean(puller)
+    n = len(registry.log)
+    assert create(puller, 'other', **{'from': 'x'}, stream=False).json() == {'status': 'success'}
+    assert len(registry.log) == n, 'a model that is there was asked for'
+    for stream in (True, False):
+        r = create(puller, 'bad', **{'from': 'nobody'}, stream=stream)
+        assert r.status == 404 and "FROM nobody is not in the store, and cannot be pulled: model 'nobody:latest' is not at" in r.json()['error']
+
+
+def test_create_stops_its_pull_with_its_client(puller, registry):
+    registry.model(WEIGHTS, chunk_delay=0.05)
+    c = http.client.HTTPConnection('127.0.0.1', puller.port, timeout=30)
+    c.request('POST', '/api/create', json.dumps({'model': 'child', 'from': 'x'}))
+    r = c.getresponse()
+    assert json.loads(r.readline()) == {'status': 'pulling manifest'}
+    c.close()
+    r.close()
+    sent = []
+
+    def is_still():
+        sent.append(sum(r.sent for r in registry.log if '/blobs/' in r.path))
+        time.sleep(0.3)
+        return sent[-2:-1] == sent[-1:]
+    puller.wait(is_still)
+    assert sent[-1] < len(WEIGHTS)
+    assert puller.store.names() == []
 
 
 def parts(server):

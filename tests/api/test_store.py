@@ -258,7 +258,7 @@ def test_names_that_would_escape(store, name):
 @pytest.mark.parametrize('text, expected', [
     ('SYSTEM x', 'standard input: no FROM line'),
     ('FROM m\nBLAH x', 'standard input: (line 2): command must be one of "from"'),
-    ('FROM nothere', "model 'nothere:latest' not found"),
+    ('FROM nothere', '(line 1): FROM nothere is not in the store, and cannot be pulled: https://registry.invalid/v2/library/nothere/'),
     ('FROM ./nothere.gguf', 'FROM ./nothere.gguf'),
     (f'FROM {STORIES}\nADAPTER ./lora.gguf', '(line 2): ADAPTER is not supported'),
     (f'FROM {STORIES}\nDRAFT small', '(line 2): DRAFT is not supported'),
