@@ -8,7 +8,7 @@
 #include "cli/models.h"
 #include "gguf/gguf.h"
 #include "server/model_card.h"
-#include "store/arch_label.h"
+#include "store/labels.h"
 #include "store/create.h"
 #include "store/param_lines.h"
 
@@ -60,7 +60,7 @@ static void put_model(struct buf *b, const struct stored_model *m, const struct 
 {
     char arch[64];
     json_t *own = NULL;
-    store_arch_label(arch, g);
+    label_arch(arch, g);
     const json_t *c = m->config;
     if (!json_object_get(c, "model_type") && !create_config(&own, g, NULL))
         c = own;

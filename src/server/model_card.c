@@ -10,7 +10,7 @@
 
 #include "base/mem.h"
 #include "server/model_template.h"
-#include "store/arch_label.h"
+#include "store/labels.h"
 
 enum { CARD_ARRAY_MAX = 8, CARD_STRING_MAX = 4096 };
 
@@ -71,35 +71,7 @@ static json_t *info_json(const struct gguf *g)
     return info;
 }
 
-/* The type that most bytes of the tensors have. */
-static void find_quant(char *out, size_t bytes, const struct gguf *g)
-{
-    size_t sum[64] = {0};
-    size_t best = 0;
-    for (int i = 0; i < gguf_n_tensors(g); i++) {
-        const struct gguf_tensor *t = gguf_tensor_at(g, i);
-        if ((unsigned)t->dtype < 64)
-            sum[t->dtype] += t->bytes;
-    }
-    for (size_t i = 1; i < 64; i++)
-        if (sum[i] > sum[best])
-            best = i;
-    const struct dtype_traits *d = dtype_find((uint32_t)best);
-    snprintf(out, bytes, "%s", d && sum[best] ? d->name : "unknown");
-}
-
 /* ---- sizes ---- */
-
-static void write_size(struct model_card *m)
-{
-    const double n = (double)m->n_param;
-    if (n >= 1e9)
-        snprintf(m->size_label, sizeof m->size_label, "%.1fB", n / 1e9);
-    else if (n >= 1e6)
-        snprintf(m->size_label, sizeof m->size_label, "%.2fM", n / 1e6);
-    else
-        snprintf(m->size_label, sizeof m->size_label, "%.2fK", n / 1e3);
-}
 
 static void write_time(struct model_card *m)
 {
@@ -107,17 +79,6 @@ static void write_time(struct model_card *m)
     const time_t t = (time_t)m->created;
     gmtime_r(&t, &tm);
     strftime(m->modified, sizeof m->modified, "%Y-%m-%dT%H:%M:%SZ", &tm);
-}
-
-static uint64_t count_values(const struct gguf *g)
-{
-    uint64_t n = 0;
-    for (int i = 0; i < gguf_n_tensors(g); i++) {
-        const struct gguf_tensor *t = gguf_tensor_at(g, i);
-        n += (uint64_t)t->ne[0] * (uint64_t)t->ne[1] * (uint64_t)t->ne[2] *
-             (uint64_t)t->ne[3];
-    }
-    return n;
 }
 
 static int arch_number(const struct gguf *g, const char *arch, const char *key)
@@ -157,14 +118,14 @@ static enum status read_card_file(struct model_card *m, const struct gguf *g,
     if (!gguf_str(g, "general.name", &s, NULL))
         snprintf(m->general, sizeof m->general, "%.*s", (int)(s.n < 120 ? s.n : 120),
                  s.s);
-    store_arch_label(m->arch, g);
+    label_arch(m->arch, g);
     m->n_ctx_train = arch_number(g, m->arch, "context_length");
     m->n_embd = arch_number(g, m->arch, "embedding_length");
-    m->n_param = count_values(g);
+    m->n_param = label_params(g);
     m->file_bytes = gguf_file_bytes(g);
     m->can_insert = finds_infill(g);
-    write_size(m);
-    find_quant(m->quant, sizeof m->quant, g);
+    label_count(m->size_label, m->n_param);
+    snprintf(m->quant, sizeof m->quant, "%s", label_type(g));
     if (parts != MODEL_CARD_WHOLE)
         return STATUS_OK;
     if (t.text.s && (m->template = mem_array(t.text.n + 1, 1)))

@@ -17,7 +17,7 @@ struct model_card {
     char arch[64];       // "llama"
     char digest[72];     // 64 hexadecimal digits: the manifest's, or of the file
     char size_label[32]; // "135M"
-    char quant[32];      // of most bytes
+    char quant[32];      // "Q4_K_M"
     char modified[40];   // as RFC 3339
     int64_t created;     // seconds since 1970
     uint64_t n_param, file_bytes;

@@ -12,7 +12,7 @@
 
 #include "base/mem.h"
 #include "base/ollama_api.h"
-#include "store/arch_label.h"
+#include "store/labels.h"
 #include "store/stored_model.h"
 
 enum { CREATE_LAYERS = 1024 };
@@ -140,7 +140,7 @@ static void read_gguf(struct creation *c, const struct gguf *g)
     char name[128], arch[64];
     int64_t n;
     c->has_chat_template = !gguf_str(g, "tokenizer.chat_template", &s, NULL) && s.n;
-    store_arch_label(arch, g);
+    label_arch(arch, g);
     snprintf(name, sizeof name, "%s.context_length", arch);
     c->n_ctx_train = gguf_int(g, name, 1, INT_MAX, &n, NULL) ? 0 : (int)n;
 }
