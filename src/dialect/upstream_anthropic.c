@@ -115,44 +115,13 @@ static void add_tool_uses(struct anthropic_turn *t, const json_t *m)
     }
 }
 
-/* Text, or blocks if there are images. */
-static void print_result_content(struct buf *out, const json_t *m)
-{
-    const json_t *images = json_object_get(m, "images");
-    const size_t n_image = json_array_size(images);
-    bool any = false;
-    if (n_image == 0) {
-        json_print_value(out, json_object_get(m, "content"));
-        return;
-    }
-    buf_puts(out, "[");
-    for (size_t i = 0; i <= n_image; i++) {
-        const char *s;
-        size_t n;
-        upstream_piece(m, i, &s, &n);
-        if (n > 0) {
-            buf_puts(out, any ? ",{\"type\":\"text\",\"text\":"
-                              : "{\"type\":\"text\",\"text\":");
-            json_print_text(out, s, n);
-            buf_puts(out, "}");
-            any = true;
-        }
-        if (i == n_image)
-            break;
-        buf_puts(out, any ? "," : "");
-        print_image(out, json_array_get(images, i));
-        any = true;
-    }
-    buf_puts(out, "]");
-}
-
 static void add_result_of_tool(struct anthropic_turn *t, const json_t *m)
 {
     begin_block(t, false);
     buf_puts(t->out, "{\"type\":\"tool_result\",\"tool_use_id\":");
     print_tool_id(t->out, json_string_value(json_object_get(m, "tool_call_id")));
     buf_puts(t->out, ",\"content\":");
-    print_result_content(t->out, m);
+    upstream_print_content(t->out, m, print_image);
     buf_puts(t->out, "}");
 }
 

@@ -13,22 +13,9 @@ static void print_member_value(struct buf *out, const char *name, const json_t *
 
 /* ---- messages ---- */
 
-/* A part of text: s[0..n), none if that is empty. */
-static void print_text_part(struct buf *out, const char *s, size_t n, bool *any)
-{
-    if (n == 0)
-        return;
-    buf_puts(out, *any ? "," : "");
-    buf_puts(out, "{\"type\":\"text\",\"text\":");
-    json_print_text(out, s, n);
-    buf_puts(out, "}");
-    *any = true;
-}
-
-static void print_image_part(struct buf *out, const json_t *image, bool *any)
+static void print_image_part(struct buf *out, const json_t *image)
 {
     const char *url = json_string_value(json_object_get(image, "url"));
-    buf_puts(out, *any ? "," : "");
     buf_puts(out, "{\"type\":\"image_url\",\"image_url\":{\"url\":");
     if (url) {
         json_print_string(out, url);
@@ -42,29 +29,6 @@ static void print_image_part(struct buf *out, const json_t *image, bool *any)
         buf_puts(out, "\"");
     }
     buf_puts(out, "}}");
-    *any = true;
-}
-
-/* Text with the images in their places, or text alone. */
-static void print_content(struct buf *out, const json_t *m)
-{
-    const json_t *images = json_object_get(m, "images");
-    const size_t n_image = json_array_size(images);
-    bool any = false;
-    if (n_image == 0) {
-        json_print_value(out, json_object_get(m, "content"));
-        return;
-    }
-    buf_puts(out, "[");
-    for (size_t i = 0; i <= n_image; i++) {
-        const char *s;
-        size_t n;
-        upstream_piece(m, i, &s, &n);
-        print_text_part(out, s, n, &any);
-        if (i < n_image)
-            print_image_part(out, json_array_get(images, i), &any);
-    }
-    buf_puts(out, "]");
 }
 
 /* Arguments are JSON in a string. */
@@ -92,7 +56,7 @@ static void print_openai_message(struct upstream_print *p, const json_t *m)
     buf_puts(p->out, "{\"role\":");
     json_print_value(p->out, json_object_get(m, "role"));
     buf_puts(p->out, ",\"content\":");
-    print_content(p->out, m);
+    upstream_print_content(p->out, m, print_image_part);
     if (reasoning && p->ask->strict)
         upstream_drop(p, "reasoning_content");
     else if (reasoning)

@@ -33,6 +33,10 @@ enum status upstream_turns(struct upstream_print *p);
 
 /* Piece i of a message's text: what is in front of its image i, or behind the last. */
 void upstream_piece(const json_t *message, size_t i, const char **s, size_t *n);
+/* A content: text alone, or parts in their order, {"type":"text"} and what print_image
+ * makes of an image. */
+void upstream_print_content(struct buf *out, const json_t *message,
+                            void (*print_image)(struct buf *out, const json_t *image));
 
 /* Most tokens of the answer, -1: the backend's own. */
 int upstream_max_tokens(const struct upstream_print *p);

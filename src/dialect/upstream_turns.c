@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "dialect/content.h"
+#include "dialect/json_print.h"
 #include "dialect/upstream_parts.h"
 
 static const char reminder_begin[] = "<system-reminder>\n",
@@ -94,6 +95,36 @@ void upstream_piece(const json_t *message, size_t i, const char **s, size_t *n)
         from++; // it joins what the image divides
     *s = all + from;
     *n = to - from;
+}
+
+void upstream_print_content(struct buf *out, const json_t *message,
+                            void (*print_image)(struct buf *out, const json_t *image))
+{
+    const json_t *images = json_object_get(message, "images");
+    const size_t n_image = json_array_size(images);
+    const char *comma = "";
+    if (n_image == 0) {
+        json_print_value(out, json_object_get(message, "content"));
+        return;
+    }
+    buf_puts(out, "[");
+    for (size_t i = 0; i <= n_image; i++) {
+        const char *s;
+        size_t n;
+        upstream_piece(message, i, &s, &n);
+        if (n > 0) {
+            buf_printf(out, "%s{\"type\":\"text\",\"text\":", comma);
+            json_print_text(out, s, n);
+            buf_puts(out, "}");
+            comma = ",";
+        }
+        if (i == n_image)
+            break;
+        buf_puts(out, comma);
+        print_image(out, json_array_get(images, i));
+        comma = ",";
+    }
+    buf_puts(out, "]");
 }
 
 struct turns {
