@@ -15,6 +15,7 @@
 #include "engine/chat_prompt.h"
 #include "gguf/gguf.h"
 #include "text/output.h"
+#include "smollm2_tokenizer.h"
 
 #include <cmocka.h> // its macro fail() hides base/status.h's fail
 
@@ -67,8 +68,6 @@
     "{\"role\":\"assistant\",\"content\":\"" s "\",\"tool_calls\":[" calls "]}"
 #define RESULT(id, s) \
     "{\"role\":\"tool\",\"tool_call_id\":\"" id "\",\"name\":\"f\",\"content\":\"" s "\"}"
-
-static struct tokenizer *tokenizer; // SmolLM2's: <|im_start|> is 1, <|im_end|> is 2
 
 static void open_engine(struct engine *e, const char *source, size_t n)
 {
@@ -573,24 +572,6 @@ static void test_time_of_a_long_prompt(void **state)
     json_decref(t.messages);
     tokens_release(&tokens);
     close_engine(&e);
-}
-
-static int open_tokenizer(void **state)
-{
-    (void)state;
-    struct gguf *g = NULL;
-    if (gguf_open(&g, "tests/data/smollm2_vocab.gguf", NULL))
-        return 1;
-    const int failed = tokenizer_open(&tokenizer, g, NULL) != STATUS_OK;
-    gguf_close(g);
-    return failed;
-}
-
-static int close_tokenizer(void **state)
-{
-    (void)state;
-    tokenizer_close(tokenizer);
-    return 0;
 }
 
 int main(void)

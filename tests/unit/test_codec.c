@@ -15,6 +15,7 @@
 #include "codec/kernels.h"
 #include "codec/tables.h"
 #include "turboquant.h"
+#include "draws.h"
 
 /* Exact and trellis types; the others are in test_codec_formats.c. */
 enum { N_TYPE = TQ_TURBO2 + 1 };
@@ -24,20 +25,6 @@ static const int dims[N_DIM] = {64, 80, 96, 112, 128, 192, 256, 512, 576};
 static const enum tq_type compressed[4] = {TQ_TURBO8, TQ_TURBO4, TQ_TURBO3, TQ_TURBO2};
 static const int bits_of[N_TYPE] = {32, 16, 8, 4, 3, 2};
 static const enum tq_isa isas[2] = {TQ_ISA_C, TQ_ISA_BEST};
-
-static uint64_t rng = 1;
-
-static double uniform(void)
-{
-    rng = rng * 6364136223846793005u + 1442695040888963407u;
-    return ((double)(rng >> 11) + 0.5) * 0x1p-53;
-}
-
-static float gaussian(void)
-{
-    const double u = uniform();
-    return (float)(sqrt(-2 * log(u)) * cos(6.283185307179586 * uniform()));
-}
 
 /* Aligned memory that the tests share. */
 static _Alignas(64) uint8_t page[PAGE_CAP], other_page[PAGE_CAP], exact[PAGE_CAP];

@@ -16,24 +16,11 @@
 #include "codec/tables.h"
 #include "codec/tables_scalar.h"
 #include "turboquant.h"
+#include "draws.h"
 
 enum { TOKENS = TQ_PAGE_TOKENS };
 
 #define PI 3.14159265358979324
-
-static uint64_t rng = 7;
-
-static double uniform(void)
-{
-    rng = rng * 6364136223846793005u + 1442695040888963407u;
-    return ((double)(rng >> 11) + 0.5) * 0x1p-53;
-}
-
-static float gaussian(void)
-{
-    const double u = uniform();
-    return (float)(sqrt(-2 * log(u)) * cos(2 * PI * uniform()));
-}
 
 static _Alignas(64) uint8_t page[TOKENS * TQ_DIM_MAX * 4], exact[TOKENS * TQ_DIM_MAX * 2];
 static _Alignas(64) uint8_t scratch[1 << 19];
@@ -516,6 +503,7 @@ static void test_trellis_search(void **state)
 
 int main(void)
 {
+    rng = 7;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_codebooks),        cmocka_unit_test(test_mse_distortion),
         cmocka_unit_test(test_block_distortion), cmocka_unit_test(test_mix_distortion),

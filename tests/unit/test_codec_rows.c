@@ -13,6 +13,7 @@
 #include "codec/f16.h"
 #include "codec/formats.h"
 #include "turboquant.h"
+#include "draws.h"
 
 enum {
     TOKENS = TQ_PAGE_TOKENS,
@@ -40,20 +41,6 @@ static const struct row_type {
     {TQ_Q8_0, {8, 8}, false, false, true, .0001},
     {TQ_Q4_0, {4, 4}, false, false, true, .01},
 };
-
-static uint64_t rng = 3;
-
-static double uniform(void)
-{
-    rng = rng * 6364136223846793005u + 1442695040888963407u;
-    return ((double)(rng >> 11) + 0.5) * 0x1p-53;
-}
-
-static float gaussian(void)
-{
-    const double u = uniform();
-    return (float)(sqrt(-2 * log(u)) * cos(6.283185307179586 * uniform()));
-}
 
 static _Alignas(64) uint8_t page[PAGE_CAP], other[PAGE_CAP];
 static _Alignas(64) uint8_t exact[TOKENS * TQ_DIM_MAX * 2], scratch[1 << 19];
@@ -596,6 +583,7 @@ static void test_prod_huge_query(void **state)
 
 int main(void)
 {
+    rng = 3;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_row_sizes),
         cmocka_unit_test(test_row_decoder),

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "engine/chat_prompt.h"
 #include "gguf/gguf.h"
+#include "smollm2_tokenizer.h"
 
 #include <cmocka.h> // its macro fail() hides base/status.h's fail
 
@@ -185,8 +186,6 @@ static void test_threads(void **state)
 }
 
 /* ---- in prompts ---- */
-
-static struct tokenizer *tokenizer;
 
 static void open_engine(struct engine *e, const char *source, size_t n)
 {
@@ -390,24 +389,6 @@ static void test_marks(void **state)
     tokens_release(&tokens);
     template_close(e.template);
     replay_close(r);
-}
-
-static int open_tokenizer(void **state)
-{
-    (void)state;
-    struct gguf *g = NULL;
-    if (gguf_open(&g, "tests/data/smollm2_vocab.gguf", NULL))
-        return 1;
-    const int failed = tokenizer_open(&tokenizer, g, NULL) != STATUS_OK;
-    gguf_close(g);
-    return failed;
-}
-
-static int close_tokenizer(void **state)
-{
-    (void)state;
-    tokenizer_close(tokenizer);
-    return 0;
 }
 
 int main(void)

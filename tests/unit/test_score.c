@@ -13,25 +13,12 @@
 #include "codec/formats.h"
 #include "codec/kernels.h"
 #include "turboquant.h"
+#include "draws.h"
 
 enum { TOKENS = TQ_PAGE_TOKENS, N_DIM = 8, MAX_N = 67 };
 
 static const int dims[N_DIM] = {64, 80, 96, 112, 128, 192, 256, 512};
 static const enum tq_isa isas[2] = {TQ_ISA_C, TQ_ISA_BEST};
-
-static uint64_t rng = 11;
-
-static double uniform(void)
-{
-    rng = rng * 6364136223846793005u + 1442695040888963407u;
-    return ((double)(rng >> 11) + 0.5) * 0x1p-53;
-}
-
-static float gaussian(void)
-{
-    const double u = uniform();
-    return (float)(sqrt(-2 * log(u)) * cos(6.283185307179586 * uniform()));
-}
 
 static _Alignas(64) uint8_t page[TOKENS * TQ_DIM_MAX * 4], exact[TOKENS * TQ_DIM_MAX * 2];
 static _Alignas(64) uint8_t query_mem[MAX_N * TQ_DIM_MAX * 12], scratch[1 << 19];
@@ -188,6 +175,7 @@ static void test_many_queries(void **state)
 
 int main(void)
 {
+    rng = 11;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scores),
         cmocka_unit_test(test_exact_dims),
