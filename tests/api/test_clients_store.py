@@ -65,7 +65,7 @@ def test_create(client, model, server):
 
 
 @pytest.mark.parametrize('more,status,says', [
-    ({'from_': 'nobody'}, 404, 'not found'),
+    ({'from_': 'nobody'}, 404, "'nobody:latest' is not at"),
     ({}, 400, 'neither'),
     ({'from_': 'py', 'quantize': 'q4_0'}, 400, 'quantize'),
     ({'from_': 'py', 'parameters': {'num_ctx': 'x'}}, 400, 'must be of type integer'),

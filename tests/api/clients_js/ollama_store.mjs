@@ -18,7 +18,7 @@ test('create', async () => {
 test('create refuses', async () => {
   const e = await thrown(() => client.create({ model: 'bad', from: 'nobody' }));
   assert.equal(e.status_code, 404);
-  assert.match(e.message, /model 'nobody:latest' not found/);
+  assert.match(e.message, /model 'nobody:latest' is not at/);
   assert.match((await thrown(() => client.create({ model: 'bad', from: model, quantize: 'q4_0' }))).message, /quantize/);
 });
 
