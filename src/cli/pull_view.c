@@ -140,16 +140,19 @@ enum status pull_view_missing(const struct cli_command *c, const char *name,
                               struct error *err)
 {
     struct pull_options o;
-    char text[MODEL_NAME_BYTES + 64], folder[STORE_PATH_BYTES];
+    char text[STORE_PATH_BYTES + 120], folder[STORE_PATH_BYTES];
     pull_settings_read(&o);
     const enum status s = pull_settings_check(&o, err);
     if (s)
         return s;
-    if (models_closed(folder))
-        return fail(err, STATUS_NOT_FOUND,
-                    "it may be in %s, which this user may not read ('turbine pull' "
-                    "fetches it all the same)",
-                    folder);
+    if (models_closed(folder)) {
+        snprintf(
+            text, sizeof text,
+            "note: this user may not read %s, where it may be; 'turbine doctor' says "
+            "what helps",
+            folder);
+        cli_message(c, text);
+    }
     snprintf(text, sizeof text, "pulling %.200s, which is not here", name);
     cli_message(c, text);
     return pull_view_own(c, name, &o, err);

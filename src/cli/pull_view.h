@@ -11,7 +11,7 @@
 enum status pull_view_own(const struct cli_command *c, const char *name,
                           struct pull_options *o, struct error *err);
 /* The same for a command that lacks a model, as the environment says, which is told
- * first.  Not where it may be in a folder that this user may not read. */
+ * first, as is a folder that this user may not read and where it may be. */
 enum status pull_view_missing(const struct cli_command *c, const char *name,
                               struct error *err);
 /* Into that of the server at url.  *http_status as server_link_stream. */
