@@ -11,7 +11,7 @@
 #include "http/client_fields.h"
 #include "http/client_impl.h"
 
-enum { TOKEN_BODY_BYTES = 64 << 10, REASON_BYTES = 200 };
+enum { TOKEN_BODY_BYTES = 64 << 10, REASON_BYTES = 200, WORDS_BYTES = 64 << 10 };
 
 static void init_curl(void)
 {
@@ -115,7 +115,8 @@ void http_answer_init(struct http_answer *a, size_t body_max)
     memset(a, 0, sizeof *a);
     buf_init(&a->fields, HTTP_FIELDS_BYTES);
     buf_init(&a->own_fields, HTTP_FIELDS_BYTES * (HTTP_REDIRECTS + 2));
-    buf_init(&a->body, body_max);
+    buf_init(&a->body, body_max > WORDS_BYTES ? body_max : WORDS_BYTES);
+    a->body_max = body_max;
 }
 
 void http_answer_release(struct http_answer *a)
@@ -142,7 +143,14 @@ static size_t take_document(char *data, size_t size, size_t n, void *ctx)
         d->probed = true;
         return 0;
     }
-    return buf_append(&d->answer->body, data, size * n) ? size * n : 0;
+    struct http_answer *a = d->answer;
+    const bool success = status / 100 == 2;
+    const size_t room = (success ? a->body_max : WORDS_BYTES) - a->body.len;
+    if (success && size * n > room)
+        a->body.failed = true;
+    else if (buf_append(&a->body, data, size * n < room ? size * n : room))
+        return size * n;
+    return 0;
 }
 
 static int look_up(void *ctx, curl_off_t dltotal, curl_off_t dlnow, curl_off_t ultotal,
@@ -182,7 +190,7 @@ static enum status get_hop(struct http_session *s, struct http_answer *a,
     if (a->fields.failed || a->body.failed)
         return fail(err, STATUS_LIMIT, "%.*s: the answer has more than %zu bytes",
                     HTTP_SHOWN(a->url.text),
-                    a->fields.failed ? a->fields.max : a->body.max);
+                    a->fields.failed ? a->fields.max : a->body_max);
     if (code != CURLE_OK && s->refused_address)
         return http_private_fail(&a->url, err);
     // A name that means nothing is more often wrong than late.

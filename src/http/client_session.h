@@ -53,9 +53,11 @@ struct http_answer {
     struct buf fields;     // of the last answer: http_field
     struct buf own_fields; // of all answers of the origin that was asked
     struct buf body;
+    size_t body_max;
 };
 
-/* body_max bounds the body.  Released by http_answer_release. */
+/* body_max bounds the body of a success; of redirects and errors, whose bodies are the
+ * server's own words, the beginning is kept.  Released by http_answer_release. */
 void http_answer_init(struct http_answer *a, size_t body_max);
 void http_answer_release(struct http_answer *a);
 

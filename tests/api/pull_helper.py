@@ -103,7 +103,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                                    {'WWW-Authenticate': owner.challenge})
             if self.path in owner.redirects:
                 status, to, headers = owner.redirects[self.path]
-                return self.answer(status, headers={'Location': to, **headers})
+                # Longer than a small layer, as Go's servers have it.
+                words = f'<a href="{to}?signature={"0" * 400}">Temporary Redirect</a>.\n\n'.encode()
+                return self.answer(status, words, {'Location': to, **headers})
             if self.path in owner.files:
                 return self.serve(owner.files[self.path])
             self.answer(404, b'{"errors":[{"message":"no such thing"}]}')

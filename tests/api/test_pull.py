@@ -352,8 +352,8 @@ def test_passing_trouble(store, server, status, headers):
 
     def fault(h):
         seen[h.path] = seen.get(h.path, 0) + 1
-        if seen[h.path] == (1 if 'manifests' in h.path else 2):
-            h.answer(status, b'busy', headers)
+        if seen[h.path] == (2 if h.path == blob else 1):
+            h.answer(status, b'busy ' * 100, headers)  # more than a small layer has
             return True
     server.fault = fault
     begun = time.monotonic()
