@@ -1,4 +1,5 @@
-/* openai_infill_write.c - POST /infill and /completion: answers, in the shape of llama.cpp's server. */
+/* openai_infill_write.c - POST /infill and /completion: answers, in the shape of
+ * llama.cpp's server. */
 #include "base/mem.h"
 #include "dialect/json_print.h"
 #include "dialect/openai.h"
@@ -33,7 +34,7 @@ static void infill_end(const struct infill_writer *w, const struct answer_event 
                ",\"tokens_predicted\":%d,\"tokens_evaluated\":%d,\"tokens_cached\":%d,"
                "\"truncated\":false,\"stop_type\":\"%s\",\"stopping_word\":",
                totals.n_decoded, totals.n_prompt, totals.n_cached, types[e->finish]);
-    json_print_string(out, e->finish == ANSWER_STOP_STRING ? e->stop_string : "");
+    json_print_string(out, e->stop_string ? e->stop_string : "");
     buf_puts(out, ",\"timings\":");
     openai_print_timings(out, &totals);
     buf_puts(out, "}");

@@ -79,12 +79,19 @@ static void choose_run(struct scheduler *s, int *n_run, struct generation *g, in
     g->run = r;
 }
 
+/* One that was parked may read with events that nobody has taken; its last piece makes
+ * another. */
+static bool may_read(struct generation *g)
+{
+    return is_reading(g) && generation_has_room(g);
+}
+
 /* The reader with the least left, or the oldest one, that has no run yet. */
 static struct generation *next_reader(const struct scheduler *s, bool oldest)
 {
     struct generation *best = NULL;
     for (struct generation *g = s->running.first; g; g = g->next) {
-        if (g->run || !is_reading(g))
+        if (g->run || !may_read(g))
             continue;
         if (!best ||
             (!oldest && g->n_history - g->n_done < best->n_history - best->n_done))
@@ -96,8 +103,8 @@ static struct generation *next_reader(const struct scheduler *s, bool oldest)
 static int n_readers(const struct scheduler *s)
 {
     int n = 0;
-    for (const struct generation *g = s->running.first; g; g = g->next)
-        n += is_reading(g);
+    for (struct generation *g = s->running.first; g; g = g->next)
+        n += may_read(g);
     return n;
 }
 

@@ -167,7 +167,8 @@ static void add_token_event(struct choice *ch, const struct generation_event *e)
 static enum answer_finish finish_of(const struct choice *ch,
                                     const struct generation_event *e)
 {
-    if (e->end == GENERATION_STOP)
+    /* A stop of the model's own is its way to end; the client knows of none. */
+    if (e->end == GENERATION_STOP && ch->call->req.n_stop)
         return ANSWER_STOP_STRING;
     if (e->end == GENERATION_LENGTH || e->end == GENERATION_CONTEXT)
         return ANSWER_LENGTH;
@@ -205,7 +206,8 @@ static void end_choice(struct choice *ch, const struct generation_event *e)
         .kind = ANSWER_END,
         .choice = ch->index,
         .finish = finish_of(ch, e),
-        .stop_string = e->end == GENERATION_STOP ? c->req.stop[e->stop] : NULL,
+        .stop_string =
+            e->end == GENERATION_STOP && c->req.n_stop ? c->req.stop[e->stop] : NULL,
         .usage = {.n_prompt = s->n_prompt,
                   .n_cached = s->n_cached,
                   .n_decoded = s->n_decoded,

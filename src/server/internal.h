@@ -173,8 +173,8 @@ void pipeline_step(struct call *c);
 struct sampler_params pipeline_sampling(const struct loaded_model *m,
                                         const struct dialect *dialect);
 void pipeline_close(struct call *c); // generations, grammar
-/* cache_type.c: what a request says of the type of the cache.  Known: it is one; model: it
- * is the model's.  false: answered with an error. */
+/* cache_type.c: what a request says of the type of the cache.  Known: it is one; model:
+ * it is the model's.  false: answered with an error. */
 bool cache_type_is_known(struct call *c);
 bool cache_type_is_model(struct call *c);
 /* embed.c */
@@ -183,6 +183,8 @@ bool embed_step(struct call *c);
 void embed_close(struct call *c);
 /* prompt_tokens.c: c->prompt <- tokens; false: answered with an error. */
 bool prompt_make(struct call *c);
+/* c->messages and c->tools of a chat, with what the model adds to every one. */
+void prompt_take_messages(struct call *c);
 bool prompt_encode_input(struct call *c, const json_t *input, struct tokens *out);
 bool prompt_too_long(struct call *c, size_t n);
 int prompt_limit(const struct call *c); // most tokens of prompt and answer

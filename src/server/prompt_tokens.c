@@ -291,7 +291,9 @@ static bool messages_of_prompt(struct call *c)
 {
     const json_t *prompt = json_array_get(c->req.prompts, 0);
     c->messages = json_array();
-    const char *system = c->req.system ? c->req.system : c->model->system;
+    /* Ollama's clients send "" where there is none. */
+    const char *system =
+        c->req.system && *c->req.system ? c->req.system : c->model->system;
     if (system)
         json_array_append_new(
             c->messages, json_pack("{s:s,s:s}", "role", "system", "content", system));
@@ -303,14 +305,19 @@ static bool messages_of_prompt(struct call *c)
     return false;
 }
 
+void prompt_take_messages(struct call *c)
+{
+    /* Truncation changes the list, not what the client sent. */
+    c->messages = json_copy(c->req.messages);
+    add_model_messages(c, c->messages);
+    c->tools = c->req.tool_choice == API_TOOLS_NONE ? NULL : c->req.tools;
+}
+
 bool prompt_make(struct call *c)
 {
     const struct api_request *r = &c->req;
     if (r->task == API_CHAT || r->task == API_COUNT) {
-        /* Truncation changes the list, not what the client sent. */
-        c->messages = json_copy(r->messages);
-        add_model_messages(c, c->messages);
-        c->tools = r->tool_choice == API_TOOLS_NONE ? NULL : r->tools;
+        prompt_take_messages(c);
         if (!make_chat(c))
             return false;
     } else if (r->suffix) {

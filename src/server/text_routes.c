@@ -88,6 +88,9 @@ void handle_detokenize(struct call *c)
     if (!ok) {
         call_fail(c, API_ERROR_INVALID, "tokens must be an array of ids, 0 to %d",
                   n_vocab - 1);
+    } else if (b.failed) {
+        call_fail(c, API_ERROR_INVALID, "the text of these tokens has more than %d bytes",
+                  SERVER_JSON_MAX);
     } else {
         json_t *text = json_stringn(b.data, b.len);
         if (text)
@@ -118,9 +121,10 @@ void handle_apply_template(struct call *c)
     }
     if (!call_wants_model(c, c->req.model))
         return;
+    prompt_take_messages(c);
     const struct chat_turn turn = {
-        .messages = c->req.messages,
-        .tools = c->req.tools,
+        .messages = c->messages,
+        .tools = c->tools,
         .vars = c->req.template_vars,
         .think = c->req.think == API_THINK_DEFAULT ? -1 : c->req.think == API_THINK_ON,
         .think_effort = c->req.think_effort,

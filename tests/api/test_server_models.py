@@ -616,6 +616,43 @@ def test_parameters_of_each_model(tmp_path, made):
         assert s.get('/api/ps')['models'][0]['context_length'] == 64
 
 
+def test_a_stop_of_the_model(tmp_path):
+    """The client knows of none: the answer has ended, by no stop of its own."""
+    store = Store(tmp_path)
+    store.create('m', f'FROM {STORIES}\nPARAMETER kv_cache_type f16\nPARAMETER stop girl\nPARAMETER temperature 0\n', check=0)
+    with Serve(store) as s:
+        for path in ('/completion', '/completions', '/infill'):
+            prompt = {'input_prefix': PROMPT, 'input_suffix': ''} if path == '/infill' else {'prompt': PROMPT}
+            for stream in (False, True):
+                status, text = s.request('POST', path, {'model': 'm', **prompt, 'n_predict': 100, 'stream': stream})
+                assert status in (200, 400, 501) and (status == 200 or path == '/infill'), text
+                assert 'girl' not in text and ('stop_type":"eos' in text or status != 200), text
+        r = s.post('/v1/messages', {'model': 'm', 'max_tokens': 100, 'messages': [{'role': 'user', 'content': PROMPT}]})
+        assert r['stop_reason'] in ('end_turn', 'max_tokens') and r['stop_sequence'] is None
+        r = s.post('/v1/completions', {'model': 'm', 'prompt': PROMPT, 'max_tokens': 100})
+        assert r['choices'][0]['finish_reason'] == 'stop' and 'girl' not in r['choices'][0]['text']
+
+
+def test_system_of_the_model(tmp_path):
+    """Ollama's clients send an empty one where they have none; /apply-template shows what a chat gets."""
+    store = Store(tmp_path)
+    store.create('plain', f'FROM {STORIES}\nPARAMETER kv_cache_type f16\n', check=0)
+    store.create('m', f'FROM {STORIES}\nPARAMETER kv_cache_type f16\nSYSTEM Speak of lighthouses.\nMESSAGE user Hello\nMESSAGE assistant Yes?\n', check=0)
+    with Serve(store) as s:
+        ask = {'prompt': 'x', 'stream': False, 'options': {'num_predict': 1}}
+        n = {system: s.post('/api/generate', {'model': 'm', **ask, **({} if system is None else {'system': system})})['prompt_eval_count']
+             for system in (None, '', 'y')}
+        assert n[''] == n[None] > n['y']
+        chat = {'messages': [{'role': 'user', 'content': 'x'}]}
+        text = s.post('/apply-template', {'model': 'm', **chat})['prompt']
+        assert 'Speak of lighthouses.' in text and 'Hello' in text and 'Yes?' in text
+        shown = len(s.post('/tokenize', {'model': 'm', 'content': text, 'add_special': True, 'parse_special': True})['tokens'])
+        assert shown == s.post('/v1/chat/completions', {'model': 'm', **chat, 'max_tokens': 1})['usage']['prompt_tokens']
+        tools = [{'type': 'function', 'function': {'name': 'weather_of', 'parameters': {'type': 'object', 'properties': {}}}}]
+        assert 'weather_of' in s.post('/apply-template', {'model': 'plain', **chat, 'tools': tools})['prompt']
+        assert 'weather_of' not in s.post('/apply-template', {'model': 'plain', **chat, 'tools': tools, 'tool_choice': 'none'})['prompt']
+
+
 def test_ps(made):
     with Serve(made) as s:
         s.generate('a', keep_alive=-1)
