@@ -80,13 +80,18 @@ enum status http_private_fail(const struct http_url *u, struct error *err)
                 u->host);
 }
 
+int http_open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *a)
+{
+    (void)ctx, (void)purpose;
+    return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+}
+
 int http_open_public(void *session, curlsocktype purpose, struct curl_sockaddr *a)
 {
     struct http_session *s = session;
-    (void)purpose;
     if (!http_address_is_public(&a->addr)) {
         s->refused_address = true;
         return CURL_SOCKET_BAD;
     }
-    return socket(a->family, a->socktype, a->protocol);
+    return http_open_socket(session, purpose, a);
 }

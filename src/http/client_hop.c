@@ -88,6 +88,7 @@ enum status http_hop_prepare(struct http_session *s, CURL *curl, struct http_hop
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, h->headers);
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_field);
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, h->fields);
+    curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, http_open_socket);
     if (s->policy.public_only && !s->policy.proxied) {
         curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, http_open_public);
         curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, s);

@@ -29,7 +29,10 @@ struct http_session {
 bool http_address_is_public(const void *sockaddr);
 /* An address that is not public, or a name of this machine. */
 bool http_host_is_private(const char *host);
-/* CURLOPT_OPENSOCKETFUNCTION: public addresses alone. */
+/* CURLOPT_OPENSOCKETFUNCTION: no socket goes to a program that is started, which would
+ * keep the connection open when we close it. */
+int http_open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *a);
+/* The same for public addresses alone. */
 int http_open_public(void *session, curlsocktype purpose, struct curl_sockaddr *a);
 /* Fill err: the host is none that may be asked. */
 enum status http_private_fail(const struct http_url *u, struct error *err);

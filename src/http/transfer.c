@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "http/client_impl.h"
 #include "http/transfer_impl.h"
 
 enum {
@@ -149,6 +150,7 @@ static bool set_transfer_options(struct http_transfer *t,
     curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, take_piece);
     curl_easy_setopt(c, CURLOPT_WRITEDATA, t);
     curl_easy_setopt(c, CURLOPT_PRIVATE, t);
+    curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, http_open_socket);
     curl_easy_setopt(c, CURLOPT_PREREQFUNCTION, may_send);
     curl_easy_setopt(c, CURLOPT_PREREQDATA, t);
     curl_easy_setopt(c, CURLOPT_MAXAGE_CONN, (long)KEPT_S);

@@ -125,6 +125,15 @@ static bool no_attempt(struct relay *c, const struct api_error *e)
     return false;
 }
 
+int backend_url(char *out, size_t n, const struct config_backend *b, const char *path,
+                const char *query)
+{
+    const size_t len = strlen(b->url);
+    const bool has_v1 = len > 3 && !strcmp(b->url + len - 3, "/v1");
+    return snprintf(out, n, "%.*s%s%s", (int)(has_v1 ? len - 3 : len), b->url, path,
+                    query);
+}
+
 static bool send_request(struct relay *c, const char *method, const char *path,
                          const char *body, size_t n)
 {
@@ -132,13 +141,9 @@ static bool send_request(struct relay *c, const char *method, const char *path,
     const struct config *k = &c->ref->c;
     struct lines l = {.n = 0};
     char url[OWN_URL_BYTES];
-    const size_t len = strlen(b->url);
     struct api_error e;
-    // A base URL may end in /v1, as clients of OpenAI write it.
-    if (len > 3 && !strcmp(b->url + len - 3, "/v1") && !strncmp(path, "/v1/", 4))
-        path += 3;
-    const int m = snprintf(url, sizeof url, "%s%s%s", b->url, path,
-                           c->query && !c->translates ? c->query : "");
+    const char *query = c->query && !c->translates ? c->query : "";
+    const int m = backend_url(url, sizeof url, b, path, query);
     buf_init(&l.text, LINES_BYTES);
     add_client_lines(&l, c);
     add_own_lines(&l, c);

@@ -71,7 +71,7 @@ static bool send_count(struct relay *c, const struct config_backend *b,
                  h[i].value);
         line[i] = lines[i];
     }
-    snprintf(url, sizeof url, "%s%s", b->url, call.path);
+    backend_url(url, sizeof url, b, call.path, "");
     const struct http_transfer_options o = {
         .method = call.method,
         .url = url,

@@ -279,7 +279,11 @@ void relay_close_attempt(struct relay *c);
 /* The client is gone, or the router ends. */
 void relay_abandon(struct relay *c);
 
-/* attempt.c: a request to c->backend; false: it failed, and that was dealt with. */
+/* attempt.c: where a backend has path, which begins with "/".  Its own URL may end in
+ * "/v1", as clients of OpenAI write it.  As snprintf. */
+int backend_url(char *out, size_t n, const struct config_backend *b, const char *path,
+                const char *query);
+/* A request to c->backend; false: it failed, and that was dealt with. */
 bool relay_start(struct relay *c);
 
 /* pump.c: what came from the backend to the client. */

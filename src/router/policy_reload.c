@@ -107,6 +107,11 @@ static void fill_slot(struct policy_slot *s, const struct policy_backend *b, boo
         s->probe_us = b->lazy ? POLICY_NEVER : now_us;
         s->seen_us = now_us;
     }
+    if (!b->lazy && s->health == POLICY_HEALTH_STOPPED) { // somebody else starts it now
+        s->health = POLICY_HEALTH_UP;
+        s->probing = false;
+        s->probe_us = now_us;
+    }
     s->gone = false;
     s->class = b->class;
     s->dialects = b->dialects ? b->dialects : ~0u;

@@ -43,17 +43,12 @@ static void on_probe_news(void *ctx)
 struct http_transfer *probe_ask(struct router *r, const struct backend *b,
                                 const struct probe_question *q)
 {
-    const char *path = q->path;
     const uint64_t us = q->us ? q->us : PROBE_US;
     const struct config_backend *c = b->c;
     char url[PROBE_URL], key[3][640];
     const char *lines[4];
     int n_line = 0;
-    const size_t len = strlen(c->url);
-    const bool has_v1 = len > 3 && !strcmp(c->url + len - 3, "/v1");
-    snprintf(url, sizeof url, "%.*s%s",
-             (int)(has_v1 && strncmp(path, "/v1/", 4) ? len - 3 : len), c->url,
-             has_v1 && !strncmp(path, "/v1/", 4) ? path + 3 : path);
+    backend_url(url, sizeof url, c, q->path, "");
     lines[n_line++] = "Content-Type: application/json";
     if (c->key) {
         snprintf(key[0], sizeof key[0], "Authorization: Bearer %s", c->key);

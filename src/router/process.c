@@ -2,6 +2,7 @@
  *
  * A command is an argv, no shell reads it; it has a process group of its own, which is
  * what is ended. */
+#define _GNU_SOURCE // posix_spawn_file_actions_addclosefrom_np
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -17,6 +18,12 @@
 enum { PROBE_EVERY_US = 500000, START_US = 120000000, END_US = 10000000 };
 
 extern char **environ;
+
+#ifdef __GLIBC_PREREQ
+#if __GLIBC_PREREQ(2, 34)
+#define HAS_CLOSE_FROM
+#endif
+#endif
 
 static int set_attributes(posix_spawnattr_t *a)
 {
@@ -49,6 +56,10 @@ int process_spawn(pid_t *pid, const char *const *argv, int out_fd)
     e = posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
     if (!e)
         e = posix_spawn_file_actions_adddup2(&files, out_fd, 1);
+#ifdef HAS_CLOSE_FROM
+    if (!e) // those of libraries; ours are closed by exec
+        e = posix_spawn_file_actions_addclosefrom_np(&files, 3);
+#endif
     if (!e)
         e = set_attributes(&a);
     if (!e)
@@ -60,11 +71,13 @@ int process_spawn(pid_t *pid, const char *const *argv, int out_fd)
     return e;
 }
 
-/* It does not run, or does not answer: the policy goes on without it. */
+/* It does not run, or does not answer: the policy goes on without it.  What asked for it
+ * meanwhile asked for this start. */
 static void give_up(struct router *r, struct backend *b)
 {
     b->starting = false;
     pthread_mutex_lock(&r->lock);
+    b->wants_start = false;
     if (b->index != POLICY_NONE)
         policy_probed(r->policy, b->index, false, clock_us());
     pthread_mutex_unlock(&r->lock);
@@ -161,6 +174,9 @@ static void watch_start(struct router *r, struct backend *b, uint64_t now)
 {
     if (b->known && !b->probe) {
         b->starting = false;
+        pthread_mutex_lock(&r->lock);
+        b->wants_start = false; // of requests that came while it started
+        pthread_mutex_unlock(&r->lock);
         router_log(r, "start", "%s answers after %.1f s", b->shown,
                    (double)(now - b->started_us) / 1e6);
     } else if (now - b->started_us > START_US) {
@@ -190,12 +206,12 @@ static void tick_one(struct router *r, struct backend *b)
 {
     const uint64_t now = clock_us();
     const bool ending = b->index != POLICY_NONE && b->c->start && is_ending(r, b);
+    reap(r, b);
     pthread_mutex_lock(&r->lock);
     const bool wants = b->wants_start && b->c->start && b->index != POLICY_NONE;
     if (!b->pid && !ending)
         b->wants_start = false;
     pthread_mutex_unlock(&r->lock);
-    reap(r, b);
     if (b->pid && b->stop_us) {
         if (now - b->stop_us > END_US)
             end_group(b, SIGKILL);

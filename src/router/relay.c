@@ -142,6 +142,7 @@ static void follow_decision(struct relay *c)
         c->backend = c->chosen;
         c->phase = RELAY_ASKED;
         c->n_attempt++;
+        buf_clear(&c->last_body); // of an earlier attempt
         relay_start(c);
         return;
     case POLICY_WAIT: // a woken request is not told to wait again

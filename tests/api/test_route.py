@@ -286,6 +286,30 @@ def test_nothing_is_sent_twice_unseen(path, kind):
 
 
 @pytest.mark.parametrize('path', PATHS)
+def test_the_last_attempt_is_what_is_told(path):
+    """One backend lacks the model, the other has it and breaks: the client may try again."""
+    words = {'error': 'no such model'} if path == '/api/chat' else {
+        'type': 'error', 'error': {'message': 'no such model', 'type': 'not_found_error'}}
+    with Backend() as b, Backend() as other, Router(
+            config=f'health-interval 1\nbackend {b.url}\n class short\nbackend {other.url}\n class short\n') as r:
+        r.wait_known(2)
+        missing, cut = Fault('status', status=404, body=words), Fault('reset')
+        seen = set()
+        for n in range(12):
+            b.faults, other.faults = [missing], [cut]
+            wait(lambda: {r.backend(x.url)['health'] for x in (b, other)} == {'up'}, 30)
+            before = len(b.requests), len(other.requests)
+            reply = r.post(path, body(path, f'{n} hello'))
+            order = (len(b.requests) - before[0], len(other.requests) - before[1])
+            seen.add((order, reply.status))
+            if order == (1, 1):
+                assert reply.status in (404, 502), reply.body
+                if reply.status == 502:
+                    break
+        assert ((1, 1), 502) in seen, seen
+
+
+@pytest.mark.parametrize('path', PATHS)
 def test_errors_of_the_client_pass(path):
     words = {'error': {'message': 'temperature is odd', 'type': 'invalid_request_error', 'param': 'temperature'}}
     if path == '/v1/messages':

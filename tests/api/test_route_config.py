@@ -1,4 +1,5 @@
 """The router's file: errors by line, reload, backends that it starts."""
+import concurrent.futures
 import os
 import pathlib
 import signal
@@ -8,7 +9,7 @@ import sys
 import time
 
 import pytest
-from fault_backend import Backend, openai_events
+from fault_backend import Backend, Fault, openai_events
 from route_helper import TURBINE, Router, chat, wait
 
 PATH = '/v1/chat/completions'
@@ -193,6 +194,66 @@ time.sleep(600)
             pids = [int(x) for x in marks.read_text().split()[2:]]
             assert r.stop() == 0
             wait(lambda: not any(map(alive, pids)), 5)  # a signal was sent: its end may take a moment
+
+
+def test_requests_while_it_starts_start_it_once(tmp_path):
+    """Idle it stays ended; and it has no connection of others, which would stay open when we close it."""
+    port, marks, program = free_port(), tmp_path / 'marks', tmp_path / 'serve.py'
+    program.write_text(f'''
+import os, sys, time
+sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
+def kind(fd):
+    try:
+        return os.readlink(f'/proc/self/fd/{{fd}}')
+    except OSError:
+        return ''
+n = sum(kind(fd).startswith('socket:') for fd in os.listdir('/proc/self/fd') if int(fd) > 2)
+open({str(marks)!r}, 'a').write(f'{{n}}\\n')
+from fault_backend import Backend
+time.sleep(1.5)
+b = Backend(n_ctx=100000, port={port})
+time.sleep(600)
+''')
+    long = f'http://127.0.0.1:{port}'
+    with Backend() as short, Router(config=f'backend {short.url}\n class short\nbackend {long}\n class long\n'
+                                           f' start {sys.executable} "{program}"\n idle-stop 1\n model m\n') as r:
+        r.wait_known()
+        short.faults = [Fault('slow', seconds=5)]
+        with r.send(PATH, chat('x')):  # its connection to the backend is open when the program starts
+            wait(lambda: short.requests)
+            with concurrent.futures.ThreadPoolExecutor(3) as pool:
+                replies = [pool.submit(r.post, PATH, chat(f'{i} ' + 'word ' * 20000)) for i in range(3)]
+                assert [x.result().headers['X-Turbine-Backend'] for x in replies] == [long] * 3
+        wait(lambda: r.backend(long)['health'] == 'stopped', 10)
+        time.sleep(3)
+        assert marks.read_text() == '0\n' and r.backend(long)['health'] == 'stopped'
+
+
+def test_a_start_that_fails_is_not_tried_at_once(tmp_path):
+    marks, program = tmp_path / 'marks', tmp_path / 'serve.py'
+    program.write_text(f'import time\nopen({str(marks)!r}, "a").write("x")\ntime.sleep(0.5)\n')
+    with Backend(n_ctx=100000) as short:
+        with Router(config=f'backend {short.url}\n class short\nbackend http://127.0.0.1:{free_port()}\n class long\n'
+                           f' start {sys.executable} "{program}"\n model m\n') as r:
+            r.wait_known()
+            with concurrent.futures.ThreadPoolExecutor(3) as pool:
+                replies = [pool.submit(r.post, PATH, chat(f'{i} ' + 'word ' * 20000)) for i in range(3)]
+                assert {x.result().headers['X-Turbine-Backend'] for x in replies} == {short.url}
+            time.sleep(3)
+            assert len(marks.read_text()) <= 2
+
+
+def test_a_backend_that_others_start_now():
+    """A reload without its start: it is asked whether it is there."""
+    with Backend() as short, Backend(n_ctx=100000) as long:
+        text = f'backend {short.url}\n class short\nbackend {long.url}\n class long\n model m\n'
+        with Router(config=text + ' start /nonexistent/program\n idle-stop 9\n') as r:
+            r.wait_known()
+            assert r.backend(long.url)['health'] == 'stopped'
+            r.config.write_text(text)
+            r.process.send_signal(signal.SIGHUP)
+            wait(lambda: r.backend(long.url)['health'] == 'up')
+            assert r.post(PATH, chat('word ' * 20000)).headers['X-Turbine-Backend'] == long.url
 
 
 def test_start_fails(tmp_path):

@@ -25,12 +25,13 @@ def counts_of(b):
     return [p for p, _, _ in b.requests if p in (ANTHROPIC, LLAMA, VLLM)]
 
 
+@pytest.mark.parametrize('base', ['', '/v1'])
 @pytest.mark.parametrize('software,without,paths', KINDS)
-def test_near_the_threshold(software, without, paths):
+def test_near_the_threshold(software, without, paths, base):
     """About 950 tokens: the backend counts 900 or 1100, and who cannot count leaves it to the estimate."""
     counts = bool(paths) and paths[-1] not in without
     with Backend(software=software, without=without) as short, Backend(software='other') as long:
-        with Router(config=f'threshold 1000\nbackend {short.url}\n class short\n context 8192\nbackend {long.url}\n'
+        with Router(config=f'threshold 1000\nbackend {short.url}{base}\n class short\n context 8192\nbackend {long.url}\n'
                            ' class long\n context 32768\n') as r:
             wait(lambda: len(r.events('backend')) == 2)  # all is known of them
             for n, url in ((900, short.url), (1100, long.url)):
