@@ -1,6 +1,7 @@
 /* schema.c - alternatives, references and types of a schema. */
 #include "grammar/schema.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -177,8 +178,7 @@ static bool value_has_type(json_t *flat, const json_t *v)
     if (json_is_number(v))
         return type_listed(flat, "number") ||
                (type_listed(flat, "integer") &&
-                (json_is_integer(v) ||
-                 json_real_value(v) == (double)(int64_t)json_real_value(v)));
+                (json_is_integer(v) || json_real_value(v) == floor(json_real_value(v))));
     const char *name = json_is_string(v)    ? "string"
                        : json_is_object(v)  ? "object"
                        : json_is_array(v)   ? "array"

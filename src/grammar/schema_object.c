@@ -18,14 +18,27 @@ struct place {
     uint32_t first, more, behind;
 };
 
+/* Whether a keyword of a schema of names leaves some strings out. */
+static bool is_narrower(const char *key, const json_t *v)
+{
+    return !schema_is_comment(key) && (strcmp(key, "type") || !json_is_string(v) ||
+                                       strcmp(json_string_value(v), "string"));
+}
+
 /* The names that propertyNames lists, where no others are declared: they are members like
  * declared ones, so that each comes once. */
 static json_t *listed_names(json_t *flat)
 {
-    json_t *names = json_object_get(flat, "propertyNames");
-    return json_object_size(json_object_get(flat, "properties"))
-               ? NULL
-               : json_object_get(names, "enum");
+    json_t *names = json_object_get(flat, "propertyNames"), *v;
+    const char *key;
+    if (json_object_size(json_object_get(flat, "properties")))
+        return NULL;
+    json_object_foreach(names, key, v)
+    {
+        if (strcmp(key, "enum") && is_narrower(key, v))
+            return NULL;
+    }
+    return json_object_get(names, "enum");
 }
 
 static struct member *object_members(struct schema *c, json_t *flat, uint32_t *n)
@@ -118,11 +131,30 @@ static bool names_are_free(json_t *names)
         return !json_is_false(names);
     json_object_foreach(names, key, v)
     {
-        if (!schema_is_comment(key) && (strcmp(key, "type") || !json_is_string(v) ||
-                                        strcmp(json_string_value(v), "string")))
+        if (is_narrower(key, v))
             return false;
     }
     return true;
+}
+
+/* Names that members must have or that are declared, beside names that may be. */
+static void check_names(struct schema *c, json_t *flat, const struct schema_path *path,
+                        uint32_t n)
+{
+    const json_t *listed = listed_names(flat), *required, *v, *name;
+    json_t *names = json_object_get(flat, "propertyNames");
+    size_t i, k;
+    schema_at(c, path, "propertyNames");
+    if (names && !listed && n && !names_are_free(names))
+        builder_fail(c->b, STATUS_UNSUPPORTED, "not supported together with properties");
+    required = json_object_get(flat, "required");
+    json_array_foreach(required, i, v)
+    {
+        bool found = !listed;
+        json_array_foreach(listed, k, name) found |= json_equal(name, v);
+        if (!found)
+            builder_fail(c->b, STATUS_UNSUPPORTED, "a name that is required is missing");
+    }
 }
 
 /* Members that are not declared, in p->first and p->more, if there may be any. */
@@ -143,14 +175,10 @@ static void build_others(struct schema *c, json_t *flat, const struct schema_pat
         return;
     const uint32_t colon = build_json_punct(b, c->json, ":", value);
     uint32_t member;
-    if (names && !names_are_free(names)) {
-        schema_at(c, path, "propertyNames");
-        if (n)
-            builder_fail(b, STATUS_UNSUPPORTED, "not supported together with properties");
+    if (names && !names_are_free(names))
         member = build_named_key(c, names, path, colon);
-    } else {
+    else
         member = build_other_key(c, m, n, colon);
-    }
     if (member == GRAMMAR_NONE)
         return;
     p->first = p->more = member;
@@ -214,6 +242,7 @@ uint32_t schema_build_object(struct schema *c, json_t *flat,
         return GRAMMAR_NONE;
     const uint32_t close = build_json_close(b, c->json, "}", next);
     struct place p;
+    check_names(c, flat, path, n);
     build_others(c, flat, path, m, n, close, &p);
     check_counts(c, flat, path, n, n_required, p.first != GRAMMAR_NONE);
     if (schema_count(flat, "minProperties", 0) == 0)

@@ -10,7 +10,7 @@ static enum status gemma3_hparams(struct hparams *hp, const struct gguf *g,
                                   struct error *err)
 {
     enum { LAYERS_27B = 62 };
-    double cap;
+    double cap, local, global;
     enum status s;
     hp->embd_scale = sqrtf((float)hp->n_embd);
     /* The 27B model scales by the width over the heads, not by the head size. */
@@ -20,7 +20,14 @@ static enum status gemma3_hparams(struct hparams *hp, const struct gguf *g,
         return s;
     if ((s = hparams_double(&cap, g, "gemma3", "final_logit_softcapping", 0, 1e6, 0,
                             err)) ||
-        (s = hparams_window(hp, g, "gemma3", 6, 10000.0, err)))
+        /* The names of Ollama's converter, where the others are missing. */
+        (s = hparams_double(&global, g, "gemma3", "rope.global.freq_base", 1.001, 1e12,
+                            1e6, err)) ||
+        (s = hparams_double(&local, g, "gemma3", "rope.local.freq_base", 1.001, 1e12, 1e4,
+                            err)) ||
+        (s = hparams_double(&hp->rope.theta, g, "gemma3", "rope.freq_base", 1.001, 1e12,
+                            global, err)) ||
+        (s = hparams_window(hp, g, "gemma3", 6, local, err)))
         return s;
     hp->logit_softcap = (float)cap;
     hp->rope_window.scaling = ROPE_SCALING_NONE;

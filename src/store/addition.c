@@ -270,7 +270,7 @@ static enum status link_blob(struct addition *a, const char *path, const struct 
 {
     char name[DIGEST_TEXT_BYTES];
     struct digest is;
-    struct stat st;
+    struct stat st, there;
     struct store_lock l;
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
@@ -285,7 +285,9 @@ static enum status link_blob(struct addition *a, const char *path, const struct 
     if (!s && !(s = store_lock(&l, a->store, err))) {
         digest_file_name(name, d);
         s = write_claim(a, d, err);
-        if (!s && linkat(AT_FDCWD, path, l.blobs, name, 0) && errno != EEXIST)
+        if (!s && linkat(AT_FDCWD, path, l.blobs, name, 0) &&
+            (errno != EEXIST || fstatat(l.blobs, name, &there, 0) ||
+             there.st_size != st.st_size)) // a copy takes the place of a damaged one
             s = STATUS_UNSUPPORTED;
         if (!s)
             s = file_sync(l.blobs, name, err);

@@ -152,7 +152,7 @@ static enum status pull_large(struct pull *p, const char *url, const struct laye
         return s;
     // Whoever held the part before may have finished it.
     s = addition_claim(p->addition, &l->digest, l->size, &present, err);
-    if (!s && !present)
+    if (!s && !present && !(s = pull_part_reserve(part, err)))
         s = complete_part(p, url, l, part, err);
     if (!s)
         pull_part_remove(part);

@@ -288,7 +288,7 @@ static enum status lock_part(struct pull_part *p, struct error *err)
     }
 }
 
-static enum status reserve(const struct pull_part *p, struct error *err)
+enum status pull_part_reserve(const struct pull_part *p, struct error *err)
 {
     struct statvfs fs;
     const int rc = posix_fallocate(p->fd, 0, (off_t)p->size);
@@ -334,7 +334,6 @@ enum status pull_part_open(struct pull_part **out, int folder, const struct dige
                  size);
     s = s ? s : lock_part(p, err);
     s = s ? s : load_map(p, err);
-    s = s ? s : reserve(p, err);
     if (s)
         pull_part_close(p);
     else

@@ -25,12 +25,15 @@ struct pull_watch {
     void *ctx;
 };
 
-/* The part of a blob of size > 0 bytes in the folder, made if it is not there, its space
- * reserved (STATUS_IO with what is missing if the disk is too small).  Waits while
- * another pull of the blob holds it.  Watch is copied. */
+/* The part of a blob of size > 0 bytes in the folder, made if it is not there.  Waits
+ * while another pull of the blob holds it, which may leave a whole blob and no part.
+ * Watch is copied. */
 enum status pull_part_open(struct pull_part **out, int folder, const struct digest *d,
                            uint64_t size, struct http_session *session,
                            const struct pull_watch *watch, struct error *err);
+/* Its space, before anything is fetched; STATUS_IO with what is missing if the disk is
+ * too small. */
+enum status pull_part_reserve(const struct pull_part *p, struct error *err);
 /* Keeps what is on disk. */
 void pull_part_close(struct pull_part *p);
 

@@ -217,7 +217,7 @@ static bool parse_range(struct go_pass *g)
     go_skip_blanks(g);
     if (!take_range_names(g, names, &n_name))
         return false;
-    const char *e = go_pipeline(g);
+    const char *e = go_list(g, go_pipeline(g));
     if (!e || !close_action(g))
         return false;
     const char *dot = go_format(g, "g.v%d", id);

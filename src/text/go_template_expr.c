@@ -95,15 +95,15 @@ static void json_name(char out[2 * GO_NAME], const char *name)
 /* A member of the root: what a chat has, else nothing. */
 static const char *root_field(struct go_pass *g, const char *name)
 {
-    static const char *const chat[] = {"Messages", "System", "Tools",      "Think",
-                                       "Response", "Prompt", "IsThinkSet", "ThinkLevel"};
+    enum { OF_TURN = 3 };
+    static const char *const chat[] = {"System", "Prompt", "Response",   "Messages",
+                                       "Tools",  "Think",  "IsThinkSet", "ThinkLevel"};
     g->uses_messages |= !strcmp(name, "Messages");
     if (!strcmp(name, "Response"))
         g->response = g->uses_response = true;
     for (size_t i = 0; i < sizeof chat / sizeof *chat; i++)
         if (!strcmp(name, chat[i]))
-            return go_format(g, g->turns && strcmp(name, "Tools") ? "turn['%s']" : "%s",
-                             name);
+            return go_format(g, g->turns && i < OF_TURN ? "turn['%s']" : "%s", name);
     return "none";
 }
 
@@ -313,6 +313,15 @@ static const char *call_print(struct go_pass *g, const char **args, int n)
     return e;
 }
 
+const char *go_list(struct go_pass *g, const char *e)
+{
+    static const char type[] = "['type']";
+    const size_t n = e ? strlen(e) : 0, n_type = sizeof type - 1;
+    if (n < n_type || strcmp(e + n - n_type, type) != 0)
+        return e;
+    return go_format(g, "([%s] if %s is string else %s)", e, e, e);
+}
+
 static const char *call_slice(struct go_pass *g, const char **args, int n)
 {
     return go_format(g, "(%s or [])[%s:%s]", args[0], n > 1 ? args[1] : "",
@@ -321,7 +330,7 @@ static const char *call_slice(struct go_pass *g, const char **args, int n)
 
 static const char *call_index(struct go_pass *g, const char **args, int n)
 {
-    const char *e = args[0];
+    const char *e = go_list(g, args[0]);
     for (int i = 1; e && i < n; i++)
         e = go_format(g, "(%s or {})[%s]", e, args[i]);
     return e;
@@ -358,7 +367,8 @@ static const char *call(struct go_pass *g, const char *name, const char **args, 
         case 'n':
             return go_format(g, "(not %s)", args[0]);
         case 'l':
-            return go_format(g, "((%s or [])|length)", args[0]);
+            args[0] = go_list(g, args[0]);
+            return args[0] ? go_format(g, "((%s or [])|length)", args[0]) : NULL;
         case 's':
             return call_slice(g, args, n);
         case 'i':

@@ -40,6 +40,9 @@ bool go_word(struct go_pass *g, char word[GO_NAME]);
 /* PIPELINE, or "$x := PIPELINE" or "$x = PIPELINE", which also put out what sets it.
  * NULL: failed. */
 const char *go_pipeline(struct go_pass *g);
+/* e where a list is meant: the type of a parameter, a list in Ollama's structure, is a
+ * string in most tools.  NULL: failed. */
+const char *go_list(struct go_pass *g, const char *e);
 /* The id of a variable, which is the member v<id> of g; below 0: failed, not there. */
 int go_declare(struct go_pass *g, const char *name);
 int go_find(const struct go_pass *g, const char *name);

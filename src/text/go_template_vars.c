@@ -166,11 +166,27 @@ static int add_turns(json_t *out, const json_t *messages)
     return rc;
 }
 
+/* As Ollama has it: a level is a think that is set, and a think without one is medium. */
+static int add_think(json_t *out, const json_t *vars)
+{
+    const json_t *think = json_object_get(vars, "enable_thinking");
+    const char *level = json_string_value(json_object_get(vars, "reasoning_effort"));
+    const bool set = json_is_boolean(think) || level;
+    const bool on = json_is_boolean(think) ? json_is_true(think) : set;
+    if (!level)
+        level = on ? "medium" : "";
+    if (json_object_set_new(out, "ThinkLevel", json_string(level)))
+        return -1;
+    return set && (json_object_set_new(out, "Think", json_boolean(on)) ||
+                   json_object_set_new(out, "IsThinkSet", json_true()))
+               ? -1
+               : 0;
+}
+
 json_t *go_template_vars(const json_t *vars)
 {
     json_t *list = json_array(), *system = json_string("");
     json_t *tools = json_object_get(vars, "tools");
-    const json_t *think = json_object_get(vars, "enable_thinking");
     json_t *out = json_object();
     int rc = list && system && out ? 0 : -1;
     rc = rc ? rc : collate(list, system, json_object_get(vars, "messages"));
@@ -181,9 +197,7 @@ json_t *go_template_vars(const json_t *vars)
         rc = -1;
     if (!rc && json_array_size(tools))
         rc = json_object_set(out, "Tools", tools);
-    if (!rc && json_is_boolean(think))
-        rc = json_object_set_new(out, "Think", json_boolean(json_is_true(think))) ||
-             json_object_set_new(out, "IsThinkSet", json_true());
+    rc = rc ? rc : add_think(out, vars);
     if (!rc)
         return out;
     json_decref(out);

@@ -88,6 +88,8 @@ SCHEMAS = {
     'other members': {'type': O, 'properties': {'name': {'type': S}}, 'additionalProperties': {'type': I}},
     'map': {'type': O, 'additionalProperties': {'type': 'boolean'}, 'propertyNames': {'pattern': '^[a-z]+$', 'maxLength': 4}},
     'listed names': {'type': O, 'additionalProperties': {'type': 'boolean'}, 'propertyNames': {'enum': ['x', 'y']}},
+    'names of both': {'type': O, 'additionalProperties': {'type': 'boolean'}, 'propertyNames': {'enum': ['a', 'bb'], 'maxLength': 1}},
+    'integers listed': {'type': I, 'enum': [1, 2.0, 1e300, 2.5]},
     'at least one': {'type': O, 'minProperties': 1, 'additionalProperties': {'type': 'null'}},
     'undeclared required': {'type': O, 'required': ['z'], 'properties': {'a': {'type': I}}},
     'false member': {'type': O, 'properties': {'a': False, 'b': {'type': I}}},
@@ -267,6 +269,9 @@ ERRORS = [
     ({'if': {}, 'then': {}}, '$.if'),
     ({'type': 'object', 'required': ['a'], 'properties': {'a': False}}, 'no value is valid'),
     ({'type': 'object', 'properties': {'a': {'enum': ['x'], 'pattern': 'y'}}}, '$.properties.a.pattern'),
+    ({'type': 'object', 'properties': {'foo': {}, 'b': {}}, 'additionalProperties': False, 'propertyNames': {'maxLength': 1}},
+     '$.propertyNames'),
+    ({'type': 'object', 'propertyNames': {'enum': ['a']}, 'required': ['z']}, '$.propertyNames'),
     (7, 'a schema is an object'),
 ]
 

@@ -178,6 +178,19 @@ def test_a_factor_of_positions_without_a_type_is_linear(tmp_path):
     assert some_logits(path).tobytes() == some_logits(ROOT / 'tests/golden/llama-linear.gguf').tobytes()
 
 
+def test_names_of_another_converter(tmp_path):
+    """Ollama's has other names for the bases of Gemma 3's positions."""
+    drop = ['rope.freq_base', 'rope.freq_base_swa']
+    theirs = {'rope.global.freq_base': 5e5, 'rope.local.freq_base': 2e4}
+    ours = {'rope.freq_base': 5e5, 'rope.freq_base_swa': 2e4}
+    want = some_logits(rewrite(tmp_path, 'gemma3', meta=ours)).tobytes()
+    assert some_logits(rewrite(tmp_path, 'gemma3', meta=theirs, drop=drop)).tobytes() == want
+    assert some_logits(rewrite(tmp_path, 'gemma3', meta={'rope.global.freq_base': 5e5, 'rope.local.freq_base': 3e4},
+                               drop=drop)).tobytes() != want
+    standard = some_logits(rewrite(tmp_path, 'gemma3', meta={'rope.freq_base': 1e6, 'rope.freq_base_swa': 1e4})).tobytes()
+    assert some_logits(rewrite(tmp_path, 'gemma3', drop=drop)).tobytes() == standard
+
+
 def test_a_router_that_is_not_finite(tmp_path):
     """An expert that nothing is larger than is not passed over."""
     router = gguf_read.read(ROOT / 'tests/golden/kimi-linear.gguf')[1]['blk.1.ffn_gate_inp.weight'].astype('f4')

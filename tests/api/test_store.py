@@ -114,6 +114,17 @@ def tree(folder):
     return {p: (p.stat().st_mtime_ns, p.read_bytes() if p.is_file() else None) for p in folder.rglob('*')}
 
 
+def test_a_damaged_blob_of_our_own_gives_way(ollama):
+    """What Ollama has whole takes the place of ours, where ours was cut."""
+    ollama.create('child', 'FROM stories:260k\n', check=0)
+    ours = ollama.folder / f'blobs/sha256-{sha256(GGUF)}'
+    ours.unlink()  # it may be the same file as theirs
+    ours.write_bytes(GGUF[:1000])
+    before = tree(ollama.theirs)
+    ollama.create('other', 'FROM stories:260k\n', check=0)
+    assert ours.read_bytes() == GGUF and tree(ollama.theirs) == before
+
+
 def test_read_in_place(ollama):
     before = tree(ollama.theirs)
     old = time.time() - 3 * 3600

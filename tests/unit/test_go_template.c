@@ -151,6 +151,45 @@ static void test_messages(void **state)
                    "hm|;|f;");
 }
 
+/* As gpt-oss's templates have it: the type of a parameter is a list in Ollama's
+ * structures, and a think that is true has the level "medium". */
+static void test_types_and_levels(void **state)
+{
+    (void)state;
+    static const char types[] =
+        "{{ range .Tools }}{{ range $name, $p := .Function.Parameters.Properties }}"
+        "{{ $name }}:{{ if gt (len $p.Type) 1 }}{{ range $i, $t := $p.Type }}"
+        "{{ if $i }} | {{ end }}{{ $t }}{{ end }}{{ else }}{{ index $p.Type 0 }}{{ end "
+        "}},"
+        "{{ end }}{{ end }}";
+    static const char level[] =
+        "{{ if and .IsThinkSet .Think (ne .ThinkLevel \"\") }}{{ .ThinkLevel }}"
+        "{{ else if or (not .IsThinkSet) (and .IsThinkSet .Think) }}none{{ else }}off"
+        "{{ end }}";
+    static const struct {
+        const char *vars, *expected;
+    } cases[] = {
+        {"", "none"},
+        {",\"enable_thinking\":true", "medium"},
+        {",\"enable_thinking\":false", "off"},
+        {",\"enable_thinking\":true,\"reasoning_effort\":\"low\"", "low"},
+        {",\"reasoning_effort\":\"high\"", "high"},
+        {",\"enable_thinking\":false,\"reasoning_effort\":\"low\"", "off"},
+    };
+    assert_renders(types,
+                   "{\"messages\":[" USER1
+                   "],\"tools\":[{\"type\":\"function\",\"function\":"
+                   "{\"name\":\"f\",\"parameters\":{\"type\":\"object\",\"properties\":{"
+                   "\"a\":{\"type\":\"string\"},\"b\":{\"type\":[\"integer\",\"null\"]},"
+                   "\"c\":{\"type\":[\"boolean\"]}}}}}]}",
+                   "a:string,b:integer | null,c:boolean,");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char vars[300];
+        snprintf(vars, sizeof vars, "{\"messages\":[" USER1 "]%s}", cases[i].vars);
+        assert_renders(level, vars, cases[i].expected);
+    }
+}
+
 static void test_language(void **state)
 {
     (void)state;
@@ -407,9 +446,13 @@ static void test_hostile(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_turns),    cmocka_unit_test(test_messages),
-        cmocka_unit_test(test_language), cmocka_unit_test(test_marks),
-        cmocka_unit_test(test_refused),  cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_turns),
+        cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_types_and_levels),
+        cmocka_unit_test(test_language),
+        cmocka_unit_test(test_marks),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_check),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
