@@ -9,7 +9,7 @@ static enum status dense_bind(struct model *m, int layer, struct weights *w,
     if (!f)
         return fail(err, STATUS_NO_MEMORY, "no memory for layer %d", layer);
     m->layers[layer].ffn_weights = f;
-    return glu_bind(f, w, layer, ".weight", m->hp.n_embd, m->hp.n_ff, err);
+    return glu_bind(f, w, layer, "", m->hp.n_embd, m->hp.n_ff, err);
 }
 
 static int dense_widest(const struct model *m)

@@ -67,8 +67,8 @@ static enum status bind_shared(struct moe_weights *f, const struct hparams *hp, 
         &f->shared_gate, w, tensor_name(layer, "ffn_gate_inp_shexp.weight").text,
         hp->n_embd, true, err);
     return s ? s
-             : glu_bind(&f->shared, w, layer, "_shexp.weight", hp->n_embd,
-                        hp->moe.n_ff_shared, err);
+             : glu_bind(&f->shared, w, layer, "_shexp", hp->n_embd, hp->moe.n_ff_shared,
+                        err);
 }
 
 static enum status moe_bind(struct model *m, int layer, struct weights *w,

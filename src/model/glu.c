@@ -5,23 +5,46 @@
 #include "tensor/linear.h"
 #include "tensor/ops.h"
 
-static struct tensor_name glu_name(int layer, const char *part, const char *suffix)
+static struct tensor_name glu_name(int layer, const char *part, const char *suffix,
+                                   const char *kind)
 {
     char text[64];
-    snprintf(text, sizeof text, "ffn_%s%s", part, suffix);
+    snprintf(text, sizeof text, "ffn_%s%s.%s", part, suffix, kind);
     return tensor_name(layer, text);
+}
+
+/* fused: of the gate and of up, one behind the other. */
+static enum status bind_biases(struct glu *f, struct weights *w, int layer,
+                               const char *suffix, bool fused, int n_embd, int n_ff,
+                               struct error *err)
+{
+    const struct tensor_name gate = glu_name(layer, "gate", suffix, "bias"),
+                             up = glu_name(layer, "up", suffix, "bias"),
+                             down = glu_name(layer, "down", suffix, "bias");
+    enum status s = weights_vector(&f->down_bias, w, down.text, n_embd, true, err);
+    if (s)
+        return s;
+    if (!fused) {
+        s = weights_vector(&f->gate_bias, w, gate.text, n_ff, true, err);
+        return s ? s : weights_vector(&f->up_bias, w, up.text, n_ff, true, err);
+    }
+    s = weights_vector(&f->gate_bias, w, up.text, 2 * n_ff, true, err);
+    if (!s && f->gate_bias)
+        f->up_bias = f->gate_bias + n_ff;
+    return s;
 }
 
 enum status glu_bind(struct glu *f, struct weights *w, int layer, const char *suffix,
                      int n_embd, int n_ff, struct error *err)
 {
-    const struct tensor_name gate = glu_name(layer, "gate", suffix),
-                             up = glu_name(layer, "up", suffix),
-                             down = glu_name(layer, "down", suffix);
+    const struct tensor_name gate = glu_name(layer, "gate", suffix, "weight"),
+                             up = glu_name(layer, "up", suffix, "weight"),
+                             down = glu_name(layer, "down", suffix, "weight");
     const struct gguf_tensor *t = gguf_tensor_find(w->g, up.text);
     enum status s;
     /* An up with its own rows only lacks its gate, which is to be said. */
-    if (weights_has(w, gate.text) || (t && t->ne[1] == n_ff)) {
+    const bool fused = !weights_has(w, gate.text) && !(t && t->ne[1] == n_ff);
+    if (!fused) {
         if ((s = weights_matrix(&f->gate, w, gate.text, n_ff, n_embd, err)) ||
             (s = weights_matrix(&f->up, w, up.text, n_ff, n_embd, err)))
             return s;
@@ -30,7 +53,9 @@ enum status glu_bind(struct glu *f, struct weights *w, int layer, const char *su
                                  err))) {
         return s;
     }
-    return weights_matrix(&f->down, w, down.text, n_embd, n_ff, err);
+    if ((s = weights_matrix(&f->down, w, down.text, n_embd, n_ff, err)))
+        return s;
+    return bind_biases(f, w, layer, suffix, fused, n_embd, n_ff, err);
 }
 
 void glu_work(struct token_work *sum, const struct glu *f)
@@ -72,9 +97,23 @@ void glu_activate(const struct model *m, float *gate, float *up, size_t n)
 
 struct activate_job {
     const struct model *m;
+    const struct glu *f;
     float *gate, *up;
     size_t n, chunk;
 };
+
+/* x: n elements from the given one on, of rows of n_row. */
+static void add_rows_bias(float *x, const float *bias, size_t from, size_t n,
+                          size_t n_row)
+{
+    if (!bias)
+        return;
+    for (size_t i = 0, run; i < n; i += run) {
+        const size_t at = (from + i) % n_row;
+        run = n - i < n_row - at ? n - i : n_row - at;
+        op_add(x + i, bias + at, run);
+    }
+}
 
 static void activate_item(void *ctx, int item, int thread)
 {
@@ -82,6 +121,9 @@ static void activate_item(void *ctx, int item, int thread)
     const struct activate_job *j = ctx;
     const size_t from = (size_t)item * j->chunk;
     const size_t n = j->n - from < j->chunk ? j->n - from : j->chunk;
+    const size_t n_ff = (size_t)j->f->gate.n_out;
+    add_rows_bias(j->gate + from, j->f->gate_bias, from, n, n_ff);
+    add_rows_bias(j->up + from, j->f->up_bias, from, n, n_ff);
     glu_activate(j->m, j->gate + from, j->up + from, n);
 }
 
@@ -97,8 +139,10 @@ void glu_forward(const struct model *m, struct step *s, const struct glu *f,
     float *gate = (float *)(void *)scratch, *up = gate + n_tok * n_ff;
     matmul(gate, n_ff, &f->gate, &s->act, m->kernels, m->pool);
     matmul(up, n_ff, &f->up, &s->act, m->kernels, m->pool);
-    struct activate_job job = {m, gate, up, n_tok * n_ff, 1 << 14};
+    struct activate_job job = {m, f, gate, up, n_tok * n_ff, 1 << 14};
     pool_run(m->pool, (int)((job.n + job.chunk - 1) / job.chunk), activate_item, &job);
     act_load(&s->act, m->kernels, m->pool, gate, s->n_tok, f->gate.n_out);
     matmul(out, (size_t)m->hp.n_embd, &f->down, &s->act, m->kernels, m->pool);
+    const size_t n_embd = (size_t)m->hp.n_embd;
+    add_rows_bias(out, f->down_bias, 0, n_tok * n_embd, n_embd);
 }

@@ -9,10 +9,11 @@
 
 struct glu {
     struct matrix gate, up, down;
+    float *gate_bias, *up_bias, *down_bias; // [n_ff], [n_ff], [n_embd], or NULL
 };
 
-/* Tensors blk.<layer>.ffn_{gate,up,down}<suffix>; without a gate tensor the rows of the
- * gate come first in that of up. */
+/* Tensors blk.<layer>.ffn_{gate,up,down}<suffix>.weight, and .bias where there are any;
+ * without a gate tensor the rows of the gate come first in that of up. */
 enum status glu_bind(struct glu *f, struct weights *w, int layer, const char *suffix,
                      int n_embd, int n_ff, struct error *err);
 void glu_work(struct token_work *sum, const struct glu *f);
