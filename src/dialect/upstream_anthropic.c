@@ -14,12 +14,12 @@ static void print_tool_id(struct buf *out, const char *id)
 {
     static const char known[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
-    const size_t n = strlen(id);
+    const size_t n = id ? strlen(id) : 0; // a count is not checked
     if (n >= 1 && n <= 128 && strspn(id, known) == n) {
         json_print_text(out, id, n);
         return;
     }
-    const XXH128_hash_t h = XXH3_128bits(id, n);
+    const XXH128_hash_t h = XXH3_128bits(id ? id : "", n);
     buf_printf(out, "\"toolu_%016llx%016llx\"", (unsigned long long)h.high64,
                (unsigned long long)h.low64);
 }

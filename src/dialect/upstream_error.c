@@ -58,7 +58,7 @@ static int number_in(const char *s, int i)
             if (*s != ',' && v <= INT_MAX)
                 v = v * 10 + (*s - '0');
         if (--i == 0)
-            return v <= INT_MAX ? (int)v : 0;
+            return v <= UPSTREAM_COUNT_MAX ? (int)v : 0;
         if (!*s)
             break;
     }

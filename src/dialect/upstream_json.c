@@ -54,7 +54,7 @@ int upstream_count(const json_t *object, const char *name)
 {
     const json_t *v = json_object_get(object, name);
     const double d = json_number_value(v);
-    if (!json_is_number(v) || !(d >= 0) || d > INT_MAX)
+    if (!json_is_number(v) || !(d >= 0) || d > UPSTREAM_COUNT_MAX)
         return 0;
     return (int)d;
 }

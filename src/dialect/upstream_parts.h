@@ -2,6 +2,8 @@
 #ifndef DIALECT_UPSTREAM_PARTS_H
 #define DIALECT_UPSTREAM_PARTS_H
 
+#include <limits.h>
+
 #include "dialect/upstream.h"
 
 /* ---- requests ---- */
@@ -156,6 +158,8 @@ void upstream_anthropic_event(struct upstream_reader *r, const json_t *v);
 void upstream_ollama_event(struct upstream_reader *r, const json_t *v);
 void upstream_openai_document(struct upstream_reader *r, const json_t *v);
 void upstream_anthropic_document(struct upstream_reader *r, const json_t *v);
+
+enum { UPSTREAM_COUNT_MAX = INT_MAX / 4 }; // sums of up to four are no overflow
 
 /* A member that is a count, 0 if it is absent or no such number. */
 int upstream_count(const json_t *object, const char *name);

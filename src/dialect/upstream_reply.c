@@ -125,6 +125,8 @@ static void close_call(struct upstream_reader *r, struct reply_call *c)
             return;
         }
         json_decref(v);
+    } else { // clients read them as JSON
+        send_text(r, c->choice, ANSWER_TOOL_ARGS, "{}", 2);
     }
     c->state = CALL_CLOSED;
     send_event(r, &(struct answer_event){.kind = ANSWER_TOOL_END, .choice = c->choice});
@@ -157,8 +159,7 @@ static void advance_calls(struct upstream_reader *r, int choice, bool all)
         struct reply_call *next = next_call(r, choice);
         if (c) {
             send_arguments(r, c);
-            const bool whole = c->scan.closed || arguments_are_none(c);
-            if (r->state == UPSTREAM_OPEN && (all || (next && whole)))
+            if (r->state == UPSTREAM_OPEN && (all || (next && c->scan.closed)))
                 close_call(r, c);
             else
                 return;
@@ -288,9 +289,13 @@ void reply_prose(struct upstream_reader *r, int choice, enum answer_kind kind,
     if (!choice_is_open(r, choice))
         return;
     struct reply_call *c = open_call(r, choice);
-    if (c && (c->scan.closed || arguments_are_none(c)))
+    struct buf *late = &r->choices[choice].late;
+    /* What has no arguments yet may get some behind text, never behind thoughts. */
+    if (c && (c->scan.closed || (kind == ANSWER_REASONING && arguments_are_none(c))))
         close_call(r, c);
     if (!open_call(r, choice)) {
+        send_text(r, choice, ANSWER_TEXT, late->data, late->len);
+        buf_clear(late);
         send_text(r, choice, kind, json_string_value(text), n);
         return;
     }
@@ -299,7 +304,6 @@ void reply_prose(struct upstream_reader *r, int choice, enum answer_kind kind,
         return;
     }
     /* It goes behind the call, whose pieces still come. */
-    struct buf *late = &r->choices[choice].late;
     if (!buf_append(late, json_string_value(text), n))
         reply_fail(r, API_ERROR_BACKEND,
                    "the backend's answer has too much text between its calls");

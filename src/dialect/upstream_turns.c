@@ -250,7 +250,7 @@ static enum status check_results(struct upstream_print *p)
                 s = api_no_memory(p->err);
         }
         if (s == STATUS_OK && turn_has_role(m, "tool") &&
-            !json_object_get(ids, of ? of : ""))
+            (!of || !json_object_get(ids, of)))
             s = api_fail(p->err, STATUS_BAD_INPUT, API_ERROR_INVALID, "messages",
                          "the result of a tool has the id '%.100s', which no call before "
                          "it has",

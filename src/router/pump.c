@@ -311,6 +311,26 @@ static void pass_translated(struct relay *c)
     buf_clear(&c->out);
 }
 
+/* A backend's answer that is none, by what it says: only some is the backend's fault. */
+static void fail_translated(struct relay *c, const struct http_transfer_state *s)
+{
+    const struct api_error e = c->reader_error;
+    const bool early = c->phase != RELAY_STREAM;
+    enum policy_failure why = POLICY_FAILURE_GARBAGE;
+    if (s->ended && s->end != HTTP_TRANSFER_DONE)
+        why = POLICY_FAILURE_CUT;
+    else if (e.kind == API_ERROR_BUSY || e.kind == API_ERROR_RATE_LIMIT)
+        why = POLICY_FAILURE_BUSY;
+    else if (e.kind == API_ERROR_UNSUPPORTED || e.kind == API_ERROR_INVALID)
+        why = POLICY_FAILURE_CLIENT;
+    if (early && e.kind == API_ERROR_TOO_LONG)
+        relay_try_elsewhere(c, &e);
+    else if (early && why == POLICY_FAILURE_CLIENT)
+        answer_error(c, &e);
+    else
+        relay_attempt_failed(c, why, &e, (uint64_t)e.retry_after_s * 1000000);
+}
+
 static bool check_translated(struct relay *c, const struct http_transfer_state *s,
                              bool empty)
 {
@@ -322,13 +342,8 @@ static bool check_translated(struct relay *c, const struct http_transfer_state *
     if (c->reader_state == UPSTREAM_OPEN)
         return false;
     if (c->reader_state == UPSTREAM_FAILED) {
-        const struct api_error e = c->reader_error;
         c->held_over = false;
-        relay_attempt_failed(c,
-                             s->ended && s->end != HTTP_TRANSFER_DONE
-                                 ? POLICY_FAILURE_CUT
-                                 : POLICY_FAILURE_GARBAGE,
-                             &e, 0);
+        fail_translated(c, s);
         return true;
     }
     body = c->out;

@@ -25,6 +25,7 @@ enum status translate_parse(struct relay *c, struct api_error *err)
     if (!body)
         return STATUS_BAD_INPUT;
     api_request_init(&c->req);
+    c->req.keep_images = true; // the backend says what it cannot see
     const enum status s = c->route->op->parse(&c->req, body, err);
     if (s)
         json_decref(body);

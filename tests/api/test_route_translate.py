@@ -6,7 +6,7 @@ import ollama
 import openai
 import pytest
 from fault_backend import TEXT, WORDS, Backend, Fault
-from route_helper import Router, chat
+from route_helper import Router, chat, wait
 
 ANTHROPIC, OPENAI, OLLAMA = '/v1/messages', '/v1/chat/completions', '/api/chat'
 TOOLS = [{'type': 'function', 'function': {'name': 'f', 'description': 'd', 'parameters': {
@@ -134,6 +134,73 @@ def test_what_is_left_out_is_named():
             reply = r.post(OLLAMA, {**asked, 'stream': False})
             assert (reply.headers['X-Turbine-Backend'], reply.headers['X-Turbine-Fallback']) == (b.url, 'retry-status')
             assert 'X-Turbine-Dropped' not in reply.headers
+
+
+def test_results_of_no_call():
+    """An id that is empty, and a result that has none."""
+    call = {'id': '', 'type': 'function', 'function': {'name': 'f', 'arguments': '{}'}}
+    messages = [{'role': 'user', 'content': 'x'}, {'role': 'assistant', 'tool_calls': [call]},
+                {'role': 'function', 'name': 'f', 'content': 'y'}]
+    with One('anthropic') as (r, b):
+        reply = r.post(OPENAI, chat(messages=messages))
+        assert reply.status == 400 and 'no call before it' in reply.json()['error']['message']
+    with Backend() as short, Backend(software='other') as long:  # counts by Anthropic's API
+        with Router(config=f'threshold 1000\nbackend {short.url}\n class short\n context 8192\nbackend {long.url}\n'
+                           ' class long\n context 32768\n') as r:
+            wait(lambda: len(r.events('backend')) == 2)
+            words = [{'role': 'user', 'content': 'count-me-1100 ' + 'word ' * 930}]
+            assert r.post(OPENAI, chat(messages=words + messages)).headers['X-Turbine-Backend'] == long.url
+
+
+def test_calls_without_arguments_are_objects():
+    block = {'type': 'tool_use', 'id': 't', 'name': 'now', 'input': {}}
+    events = [{'type': 'message_start', 'message': {'id': 'x', 'type': 'message', 'role': 'assistant', 'model': 'm', 'content': [],
+                                                    'stop_reason': None, 'usage': {'input_tokens': 1, 'output_tokens': 1}}},
+              {'type': 'content_block_start', 'index': 0, 'content_block': block},
+              {'type': 'content_block_delta', 'index': 0, 'delta': {'type': 'input_json_delta', 'partial_json': ''}},
+              {'type': 'content_block_stop', 'index': 0},
+              {'type': 'message_delta', 'delta': {'stop_reason': 'tool_use'}, 'usage': {'output_tokens': 5}}, {'type': 'message_stop'}]
+    sse = [f'event: {e["type"]}\ndata: {json.dumps(e)}\n\n'.encode() for e in events]
+    with One('anthropic') as (r, b):
+        b.events = lambda p: sse
+        b.document = {'id': 'x', 'type': 'message', 'role': 'assistant', 'model': 'm', 'content': [block], 'stop_reason': 'tool_use',
+                      'usage': {'input_tokens': 1, 'output_tokens': 5}}
+        tools = [{'type': 'function', 'function': {'name': 'now', 'parameters': {'type': 'object', 'properties': {}}}}]
+        o = openai.OpenAI(base_url=r.url + '/v1', api_key='x', max_retries=0)
+        ask = {'model': 'm', 'messages': [{'role': 'user', 'content': 'x'}], 'tools': tools}
+        assert o.chat.completions.create(**ask).choices[0].message.tool_calls[0].function.arguments == '{}'
+        parts = [c.choices[0].delta.tool_calls for c in o.chat.completions.create(**ask, stream=True) if c.choices]
+        assert ''.join(x[0].function.arguments or '' for x in parts if x) == '{}'
+        done = o.responses.create(model='m', input='x', tools=[{'type': 'function', **tools[0]['function'], 'strict': False}])
+        assert [x.arguments for x in done.output if x.type == 'function_call'] == ['{}']
+
+
+def test_refusals_are_no_failures_of_the_backend():
+    """What a model will not answer is paid for once, and the backend stays in."""
+    with Backend(software='other') as a, Backend(software='other') as b:
+        with Router(config=''.join(f'backend {x.url}\n dialects anthropic\n class short\n model "*"\n' for x in (a, b))) as r:
+            wait(lambda: len(r.events('backend')) == 2)
+            a.document = b.document = {'id': 'x', 'type': 'message', 'role': 'assistant', 'model': 'm', 'content': [],
+                                       'stop_reason': 'refusal', 'usage': {'input_tokens': 1, 'output_tokens': 0}}
+            for _ in range(8):
+                reply = r.post(OPENAI, chat('hi'))
+                assert 400 <= reply.status < 502 and 'refused' in reply.json()['error']['message'], reply.body
+            assert len(a.requests) + len(b.requests) == 8
+            assert {x['health'] for x in r.status()['backends']} == {'up'}
+
+
+def test_images_pass():
+    pixel = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=='
+    with One('anthropic') as (r, b):
+        parts = [{'type': 'text', 'text': 'What is this?'}, {'type': 'image_url', 'image_url': {'url': f'data:image/png;base64,{pixel}'}}]
+        assert r.post(OPENAI, chat(messages=[{'role': 'user', 'content': parts}])).status == 200
+        image = json.loads(b.requests[-1][2])['messages'][0]['content'][1]
+        assert image == {'type': 'image', 'source': {'type': 'base64', 'media_type': 'image/png', 'data': pixel}}
+    with One('openai') as (r, b):
+        parts = [{'type': 'image', 'source': {'type': 'base64', 'media_type': 'image/png', 'data': pixel}}, {'type': 'text', 'text': 'And?'}]
+        assert r.post(ANTHROPIC, chat(messages=[{'role': 'user', 'content': parts}], max_tokens=9)).status == 200
+        image = json.loads(b.requests[-1][2])['messages'][0]['content'][0]
+        assert image == {'type': 'image_url', 'image_url': {'url': f'data:image/png;base64,{pixel}'}}
 
 
 @pytest.mark.parametrize('told,reason,sequence', [('END', 'stop_sequence', 'END'), (151645, 'end_turn', None),

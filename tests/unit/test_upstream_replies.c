@@ -81,6 +81,15 @@ static void test_interleaved_calls(void **state)
     assert_string_equal(answer.calls[1].name, "g");
     assert_string_equal(answer.calls[1].args.data, "{}");
     assert_int_equal(answer.finish, ANSWER_TOOL_CALLS);
+    succeeds(UPSTREAM_OPENAI, // announced first, filled later
+             CALL("0", "a", "f", "") CALL("1", "b", "g", "") ARGS("0", "{\\\"x\\\":1}")
+                 ARGS("1", "{}") FINISH("tool_calls") DONE);
+    assert_string_equal(answer.calls[0].args.data, "{\"x\":1}");
+    assert_string_equal(answer.calls[1].args.data, "{}");
+    succeeds(UPSTREAM_OPENAI, CALL("0", "a", "f", "") CHUNK("{\"content\":\"x\"}")
+                                  ARGS("0", "{}") FINISH("stop") DONE);
+    assert_string_equal(text_of(&answer.text), "x");
+    assert_string_equal(answer.calls[0].args.data, "{}");
 }
 
 /* Equal indices with other ids, no index at all, an id that is said again. */
@@ -151,8 +160,9 @@ static void test_arguments(void **state)
     fails_with(UPSTREAM_OPENAI, CALL("0", "a", "f", "{\\\"x\\\":") FINISH("length") DONE,
                API_ERROR_BACKEND, "call of 'f'");
     succeeds(UPSTREAM_OPENAI, CALL("0", "a", "f", "null") FINISH("tool_calls") DONE);
-    assert_int_equal(answer.calls[0].args.len, 0);
+    assert_string_equal(answer.calls[0].args.data, "{}"); // clients read them as JSON
     succeeds(UPSTREAM_OPENAI, CALL("0", "a", "f", "") FINISH("tool_calls") DONE);
+    assert_string_equal(answer.calls[0].args.data, "{}");
     assert_true(answer.calls[0].ended);
 }
 
@@ -166,6 +176,10 @@ static void test_text_between_calls(void **state)
                                   ARGS("0", "}") FINISH("stop") DONE);
     assert_string_equal(text_of(&answer.text), "x");
     assert_string_equal(answer.calls[0].args.data, "{}");
+    succeeds(UPSTREAM_OPENAI,
+             CALL("0", "a", "f", "{") CHUNK("{\"content\":\"x\"}") ARGS("0", "}")
+                 CHUNK("{\"content\":\"y\"}") FINISH("stop") DONE);
+    assert_string_equal(text_of(&answer.text), "xy");
 }
 
 static void test_several_choices(void **state)

@@ -97,6 +97,12 @@ static void test_refused_by_anthropic(void **state)
         {CHAT(",\"grammar\":\"root ::= \\\"a\\\"\""), "grammar is not supported"},
         {CHAT(",\"response_format\":{\"type\":\"json_object\"}"), "response_format"},
         {CHAT(",\"reasoning_effort\":\"high\",\"max_tokens\":1024"), "max_tokens"},
+        {"{\"messages\":[{\"role\":\"user\",\"content\":\"x\"},{\"role\":\"assistant\","
+         "\"tool_calls\":[{\"id\":\"\",\"type\":\"function\",\"function\":{\"name\":"
+         "\"f\","
+         "\"arguments\":\"{}\"}}]},{\"role\":\"function\",\"name\":\"f\",\"content\":"
+         "\"y\"}]}",
+         "which no call before"},
         {"{\"messages\":[{\"role\":\"tool\",\"tool_call_id\":\"x\",\"content\":\"a\"}]}",
          "the id 'x'"},
     };
