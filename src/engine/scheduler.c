@@ -242,7 +242,8 @@ static enum status open_matcher(struct scheduler *s, struct generation *g,
     pthread_mutex_lock(&s->grammar_lock);
     if (!s->grammar_vocab)
         rc = token_grammar_vocab(&s->grammar_vocab, s->e->tokenizer,
-                                 model_hparams(s->e->model)->n_vocab, err);
+                                 model_hparams(s->e->model)->n_vocab, s->e->chat.format,
+                                 err);
     pthread_mutex_unlock(&s->grammar_lock);
     return rc ? rc : grammar_matcher_open(&g->matcher, grammar, s->grammar_vocab, err);
 }

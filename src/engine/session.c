@@ -153,7 +153,8 @@ static enum status open_constraint(struct session *s, const struct session_reque
     if (!s->mask)
         return fail(err, STATUS_NO_MEMORY, "no memory for a vocabulary of %d", n_vocab);
     if (!s->grammar_vocab)
-        rc = token_grammar_vocab(&s->grammar_vocab, s->e->tokenizer, n_vocab, err);
+        rc = token_grammar_vocab(&s->grammar_vocab, s->e->tokenizer, n_vocab,
+                                 s->e->chat.format, err);
     return rc ? rc : grammar_matcher_open(&s->matcher, r->grammar, s->grammar_vocab, err);
 }
 
@@ -175,7 +176,7 @@ static enum status pick_token(struct session *s, const struct session_request *r
 
 /* false: the caller wants no more. */
 static bool emit_picked(struct session *s, const struct session_request *r, int32_t id,
-                       bool first)
+                        bool first)
 {
     const struct tokenizer *t = s->e->tokenizer;
     size_t n;

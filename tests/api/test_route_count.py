@@ -79,7 +79,7 @@ def test_the_count_route(software):
     info = {'/api/version': {'version': '0.14.2'}} if software == 'ollama' else {}
     without = {ANTHROPIC} if software == 'ollama' else {}
     with Backend(software=software, info=info, without=without) as b, Router('--short', b.url) as r:
-        r.wait_known()
+        wait(lambda: r.events('backend'))  # all is known of it
         reply = r.post(ANTHROPIC, chat('count-me-4321 ' + 'one two ' * 50))
         assert reply.status == 200, reply.body
         if software == 'ollama':
