@@ -8,6 +8,7 @@
 
 #include "cli/cli.h"
 #include "cli/environment.h"
+#include "cli/words.h"
 
 static void print_help(const struct cli_command *c)
 {
@@ -186,9 +187,10 @@ void cli_message(const struct cli_command *c, const char *text)
 
 void cli_step(const char *text)
 {
-    for (const char *at = text; *at; at++) {
-        const unsigned char byte = (unsigned char)*at;
-        fputc(byte == '\n' ? ' ' : byte < ' ' || byte == 0x7f ? '?' : byte, stderr);
+    const size_t n = strlen(text);
+    for (size_t i = 0, control; i < n; i += control ? control : 1) {
+        control = words_control(text + i, n - i);
+        fputc(text[i] == '\n' ? ' ' : control || text[i] == '\t' ? '?' : text[i], stderr);
     }
     fputc('\n', stderr);
 }

@@ -64,19 +64,19 @@ static int chat_loop(struct run_chat *c, struct run_input *in)
     struct error err = {0};
     struct buf message;
     const bool terminal = run_input_edits(in);
-    bool leave = false, failed = false;
+    bool leave = false, failed = false, quoted;
     buf_init(&message, RUN_MESSAGE_MAX);
     if (terminal) {
         puts("/? lists the commands, Ctrl-D leaves");
         run_catch_interrupts(false);
     }
-    for (; !leave && run_input_read(in, &message); run_forget_interrupt()) {
+    for (; !leave && run_input_read(in, &message, &quoted); run_forget_interrupt()) {
         err.status = STATUS_OK;
         if (message.failed) {
             failed = fail(&err, STATUS_LIMIT, "a message of more than %d MiB",
                           RUN_MESSAGE_MAX >> 20);
             cli_fail(c->command, &err);
-        } else if (message.len && !run_command(c, message.data, &leave) &&
+        } else if (message.len && (quoted || !run_command(c, message.data, &leave)) &&
                    answer_turn(c, &message, &err)) {
             failed = true;
             cli_fail(c->command, &err);

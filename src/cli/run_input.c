@@ -15,15 +15,24 @@
 #include <wchar.h>
 
 #include "base/mem.h"
+#include "cli/environment.h"
 #include "cli/paths.h"
 #include "cli/run.h"
 
 enum { HISTORY_LINES = 500 };
 
+/* What a terminal puts around text that is pasted, where it is asked to (bracketed paste
+ * of xterm's control sequences): "\033[200~" and "\033[201~". */
+enum { MARK_BYTES = 6 };
+static const char paste_mark[] = "\033[20?~";
+
 struct run_input {
     EditLine *el; // NULL if this is not a terminal
     History *history;
     int fd;                    // of the terminal
+    char ahead[MARK_BYTES];    // read, and no mark
+    int n_ahead;               // of it
+    bool pasting;              // between the marks
     struct buf line;           // of a pipe
     bool more;                 // inside a """ block
     bool keep;                 // lines in the history
@@ -35,7 +44,7 @@ static char *prompt_text(EditLine *el)
     static char first[] = ">>> ", next[] = "... ";
     const struct run_input *in;
     el_get(el, EL_CLIENTDATA, &in);
-    return in->more ? next : first;
+    return in->more || in->pasting ? next : first;
 }
 
 /* The terminal of stdin once more, so that reading it need not block: what poll saw may
@@ -71,16 +80,51 @@ static int read_byte(int fd, char *byte)
     }
 }
 
+static bool is_waiting(int fd)
+{
+    enum { SAME_PASTE_MS = 50 };
+    struct pollfd in = {.fd = fd, .events = POLLIN};
+    return poll(&in, 1, SAME_PASTE_MS) > 0;
+}
+
+/* As read_byte, without the marks of a paste. */
+static int read_unmarked(struct run_input *in, char *byte)
+{
+    for (;;) {
+        int n = 0;
+        if (in->n_ahead > 0) {
+            *byte = in->ahead[0];
+            memmove(in->ahead, in->ahead + 1, (size_t)--in->n_ahead);
+            return 1;
+        }
+        if ((n = read_byte(in->fd, byte)) <= 0 || *byte != paste_mark[0])
+            return n;
+        while (in->n_ahead < MARK_BYTES - 1 && is_waiting(in->fd)) {
+            char *next = &in->ahead[in->n_ahead];
+            const char want = paste_mark[in->n_ahead + 1];
+            if (read_byte(in->fd, next) <= 0)
+                break;
+            in->n_ahead++;
+            if (want == '?' ? *next != '0' && *next != '1' : *next != want)
+                break;
+        }
+        if (in->n_ahead < MARK_BYTES - 1 || in->ahead[in->n_ahead - 1] != '~')
+            return 1; // another key: its first byte, then the rest
+        in->pasting = in->ahead[3] == '0';
+        in->n_ahead = 0;
+    }
+}
+
 /* The reader of the line editor: one character of UTF-8.  A Ctrl-D that was typed before
  * the editor took the terminal over comes as NUL, which it would take for the command to
  * insert the next key as it is: left out. */
 static int read_character(EditLine *el, wchar_t *out)
 {
-    const struct run_input *in;
+    struct run_input *in;
     mbstate_t state = {0};
     char byte;
     el_get(el, EL_CLIENTDATA, &in);
-    for (int n; (n = read_byte(in->fd, &byte)) != 0;) {
+    for (int n; (n = read_unmarked(in, &byte)) != 0;) {
         if (n < 0)
             return -1;
         const size_t r = mbrtowc(out, &byte, 1, &state);
@@ -223,6 +267,16 @@ static enum line read_pipe_line(struct run_input *in)
     return c == EOF && !in->line.len && !in->line.failed ? LINE_END : LINE_TEXT;
 }
 
+/* Ask the terminal for the marks of a paste, or for none. */
+static void set_marks(bool on)
+{
+    const char *term = environment_foreign("TERM");
+    if (!term || !strcmp(term, "dumb"))
+        return;
+    fputs(on ? "\033[?2004h" : "\033[?2004l", stdout);
+    fflush(stdout);
+}
+
 /* The next line without its end, at *text [*n]. */
 static enum line read_line(struct run_input *in, const char **text, size_t *n)
 {
@@ -234,9 +288,14 @@ static enum line read_line(struct run_input *in, const char **text, size_t *n)
     }
     int count = 0;
     errno = 0;
+    set_marks(true);
     const char *line = el_gets(in->el, &count);
-    if (!line && errno == EINTR) {
+    const int why = errno;
+    set_marks(false);
+    if (!line && why == EINTR) {
         el_reset(in->el);
+        in->pasting = false;
+        in->n_ahead = 0;
         fputs("\n(Ctrl-D or /bye leaves)\n", stdout);
         return LINE_INTERRUPTED;
     }
@@ -272,10 +331,12 @@ static bool ends_block(const char *s, size_t n)
     return n >= 3 && !memcmp(s + n - 3, "\"\"\"", 3);
 }
 
-/* The line that may open a block; true: more lines are to come. */
-static bool take_first_line(struct buf *b, const char *text, size_t n)
+/* The line that may open a block; true: more lines are to come.  *whole: the message is
+ * the block. */
+static bool take_first_line(struct buf *b, const char *text, size_t n, bool *whole)
 {
     const char *block = find_block(text, n), *end = text + n;
+    *whole = block == text;
     if (!block) {
         buf_append(b, text, n);
         return false;
@@ -287,10 +348,11 @@ static bool take_first_line(struct buf *b, const char *text, size_t n)
     return !closed;
 }
 
-bool run_input_read(struct run_input *in, struct buf *b)
+bool run_input_read(struct run_input *in, struct buf *b, bool *quoted)
 {
     bool first = true;
     buf_clear(b);
+    *quoted = false;
     in->more = false;
     do {
         const char *text;
@@ -304,13 +366,19 @@ bool run_input_read(struct run_input *in, struct buf *b)
         }
         b->failed = b->failed || in->line.failed;
         if (first) {
-            in->more = take_first_line(b, text, n);
-        } else {
+            in->more = take_first_line(b, text, n, quoted);
+        } else if (in->more) {
             in->more = !ends_block(text, n);
             buf_append(b, "\n", 1);
             buf_append(b, text, n - (in->more ? 0 : 3));
+        } else { // of a paste
+            buf_append(b, "\n", 1);
+            buf_append(b, text, n);
         }
         first = false;
-    } while (in->more);
+        *quoted = *quoted || in->pasting;
+    } while (in->more || in->pasting);
+    while (b->len && *quoted && b->data[b->len - 1] == '\n')
+        b->data[--b->len] = 0;
     return true;
 }

@@ -21,7 +21,8 @@ bool run_input_edits(const struct run_input *in);
 void run_input_history(struct run_input *in, bool keep);
 
 /* b <- one message: a line, or several between """ and """.  Ctrl-C gives up what was
- * typed of it: then b is empty.  false at the end of input. */
-bool run_input_read(struct run_input *in, struct buf *b);
+ * typed of it: then b is empty.  *quoted: it is no command, whatever it begins with.
+ * false at the end of input. */
+bool run_input_read(struct run_input *in, struct buf *b, bool *quoted);
 
 #endif

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli/run.h"
+#include "cli/words.h"
 
 static atomic_bool interrupted; // by Ctrl-C
 
@@ -121,10 +122,9 @@ static void write_safely(struct run_printer *p, const char *text, size_t n)
         write_out(p, text, n);
         return;
     }
-    for (size_t i = 0; i < n; i++) {
-        const unsigned char c = (unsigned char)text[i];
-        const char shown =
-            (c < ' ' && c != '\n' && c != '\t') || c == 0x7f ? '?' : (char)c;
+    for (size_t i = 0, control; i < n; i += control ? control : 1) {
+        control = words_control(text + i, n - i);
+        const char shown = control ? '?' : text[i];
         if (p->width > 0)
             write_wrapped(p, shown);
         else

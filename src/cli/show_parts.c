@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/models.h"
+#include "cli/words.h"
 #include "gguf/gguf.h"
 #include "server/model_card.h"
 #include "store/labels.h"
@@ -147,9 +148,8 @@ static enum status put_summary(struct buf *b, const struct stored_model *m,
 void show_harmless(struct buf *b)
 {
     for (size_t i = 0; i < b->len; i++)
-        if (((unsigned char)b->data[i] < ' ' && !strchr("\n\t", b->data[i])) ||
-            b->data[i] == 0x7f)
-            b->data[i] = '?';
+        for (size_t n = words_control(b->data + i, b->len - i); n > 0; n--)
+            b->data[i + n - 1] = '?';
 }
 
 enum status show_put(struct buf *b, const struct stored_model *m, enum show_part part,

@@ -71,3 +71,11 @@ bool words_read_time(int64_t *out, const char *text)
     *out = ((days * 24 + hour) * 60 + minute) * 60 + second - east;
     return true;
 }
+
+size_t words_control(const char *s, size_t n)
+{
+    const unsigned char c = (unsigned char)s[0];
+    if (c == 0xc2 && n > 1 && (unsigned char)s[1] >= 0x80 && (unsigned char)s[1] < 0xa0)
+        return 2;
+    return (c < ' ' && c != '\n' && c != '\t') || c == 0x7f;
+}

@@ -300,25 +300,29 @@ static struct model_slot *find_slot(struct models *p, const struct model_ref *re
     return found;
 }
 
-static int64_t keep_of(const struct models *p, const struct call *c,
-                       const struct model_ref *ref)
+/* What the request says, or what one before it said; else the default of a slot that is
+ * new or was about to go. */
+static void keep_slot(const struct models *p, struct model_slot *x, const struct call *c,
+                      bool is_new)
 {
     int64_t us;
     if (c->req.keep_alive && ollama_keep_alive_text(c->req.keep_alive, &us))
-        return us;
-    return ref->start ? SERVER_KEEP_FOREVER : p->keep_us;
+        x->keep_us = us;
+    else if (is_new || !x->keep_us)
+        x->keep_us = x->ref.start ? SERVER_KEEP_FOREVER : p->keep_us;
 }
 
 static bool join(struct models *p, struct call *c, const struct model_ref *ref)
 {
     pthread_mutex_lock(&p->lock);
     struct model_slot *x = find_slot(p, ref);
+    const bool is_new = !x;
     if (!x && (x = add_slot(p, ref)))
         pthread_cond_signal(&p->changed);
     if (x) {
         x->ref.start |= ref->start;
         x->n_call++;
-        x->keep_us = keep_of(p, c, ref);
+        keep_slot(p, x, c, is_new);
         x->used_us = clock_us();
         c->slot = x;
         if (x->state == SLOT_LOADING) {

@@ -18,6 +18,10 @@ PATIENCE = 600 if '/san-' in TURBINE else 60
 _state = tempfile.TemporaryDirectory(prefix='turbine-state.')
 
 
+MARKS = re.compile('\x1b\\[\\?2004[hl]')  # bracketed paste on, off
+PART_OF_MARK = re.compile('\x1b(\\[(\\?(2(0(04?)?)?)?)?)?$')
+
+
 class Terminal:
     """A program on a pseudo-terminal of its own."""
 
@@ -27,7 +31,7 @@ class Terminal:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24 if columns else 0, columns, 0, 0))
             env = {'XDG_STATE_HOME': _state.name, **(env or os.environ)}  # what is typed is not the user's
             os.execve(TURBINE, [TURBINE, *map(str, args)], {**env, 'TERM': 'vt100'})
-        self.output = ''
+        self.output, self.part, self.marks = '', '', []  # what was shown, the marks of pastes apart
         self.seen = 0  # of output, by earlier waits
 
     def __enter__(self):
@@ -65,7 +69,15 @@ class Terminal:
             except OSError:  # the other side is closed
                 more = b''
             assert more, f'ended without {pattern!r}: {self.output[self.seen:]!r}'
-            self.output += more.decode(errors='replace')
+            self.take(more)
+
+    def take(self, data):
+        text = self.part + data.decode(errors='replace')
+        part = PART_OF_MARK.search(text)
+        self.part = part[0] if part else ''
+        text = text[:len(text) - len(self.part)]
+        self.marks += MARKS.findall(text)
+        self.output += MARKS.sub('', text)
 
     def leave(self, seconds=120):
         """The exit code after Ctrl-D.  The line editor shows its prompt just before it takes
@@ -76,7 +88,7 @@ class Terminal:
             try:
                 self.send('\x04')
                 if select.select([self.fd], [], [], 0.5)[0]:
-                    self.output += os.read(self.fd, 65536).decode(errors='replace')
+                    self.take(os.read(self.fd, 65536))
             except OSError:  # the other side is closed
                 pass
             pid, status = os.waitpid(self.pid, os.WNOHANG)

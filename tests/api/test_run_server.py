@@ -647,6 +647,42 @@ def test_context_beyond_training_and_thinking_of_a_server(home):
         assert s.sent('/api/chat')[-1]['think'] is True
 
 
+def test_blocks_and_pastes_are_messages(home):
+    """What begins with a slash is no command in quotes, and none of several lines that were pasted."""
+    with Recorder() as s, Terminal('run', 'm', env=environment(home, s.url)) as t:
+        def asked():
+            return s.sent('/api/chat')[-1]['messages'][-1]['content']
+        t.wait('>>> ')
+        for typed, message in (('"""/etc/hosts has\r127.0.0.1 a"""', '/etc/hosts has\n127.0.0.1 a'), ('"""/bye"""', '/bye'),
+                               ('\x1b[200~one\r/bye\rthree\x1b[201~', 'one\n/bye\nthree'),
+                               ('Why?\x1b[200~\rone\r\x1b[201~', 'Why?\none'),
+                               ('\x1b[200~one word\x1b[201~ more', 'one word more')):
+            n = len(s.sent('/api/chat'))
+            t.send(typed + '\r')
+            end = time.monotonic() + 30
+            while len(s.sent('/api/chat')) == n and time.monotonic() < end:
+                time.sleep(0.05)
+            assert asked() == message
+            t.wait('>>> ')
+        assert t.marks[:2] == ['\x1b[?2004h', '\x1b[?2004l'] and '\x1b[200~' not in t.output
+        t.send('ab\x1b[Dx\r')  # other keys are the line editor's
+        end = time.monotonic() + 30
+        while asked() != 'axb' and time.monotonic() < end:
+            time.sleep(0.05)
+        assert asked() == 'axb'
+        t.wait('>>> ')
+        t.say('/set nohistory', 'Set .nohistory. mode')
+        assert t.leave() == 0
+
+
+def test_an_answer_moves_no_cursor(home):
+    lines = [{'message': {'role': 'assistant', 'content': 'a\u009b2J\x1b[2Jé\u00a0\x7f\u0085b'}, 'done': False},
+             {'message': {'role': 'assistant', 'content': ''}, 'done': True, 'done_reason': 'stop'}]
+    with Recorder(lines=lines) as s, Terminal('run', 'm', env=environment(home, s.url)) as t:
+        t.wait('>>> ')
+        t.say('x', r'a\?2J\?\[2Jé\u00a0\?\?b')
+
+
 def test_list_in_a_chat(home):
     with Server([{'text': WORDS}]) as s, Terminal('run', NAME, env=environment(home, s.url)) as t:
         t.wait('>>> ')
