@@ -1,7 +1,10 @@
 #include "access/log_line.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
+
+#include "dialect/json_print.h"
 
 enum { LOG_LINE_MAX = 16 << 10 };
 
@@ -16,6 +19,12 @@ void log_line_begin(struct buf *b, const char *event)
     buf_init(b, LOG_LINE_MAX);
     buf_printf(b, "{\"time\":\"%s.%03ldZ\",\"event\":\"%s\"", text, now.tv_nsec / 1000000,
                event);
+}
+
+void log_line_text(struct buf *b, const char *name, const char *s, size_t most)
+{
+    buf_printf(b, ",\"%s\":", name);
+    json_print_text(b, s, strnlen(s, most));
 }
 
 void log_line_end(struct buf *b)

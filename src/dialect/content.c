@@ -62,7 +62,7 @@ static enum status block_text(const json_t **text, const json_t *block, const ch
         return content_wrong(block, path, "a string or a block of text", err);
     const json_t *type_value = json_object_get(block, "type");
     const char *type = json_string_value(type_value);
-    if (type_value && !type)
+    if (type_value && !json_is_null(type_value) && !type)
         return content_wrong(type_value, path, "a block whose type is a string", err);
     if (type && strcmp(type, "refusal") == 0) {
         *text = json_object_get(block, "refusal");

@@ -112,7 +112,8 @@ static enum status read_seed(const struct field_place *p, const json_t *v)
         s->seed = d < 0 ? (uint64_t)(int64_t)d : (uint64_t)d;
     else
         return wrong_value(p, v, "an integer of at most 64 bits");
-    s->has_seed = !(json_is_integer(v) && json_integer_value(v) == -1);
+    s->any_seed = d == -1;
+    s->has_seed = !s->any_seed;
     return STATUS_OK;
 }
 

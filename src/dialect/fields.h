@@ -12,11 +12,11 @@
 #include "dialect/error.h"
 
 enum field_type {
-    FIELD_BOOL,    // bool
-    FIELD_INT,     // int, min .. max
-    FIELD_SEED,    // of a struct api_sampling: seed, has_seed; any integer, -1 is absent
-    FIELD_FLOAT,   // float, min .. max, finite
-    FIELD_STRING,  // const char *, at most max bytes
+    FIELD_BOOL,   // bool
+    FIELD_INT,    // int, min .. max
+    FIELD_SEED,   // of a struct api_sampling: seed, has_seed; any integer, -1 is any_seed
+    FIELD_FLOAT,  // float, min .. max, finite
+    FIELD_STRING, // const char *, at most max bytes
     FIELD_STRINGS, // const char *[API_STOP_MAX] and an int behind it, their number: a
                    // string or an array of them, each of 1 to max bytes
     FIELD_CHOICE,  // int: index into choices

@@ -148,7 +148,7 @@ static enum status read_input_item(struct item_reader *c, const json_t *item, si
         return content_wrong(item, path.text, "an object", c->err);
     const json_t *type_value = json_object_get(item, "type");
     const char *type = json_string_value(type_value);
-    if (type_value && !type)
+    if (type_value && !json_is_null(type_value) && !type)
         return content_wrong(type_value, content_at("%s.type", path.text).text,
                              "a string", c->err);
     if (!type || strcmp(type, "message") == 0)

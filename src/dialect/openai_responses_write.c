@@ -292,8 +292,8 @@ static void add_piece(struct responses_writer *w, struct buf *out,
         buf_puts(out, "]");
         buf_puts(&w->logprobs, w->logprobs.len > 0 && w->pending.len > 0 ? "," : "");
         buf_append(&w->logprobs, w->pending.data, w->pending.len);
-        buf_clear(&w->pending);
     }
+    buf_clear(&w->pending); // those of thoughts and calls are nobody's
     end_event(out);
     buf_append(&w->text, e->text, e->n);
 }

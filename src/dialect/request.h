@@ -74,6 +74,7 @@ struct api_sampling {
     float presence_penalty, frequency_penalty;                  // NAN: absent
     int top_k, repeat_last_n;                                   // -1: absent
     bool has_seed;
+    bool any_seed; // -1 was said: one that the model has does not hold
     uint64_t seed;
 };
 

@@ -38,8 +38,8 @@ void router_log_call(const struct relay *c, uint64_t us)
     add_string(&b, "peer", http_peer(c->x));
     if (*c->client)
         add_string(&b, "client", c->client);
-    add_string(&b, "method", http_method(c->x));
-    add_string(&b, "path", c->path);
+    log_line_text(&b, "method", http_method(c->x), LOG_METHOD_BYTES);
+    log_line_text(&b, "path", c->path, LOG_PATH_BYTES);
     buf_printf(&b, ",\"dialect\":\"%s\",\"status\":%d,\"ms\":%.1f", c->dialect->name,
                c->status, (double)us / 1e3);
     if (*c->model)

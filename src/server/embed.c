@@ -24,8 +24,12 @@ static bool encode_inputs(struct call *c)
             return false;
         }
         if (t->n > (size_t)limit && c->req.truncate) {
+            const struct tokenizer *tok = c->model->engine->tokenizer;
             t->n = (size_t)limit;
             j->n_cut++;
+            /* What pools the last token was trained on this one. */
+            if (tokenizer_add_eos(tok) && tokenizer_eos(tok) >= 0)
+                t->id[t->n - 1] = tokenizer_eos(tok);
         }
         if (t->n > (size_t)limit)
             return prompt_too_long(c, t->n);

@@ -22,16 +22,12 @@ void log_call(const struct call *c, uint64_t us)
     log_line_begin(&b, "request");
     buf_printf(&b, ",\"id\":\"%s\",\"peer\":", c->request_id);
     json_print_string(&b, http_peer(c->x));
-    buf_puts(&b, ",\"method\":");
-    json_print_string(&b, http_method(c->x));
-    buf_puts(&b, ",\"path\":");
-    json_print_string(&b, c->path);
+    log_line_text(&b, "method", http_method(c->x), LOG_METHOD_BYTES);
+    log_line_text(&b, "path", c->path, LOG_PATH_BYTES);
     buf_printf(&b, ",\"dialect\":\"%s\",\"status\":%d,\"ms\":%.1f", c->dialect->name,
                c->status, (double)us / 1e3);
-    if (c->req.model && *c->req.model) {
-        buf_puts(&b, ",\"model\":");
-        json_print_string(&b, c->req.model);
-    }
+    if (c->req.model && *c->req.model)
+        log_line_text(&b, "model", c->req.model, LOG_PATH_BYTES);
     if (c->load_us > 1000)
         buf_printf(&b, ",\"load_ms\":%.1f", (double)c->load_us / 1e3);
     if (c->usage.n_prompt)

@@ -238,8 +238,9 @@ static bool begin(struct call *c)
     c->n_choice = c->n_prompts * c->req.n;
     if (!answer_open(c))
         return false;
+    const bool own = c->model->has_seed && !c->req.sampling.any_seed;
     const uint64_t seed = c->req.sampling.has_seed ? c->req.sampling.seed
-                          : c->model->has_seed     ? c->model->seed
+                          : own                    ? c->model->seed
                                                    : id_random();
     for (int i = 0; i < c->n_choice; i++)
         if (!submit(c, &c->choice[i], seed))

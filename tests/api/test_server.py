@@ -641,6 +641,20 @@ def test_metrics(server):
     assert 'turbine:requests_total{dialect="openai",status="200"}' in text
 
 
+def test_a_type_that_is_null_is_absent(server):
+    assert server.post('/v1/responses', {'input': [{'type': None, 'role': 'user', 'content': 'hi'}]}).status == 200
+    assert server.post('/v1/chat/completions', chat(messages=[{'role': 'user', 'content': [{'type': None, 'text': 'hi'}]}])).status == 200
+
+
+def test_long_paths_are_logged(server):
+    before = server.log().count('"status":404')
+    assert server.get('/' + '%01' * 2700).status == 404
+    end = time.monotonic() + 10
+    while server.log().count('"status":404') == before and time.monotonic() < end:
+        time.sleep(0.05)
+    assert server.log().count('"status":404') == before + 1
+
+
 def test_log_has_no_words(server):
     server.post('/v1/chat/completions', chat('a very secret word'))
     lines = [json.loads(line) for line in server.log().splitlines()]

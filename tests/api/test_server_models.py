@@ -638,6 +638,20 @@ def test_a_stop_of_the_model(tmp_path):
         assert r['choices'][0]['finish_reason'] == 'stop' and 'girl' not in r['choices'][0]['text']
 
 
+def test_a_seed_of_the_model_gives_way(tmp_path):
+    """-1 of a request is any seed."""
+    store = Store(tmp_path)
+    store.create('m', f'FROM {STORIES}\nPARAMETER kv_cache_type f16\nPARAMETER seed 42\nPARAMETER temperature 2\n', check=0)
+    with Serve(store) as s:
+        ask = {'model': 'm', 'prompt': PROMPT, 'max_tokens': 30}
+
+        def answers(**more):
+            return {s.post('/v1/completions', {**ask, **more})['choices'][0]['text'] for _ in range(4)}
+        assert len(answers()) == 1
+        assert len(answers(seed=-1)) > 1 and len(answers(seed=-1.0)) > 1
+        assert len(answers(seed=7)) == 1 and answers(seed=7) != answers()
+
+
 def test_system_of_the_model(tmp_path):
     """Ollama's clients send an empty one where they have none; /apply-template shows what a chat gets."""
     store = Store(tmp_path)

@@ -199,6 +199,29 @@ def test_edit_last_message(page):
     assert not page.all('.edit') and page.text('.message.user .plain') == 'second'
 
 
+def test_an_edit_that_was_left_open(page):
+    """It ends with the next question: it is no edit of that."""
+    page.ask('first')
+    page.button('Edit').click()
+    page.one('.edit textarea').send_keys(' again')
+    page.type('second', Keys.ENTER)
+    page.until(lambda: len(page.server.requests) == 2 and page.idle())
+    assert not page.all('.edit')
+    assert [m['content'] for m in page.server.requests[1]['messages']] == ['first', 'You said: first', 'second']
+    page.button('Edit').click()
+    page.button('Regenerate').click()
+    page.until(lambda: len(page.server.requests) == 3 and page.idle())
+    assert not page.all('.edit') and page.text('.message.user .plain') == 'second'
+
+
+def test_tabs_of_code_stay(page):
+    code = 'all:\n\tcc -o a a.c\n\t\techo "a\tb"'
+    text = f'a\tb\n```make\n{code}\n```\n- item\n\n\t```go\n\tfunc f() {{\n\t\treturn\n\t}}\n\t```'
+    page.ask('x', Answer(text, piece=5))
+    shown = [e.get_property('textContent') for e in page.all('.assistant .prose pre code')]
+    assert shown == [code, 'func f() {\n\treturn\n}']
+
+
 def test_keyboard(page):
     page.type('a', Keys.SHIFT + Keys.ENTER + Keys.NULL, 'b')
     assert page.id('prompt').get_property('value') == 'a\nb' and not page.server.requests

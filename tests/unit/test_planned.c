@@ -184,7 +184,7 @@ static size_t tiny_bytes(int n_vocab, bool biases)
         vocab_rows + 4 * 64 + 2 * 96; // of 64 values: all a multiple of 64
     size_t sum = rows * 64 / 32 * 34 + 64 * 96 / 32 * 34;
     sum += 3 * 64 * 4; // norms
-    return sum + (biases ? 4 * 64 * 4 : 0);
+    return sum + (biases ? (4 * 64 + 2 * 96 + 64) * 4 : 0);
 }
 
 static void test_shape(void **state)
@@ -205,7 +205,7 @@ static void test_shape(void **state)
         assert_int_equal(asked.n_type, 8);
         assert_int_equal(model_bytes(m), tiny_bytes(VOCAB, biases));
         assert_int_equal(model_params(m), VOCAB * 64 + 4 * 64 * 64 + 3 * 96 * 64 +
-                                              3 * 64 + biases * 4 * 64);
+                                              3 * 64 + biases * (4 * 64 + 2 * 96 + 64));
         model_close(m);
     }
 }

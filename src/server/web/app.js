@@ -82,7 +82,7 @@ function showActions() {
     const message = current.messages[i];
     const isLastAnswer = i === last && message.role === 'assistant';
     view.update({
-      edit: !run && i === lastUser ? (text) => editLast(text) : null,
+      edit: !run && i === lastUser ? editLast : null,
       regenerate: !run && isLastAnswer && !message.error ? () => regenerate() : null,
       retry: !run && isLastAnswer ? () => regenerate() : null,
       answerTools: !run && isLastAnswer ? (results) => ask(results) : null,
@@ -130,11 +130,16 @@ function toSend(message) {
   return sent;
 }
 
+/* Undefined: the server's own choice. */
+function modelToAsk() {
+  return settings.model || models[0];
+}
+
 function bodyOf(conversation) {
   const messages = conversation.messages.filter((m) => m.role !== 'assistant' || m.content || m.tool_calls?.length).map(toSend);
   if (conversation.system) messages.unshift({ role: 'system', content: conversation.system });
   return {
-    model: settings.model || models[0] || 'default',
+    model: modelToAsk(),
     messages,
     stream: true,
     stream_options: { include_usage: true },
@@ -157,6 +162,11 @@ function keep(conversation) {
   if (!store.saveConversation(conversation)) {
     notice('This browser has no room left for conversations: export and delete some.');
   }
+}
+
+/* What a conversation has become while a dialog was open: another tab may have written. */
+function newest(conversation) {
+  return conversations.find((c) => c.id === conversation.id) ?? conversation;
 }
 
 /* Put messages behind the conversation that is shown, and let it be answered. */
@@ -182,13 +192,16 @@ async function answer() {
   showActions();
   toLatest();
   try {
-    await answerWithKey(body, message, run, () => drawSoon(conversation, run));
+    await answerWithKey(body, message, run, () => {
+      saveSometimes(conversation, run);
+      drawSoon(conversation, run);
+    });
   } catch (e) {
     if (e.name === 'AbortError') message.stopped = true;
     else message.error = sentence(e);
   }
   cancelAnimationFrame(run.frame);
-  running.delete(conversation.id);
+  if (running.get(conversation.id) === run) running.delete(conversation.id);
   if (conversations.includes(conversation)) keep(conversation); // it may have been deleted
   if (conversation === current) {
     showActions();
@@ -215,11 +228,13 @@ async function answerWithKey(body, message, run, drawn) {
     try {
       return await streamAnswer(body, message, run.controller.signal, on);
     } catch (e) {
+      if (e.status === 404) connect(); // another model is served by now
       if (e.status !== 401 || run.controller.signal.aborted) throw e;
       const key = await askKey(e.message);
       if (key === null) throw e;
       setKey(key);
-      connect();
+      await connect();
+      body.model = modelToAsk();
     }
   }
 }
@@ -239,11 +254,14 @@ function drawSoon(conversation, run) {
       view?.update({}, true, run.waiting);
       if (following) toLatest();
     }
-    if (Date.now() - run.saved > SAVE_MS) {
-      run.saved = Date.now();
-      keep(conversation);
-    }
   });
+}
+
+/* A hidden page draws nothing, and may end without a word. */
+function saveSometimes(conversation, run) {
+  if (Date.now() - run.saved <= SAVE_MS) return;
+  run.saved = Date.now();
+  keep(conversation);
 }
 
 /* Forget messages from `from` on. */
@@ -257,8 +275,10 @@ function regenerate() {
   answer();
 }
 
-function editLast(text) {
+/* The form may have been open while something else was asked. */
+function editLast(text, message) {
   const at = current.messages.findLastIndex((m) => m.role === 'user');
+  if (at < 0 || current.messages[at] !== message || running.has(current.id)) return;
   const renamed = current.title === titleFrom(current.messages[at].content);
   cut(at);
   if (renamed) current.title = '';
@@ -339,9 +359,10 @@ async function importFile(file) {
 
 byId('new').addEventListener('click', fresh);
 byId('rename').addEventListener('click', async () => {
-  const conversation = current;
-  const title = await askTitle(conversation.title);
+  const asked = current;
+  const title = await askTitle(asked.title);
   if (!title) return;
+  const conversation = newest(asked);
   conversation.title = title;
   keep(conversation);
   showActions();
@@ -350,7 +371,7 @@ byId('delete').addEventListener('click', async () => {
   const conversation = current;
   if (!await confirmed(`Delete “${titleOf(conversation)}”?`, 'Delete')) return;
   running.get(conversation.id)?.controller.abort();
-  conversations = conversations.filter((c) => c !== conversation);
+  conversations = conversations.filter((c) => c.id !== conversation.id);
   store.removeConversation(conversation);
   fresh();
 });
@@ -363,9 +384,10 @@ byId('import-file').addEventListener('change', async (e) => {
 });
 byId('settings-open').addEventListener('click', async () => {
   closeDrawers();
-  const conversation = current;
-  const answered = await askSettings(settings, conversation.system, models);
+  const asked = current;
+  const answered = await askSettings(settings, asked.system, models);
   if (!answered) return;
+  const conversation = newest(asked);
   settings = answered.settings;
   conversation.system = answered.system;
   if (!store.saveSettings(settings)) notice('This browser has no room left for the settings.');

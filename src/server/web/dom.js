@@ -30,10 +30,11 @@ export function button(label, onclick, attributes) {
   return el('button', { type: 'button', class: 'quiet', onclick, ...attributes }, label);
 }
 
-/* Whether a key in a field of text sends it.  On a keyboard of glass Enter is the only way
+/* Whether a key in a field of text sends it (229: of an input method, where Safari has
+ * ended the composition already).  On a keyboard of glass Enter is the only way
  * to a new line. */
 export function sends(e) {
-  return e.key === 'Enter' && !e.shiftKey && !e.isComposing && !matchMedia('(pointer: coarse)').matches;
+  return e.key === 'Enter' && !e.shiftKey && !e.isComposing && e.keyCode !== 229 && !matchMedia('(pointer: coarse)').matches;
 }
 
 /* A button that copies what text() gives, and says for a moment whether it could. */

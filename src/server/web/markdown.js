@@ -467,6 +467,32 @@ function inline(text) {
   return new Inline(text).nodes();
 }
 
+// ---- tabs ----
+
+const wide = (s) => s.replaceAll('\t', '    ');
+
+/* Tabs are four columns of layout, but in code they stay, behind what the fence itself is
+ * indented by. */
+function linesOf(text) {
+  let fence = null; // [all, indent, marks] of the one that is open
+  return text.replaceAll('\r\n', '\n').split('\n').map((line) => {
+    if (fence === null) {
+      const spaced = wide(line);
+      fence = /^( *(?:(?:[-*+>]|\d+[.)]) +)*)(`{3,}|~{3,})/.exec(spaced);
+      if (fence !== null && fence[2][0] === '`' && spaced.slice(fence[0].length).includes('`')) fence = null;
+      return spaced;
+    }
+    const bare = line.trim();
+    if (bare.length >= fence[2].length && bare === fence[2][0].repeat(bare.length)) {
+      fence = null;
+      return wide(line);
+    }
+    let n = 0;
+    for (let column = 0; column < fence[1].length && /[ \t]/.test(line[n] ?? ''); n++) column += line[n] === '\t' ? 4 : 1;
+    return wide(line.slice(0, n)) + line.slice(n);
+  });
+}
+
 // ---- a growing text ----
 
 /* Renders a text that grows into `root`: only blocks that changed are made again.
@@ -480,7 +506,7 @@ export class MarkdownView {
   }
 
   update(text, complete) {
-    const lines = text.replaceAll('\r\n', '\n').replaceAll('\t', '    ').split('\n');
+    const lines = linesOf(text);
     const blocks = blocksOf(lines);
     blocks.forEach((block, i) => {
       const source = lines.slice(block.start, block.end).join('\n');

@@ -133,6 +133,7 @@ export class MessageView {
 
   updateFoot(actions) {
     const { message } = this;
+    if (!actions.edit) this.closeEdit?.(); // something else was asked
     const said = note(message);
     this.foot.replaceChildren(
       said && el('p', { class: 'note' }, said),
@@ -141,7 +142,7 @@ export class MessageView {
       message.role === 'assistant' ? el('span', { class: 'figures' }, figures(message)) : '',
       el('span', { class: 'actions' },
         message.content ? copyButton(() => message.content) : '',
-        actions.edit ? button('Edit', () => this.edit(actions.edit)) : '',
+        actions.edit ? button('Edit', () => this.edit((text) => actions.edit(text, message))) : '',
         actions.regenerate ? button('Regenerate', actions.regenerate) : ''));
   }
 
@@ -149,9 +150,10 @@ export class MessageView {
   edit(save) {
     const field = el('textarea', { rows: String(Math.min(12, this.message.content.split('\n').length + 1)), 'aria-label': 'Edit your message' });
     field.value = this.message.content;
-    const close = () => {
+    const close = this.closeEdit = () => {
       form.replaceWith(this.text);
       this.foot.hidden = false;
+      this.closeEdit = undefined;
     };
     const send = () => {
       if (field.value.trim() === '') return field.focus();
