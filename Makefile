@@ -167,8 +167,7 @@ check-neon: $(NEON_CHECK)
 	    echo "$$cpu: $$check" && $(NEON_QEMU) -cpu $$cpu $$check --quick || exit 1; done; done
 	@echo "$(words $(foreach c,$(NEON_CPUS),$(NEON_CHECK))) passed, 0 failed"
 
-# The same for x86-64 under whatever runs a static program as another processor would:
-# EMULATOR="sde64 -spr --" takes every level.
+# The same for x86-64 under whatever runs a static program as another processor would.
 EMULATED_CHECK := $(patsubst tests/check/%.c,$(OUT)/tests/check/static/%,$(wildcard tests/check/check_*.c))
 
 $(EMULATED_CHECK): $(OUT)/tests/check/static/%: $(OUT)/tests/check/%.o $(filter $(NEON_OBJ:build/aarch64/%=$(OUT)/%),$(LIB_OBJ))

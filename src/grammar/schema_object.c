@@ -41,7 +41,8 @@ static json_t *listed_names(json_t *flat)
     return json_object_get(names, "enum");
 }
 
-static struct member *object_members(struct schema *c, json_t *flat, uint32_t *n)
+static struct member *object_members(struct schema *c, json_t *flat,
+                                     const struct schema_path *path, uint32_t *n)
 {
     json_t *properties = json_object_get(flat, "properties"), *v;
     json_t *required = json_object_get(flat, "required");
@@ -77,6 +78,11 @@ static struct member *object_members(struct schema *c, json_t *flat, uint32_t *n
             if (place) {
                 m[json_integer_value(place)].required = true;
                 continue;
+            }
+            if (listed) {
+                schema_at(c, path, "propertyNames");
+                builder_fail(c->b, STATUS_UNSUPPORTED,
+                             "a name that is required is missing");
             }
             json_object_set_new(names, key, json_integer(*n));
             m[(*n)++] = (struct member){key, other ? other : json_true(), true};
@@ -137,24 +143,15 @@ static bool names_are_free(json_t *names)
     return true;
 }
 
-/* Names that members must have or that are declared, beside names that may be. */
+/* Members of their own, n of them, beside a schema of names. */
 static void check_names(struct schema *c, json_t *flat, const struct schema_path *path,
                         uint32_t n)
 {
-    const json_t *listed = listed_names(flat), *required, *v, *name;
     json_t *names = json_object_get(flat, "propertyNames");
-    size_t i, k;
+    if (!names || !n || listed_names(flat) || names_are_free(names))
+        return;
     schema_at(c, path, "propertyNames");
-    if (names && !listed && n && !names_are_free(names))
-        builder_fail(c->b, STATUS_UNSUPPORTED, "not supported together with properties");
-    required = json_object_get(flat, "required");
-    json_array_foreach(required, i, v)
-    {
-        bool found = !listed;
-        json_array_foreach(listed, k, name) found |= json_equal(name, v);
-        if (!found)
-            builder_fail(c->b, STATUS_UNSUPPORTED, "a name that is required is missing");
-    }
+    builder_fail(c->b, STATUS_UNSUPPORTED, "not supported together with properties");
 }
 
 /* Members that are not declared, in p->first and p->more, if there may be any. */
@@ -235,7 +232,7 @@ uint32_t schema_build_object(struct schema *c, json_t *flat,
 {
     struct builder *b = c->b;
     uint32_t n = 0, n_required = 0;
-    const struct member *m = object_members(c, flat, &n);
+    const struct member *m = object_members(c, flat, path, &n);
     for (uint32_t i = 0; m && i < n; i++)
         n_required += m[i].required;
     if (b->status)
