@@ -350,7 +350,7 @@ static bool take_first_line(struct buf *b, const char *text, size_t n, bool *who
 
 bool run_input_read(struct run_input *in, struct buf *b, bool *quoted)
 {
-    bool first = true;
+    bool first = true, pasted = false;
     buf_clear(b);
     *quoted = false;
     in->more = false;
@@ -376,9 +376,10 @@ bool run_input_read(struct run_input *in, struct buf *b, bool *quoted)
             buf_append(b, text, n);
         }
         first = false;
-        *quoted = *quoted || in->pasting;
+        pasted = pasted || in->pasting;
     } while (in->more || in->pasting);
-    while (b->len && *quoted && b->data[b->len - 1] == '\n')
+    *quoted = *quoted || pasted;
+    while (b->len && pasted && b->data[b->len - 1] == '\n')
         b->data[--b->len] = 0;
     return true;
 }
