@@ -37,8 +37,8 @@ TQ_INLINE void put_keys(struct key_sink *sink, const __m512i *v, int count, int 
             _mm512_storeu_si512(sink->out + 64 * (at + f), v[f]);
         TQ_UNROLL
         for (int i = 0; i < n; i++)
-            sink->acc[i][f % 2] = tq_dpbusd(sink->acc[i][f % 2], v[f],
-                                            tq_four_bytes(sink->row[i] + 4 * (at + f)));
+            sink->acc[i][f % 2] =
+                tq_dpbusd_four(sink->acc[i][f % 2], v[f], sink->row[i] + 4 * (at + f));
     }
 }
 

@@ -295,8 +295,11 @@ INLINE void decode_nvfp4(struct sub *s, const uint8_t *block, int j, int h)
         const __m256i x = field(d, 8 * (2 * j + i), 255);
         const __m256i nan = _mm256_cmpeq_epi32(x, _mm256_set1_epi32(0x7f));
         const __m256i low7 = _mm256_and_si256(x, _mm256_set1_epi32(0x7f));
-        const __m256i bits = _mm256_andnot_si256(nan, _mm256_slli_epi32(low7, 20));
-        s->scale[i] = _mm256_mul_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(0x1p119f));
+        /* As f16, whose subnormals cost no more than other numbers. */
+        const __m256i half = _mm256_andnot_si256(nan, _mm256_slli_epi32(low7, 7));
+        const __m128i packed = _mm_packus_epi32(_mm256_castsi256_si128(half),
+                                                _mm256_extracti128_si256(half, 1));
+        s->scale[i] = _mm256_mul_ps(_mm256_cvtph_ps(packed), _mm256_set1_ps(0x1p7f));
     }
 #pragma GCC unroll 4
     for (int v = 0; v < 4; v++) { // columns 4v .. 4v + 3 of a half and those 8 further

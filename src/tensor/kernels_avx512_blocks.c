@@ -322,8 +322,10 @@ INLINE void decode_nvfp4(struct sub *s, const uint8_t *block, int j)
         const __m512i x = field(d, 8 * (2 * j + i), 255);
         const __mmask16 number = _mm512_cmpneq_epi32_mask(x, _mm512_set1_epi32(0x7f));
         const __m512i low7 = _mm512_and_si512(x, _mm512_set1_epi32(0x7f));
-        const __m512i bits = _mm512_maskz_mov_epi32(number, _mm512_slli_epi32(low7, 20));
-        s->scale[i] = _mm512_mul_ps(_mm512_castsi512_ps(bits), _mm512_set1_ps(0x1p119f));
+        /* As f16, whose subnormals cost no more than other numbers. */
+        const __m512i half = _mm512_maskz_slli_epi32(number, low7, 7);
+        s->scale[i] = _mm512_mul_ps(_mm512_cvtph_ps(_mm512_cvtepi32_epi16(half)),
+                                    _mm512_set1_ps(0x1p7f));
     }
 #pragma GCC unroll 4
     for (int v = 0; v < 4; v++) { // columns 4v .. 4v + 3 of a half and those 8 further
@@ -341,40 +343,87 @@ INLINE void decode_tq2_0(struct sub *s, const uint8_t *block, int j)
     two_bits(s, block, j);
 }
 
-/* scale * (code - offset) times 32 activations, and two mins if there are. */
-INLINE __m512 dot_sub(const struct format f, const struct sub *s,
-                      const struct act_block *x, int two_chains)
+/* acc <- acc + w times the four activations at p, for each row: broadcast by the product
+ * itself, for which compilers take an instruction and a register more. */
+INLINE __m512i dot4(__m512i acc, __m512i w, const int8_t *p)
 {
-    const unsigned up = (unsigned)f.offset_log2;
-    __m512i lo = _mm512_setzero_si512(), hi = lo;
+    struct four {
+        int8_t q[4];
+    };
+    __asm__("vpdpbusd %2%{1to16%}, %1, %0"
+            : "+v"(acc)
+            : "v"(w), "m"(*(const struct four *)(const void *)p));
+    return acc;
+}
+
+/* - 2^up * sum for each row: the sum fits the lower half of its dword, whose upper half
+ * is multiplied by zero. */
+INLINE __m512i minus_offset(int up, const int32_t *sum)
+{
+    __m512i acc = _mm512_setzero_si512();
+    __asm__("vpdpwssd %2%{1to16%}, %1, %0"
+            : "+v"(acc)
+            : "v"(_mm512_set1_epi32(0xffff & -(1 << up))), "m"(*sum));
+    return acc;
+}
+
+/* Sums of (code - offset) times activations over 32 columns of n tokens: of all, or of
+ * both halves; in turn, so that few instructions wait for others. */
+INLINE void sums(__m512i *lo, __m512i *hi, const int n, const struct format f,
+                 const struct sub *s, const struct act_block *x, int two_chains)
+{
+#pragma GCC unroll 4
+    for (int t = 0; t < n; t++) {
+        lo[t] = hi[t] = _mm512_setzero_si512();
+        if (f.offset_log2 >= 0 && f.n_scale == 1)
+            lo[t] = minus_offset(f.offset_log2, &x[t].sum32);
+        if (f.offset_log2 >= 0 && f.n_scale == 2) {
+            lo[t] = minus_offset(f.offset_log2, &x[t].sum[0]);
+            hi[t] = minus_offset(f.offset_log2, &x[t].sum[1]);
+        }
+    }
 #pragma GCC unroll 4
     for (int v = 0; v < 4; v++)
-        lo = _mm512_dpbusd_epi32(lo, s->w[v], bcast4(x->q + 4 * v));
-    if (!two_chains && f.n_scale == 1)
-        hi = lo;
+#pragma GCC unroll 4
+        for (int t = 0; t < n; t++) {
+            lo[t] = dot4(lo[t], s->w[v], x[t].q + 4 * v);
+            if (two_chains)
+                hi[t] = dot4(hi[t], s->w[v + 4], x[t].q + 4 * (v + 4));
+        }
+    if (two_chains)
+        return;
 #pragma GCC unroll 4
     for (int v = 4; v < 8; v++)
-        hi = _mm512_dpbusd_epi32(hi, s->w[v], bcast4(x->q + 4 * v));
+#pragma GCC unroll 4
+        for (int t = 0; t < n; t++)
+            lo[t] = dot4(lo[t], s->w[v], x[t].q + 4 * v);
+}
+
+INLINE __m512 floats(int32_t x)
+{
+    return _mm512_cvtepi32_ps(_mm512_set1_epi32(x));
+}
+
+/* acc <- acc + scale * sums, and mins if there are. */
+INLINE __m512 add_sub(__m512 acc, __m512i lo, __m512i hi, const struct format f,
+                      const struct sub *s, const struct act_block *x, int two_chains)
+{
+    const __m512 by = _mm512_set1_ps(x->scale);
     if (f.n_scale == 2) {
-        const __m512i sum0 = _mm512_set1_epi32(x->sum[0]);
-        const __m512i sum1 = _mm512_set1_epi32(x->sum[1]);
-        if (f.offset_log2 >= 0) {
-            lo = _mm512_sub_epi32(lo, _mm512_slli_epi32(sum0, up));
-            hi = _mm512_sub_epi32(hi, _mm512_slli_epi32(sum1, up));
-        }
         __m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(lo), s->scale[0]);
         y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(hi), s->scale[1], y);
         if (f.n_min == 2) {
-            y = _mm512_fmadd_ps(s->min[0], _mm512_cvtepi32_ps(sum0), y);
-            y = _mm512_fmadd_ps(s->min[1], _mm512_cvtepi32_ps(sum1), y);
+            y = _mm512_fmadd_ps(s->min[0], floats(x->sum[0]), y);
+            y = _mm512_fmadd_ps(s->min[1], floats(x->sum[1]), y);
         }
-        return y;
+        return _mm512_fmadd_ps(y, by, acc);
     }
     if (two_chains)
-        hi = _mm512_add_epi32(hi, lo);
-    if (f.offset_log2 >= 0)
-        hi = _mm512_sub_epi32(hi, _mm512_slli_epi32(_mm512_set1_epi32(x->sum32), up));
-    return _mm512_mul_ps(_mm512_cvtepi32_ps(hi), s->scale[0]);
+        lo = _mm512_add_epi32(lo, hi);
+    acc = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(lo), s->scale[0]), by, acc);
+    if (f.n_min == 1)
+        acc = _mm512_fmadd_ps(s->min[0], _mm512_set1_ps(x->mass), acc);
+    return acc;
 }
 
 /* Weights that are read once come from memory: the hardware's prefetch stops short of
@@ -394,6 +443,9 @@ INLINE void dot_tokens(const int n_tok, const struct format f, float *dst, size_
     const size_t step = n_tok == ACT_GROUP ? ACT_GROUP : (size_t)act_group(a, tok);
     const size_t sub_bytes = f.tile_block_bytes / (size_t)f.n_sub;
     const struct act_block *x = act_at(a, tok, 0);
+    enum { TURN = 4 };
+    const int two_chains = f.n_scale == 2 || n_tok < 4;
+    const int n_turn = n_tok < 4 ? n_tok : f.n_scale == 2 ? 2 : TURN;
     __m512 acc[ACT_GROUP];
 #pragma GCC unroll 16
     for (int t = 0; t < n_tok; t++)
@@ -404,11 +456,13 @@ INLINE void dot_tokens(const int n_tok, const struct format f, float *dst, size_
             f.decode(&s, tile, j);
             prefetch(tile + (size_t)j * sub_bytes, sub_bytes);
 #pragma GCC unroll 16
-            for (int t = 0; t < n_tok; t++) {
-                const __m512 dot = dot_sub(f, &s, x + t, n_tok < 4);
-                acc[t] = _mm512_fmadd_ps(dot, _mm512_set1_ps(x[t].scale), acc[t]);
-                if (f.n_min == 1)
-                    acc[t] = _mm512_fmadd_ps(s.min[0], _mm512_set1_ps(x[t].mass), acc[t]);
+            for (int t = 0; t < n_tok; t += n_turn) {
+                __m512i lo[TURN], hi[TURN];
+                sums(lo, hi, n_turn, f, &s, x + t, two_chains);
+#pragma GCC unroll 4
+                for (int i = 0; i < n_turn; i++)
+                    acc[t + i] =
+                        add_sub(acc[t + i], lo[i], hi[i], f, &s, x + t + i, two_chains);
             }
         }
     const __mmask16 rows = (__mmask16)((1u << n_row) - 1);
