@@ -343,6 +343,9 @@ INLINE void decode_tq2_0(struct sub *s, const uint8_t *block, int j)
     two_bits(s, block, j);
 }
 
+/* Tokens whose products take turns: as many as there are registers for. */
+enum { TURN = 4 };
+
 /* acc <- acc + w times the four activations at p, for each row: broadcast by the product
  * itself, for which compilers take an instruction and a register more. */
 INLINE __m512i dot4(__m512i acc, __m512i w, const int8_t *p)
@@ -367,20 +370,19 @@ INLINE __m512i minus_offset(int up, const int32_t *sum)
     return acc;
 }
 
-/* Sums of (code - offset) times activations over 32 columns of n tokens: of all, or of
- * both halves; in turn, so that few instructions wait for others. */
+/* Sums of (code - offset) times activations over 32 columns of n tokens: of all in lo,
+ * or of the halves in lo and hi; in turn, so that few instructions wait for others. */
 INLINE void sums(__m512i *lo, __m512i *hi, const int n, const struct format f,
-                 const struct sub *s, const struct act_block *x, int two_chains)
+                 const struct sub *s, const struct act_block *x)
 {
+    const int two_scales = f.n_scale == 2, two_chains = two_scales || n < TURN;
 #pragma GCC unroll 4
     for (int t = 0; t < n; t++) {
         lo[t] = hi[t] = _mm512_setzero_si512();
-        if (f.offset_log2 >= 0 && f.n_scale == 1)
-            lo[t] = minus_offset(f.offset_log2, &x[t].sum32);
-        if (f.offset_log2 >= 0 && f.n_scale == 2) {
-            lo[t] = minus_offset(f.offset_log2, &x[t].sum[0]);
+        if (f.offset_log2 >= 0)
+            lo[t] = minus_offset(f.offset_log2, two_scales ? &x[t].sum[0] : &x[t].sum32);
+        if (f.offset_log2 >= 0 && two_scales)
             hi[t] = minus_offset(f.offset_log2, &x[t].sum[1]);
-        }
     }
 #pragma GCC unroll 4
     for (int v = 0; v < 4; v++)
@@ -390,13 +392,18 @@ INLINE void sums(__m512i *lo, __m512i *hi, const int n, const struct format f,
             if (two_chains)
                 hi[t] = dot4(hi[t], s->w[v + 4], x[t].q + 4 * (v + 4));
         }
-    if (two_chains)
+    if (two_scales)
         return;
 #pragma GCC unroll 4
     for (int v = 4; v < 8; v++)
 #pragma GCC unroll 4
         for (int t = 0; t < n; t++)
-            lo[t] = dot4(lo[t], s->w[v], x[t].q + 4 * v);
+            if (!two_chains)
+                lo[t] = dot4(lo[t], s->w[v], x[t].q + 4 * v);
+#pragma GCC unroll 4
+    for (int t = 0; t < n; t++)
+        if (two_chains)
+            lo[t] = _mm512_add_epi32(lo[t], hi[t]);
 }
 
 INLINE __m512 floats(int32_t x)
@@ -404,9 +411,10 @@ INLINE __m512 floats(int32_t x)
     return _mm512_cvtepi32_ps(_mm512_set1_epi32(x));
 }
 
-/* acc <- acc + scale * sums, and mins if there are. */
+/* acc <- acc + scale * sums, and mins if there are; lo has all 32 columns, or with two
+ * scales the first 16 and hi the others. */
 INLINE __m512 add_sub(__m512 acc, __m512i lo, __m512i hi, const struct format f,
-                      const struct sub *s, const struct act_block *x, int two_chains)
+                      const struct sub *s, const struct act_block *x)
 {
     const __m512 by = _mm512_set1_ps(x->scale);
     if (f.n_scale == 2) {
@@ -418,8 +426,6 @@ INLINE __m512 add_sub(__m512 acc, __m512i lo, __m512i hi, const struct format f,
         }
         return _mm512_fmadd_ps(y, by, acc);
     }
-    if (two_chains)
-        lo = _mm512_add_epi32(lo, hi);
     acc = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(lo), s->scale[0]), by, acc);
     if (f.n_min == 1)
         acc = _mm512_fmadd_ps(s->min[0], _mm512_set1_ps(x->mass), acc);
@@ -443,9 +449,7 @@ INLINE void dot_tokens(const int n_tok, const struct format f, float *dst, size_
     const size_t step = n_tok == ACT_GROUP ? ACT_GROUP : (size_t)act_group(a, tok);
     const size_t sub_bytes = f.tile_block_bytes / (size_t)f.n_sub;
     const struct act_block *x = act_at(a, tok, 0);
-    enum { TURN = 4 };
-    const int two_chains = f.n_scale == 2 || n_tok < 4;
-    const int n_turn = n_tok < 4 ? n_tok : f.n_scale == 2 ? 2 : TURN;
+    const int n_turn = n_tok < TURN ? n_tok : f.n_scale == 2 ? 2 : TURN;
     __m512 acc[ACT_GROUP];
 #pragma GCC unroll 16
     for (int t = 0; t < n_tok; t++)
@@ -458,11 +462,10 @@ INLINE void dot_tokens(const int n_tok, const struct format f, float *dst, size_
 #pragma GCC unroll 16
             for (int t = 0; t < n_tok; t += n_turn) {
                 __m512i lo[TURN], hi[TURN];
-                sums(lo, hi, n_turn, f, &s, x + t, two_chains);
+                sums(lo, hi, n_turn, f, &s, x + t);
 #pragma GCC unroll 4
                 for (int i = 0; i < n_turn; i++)
-                    acc[t + i] =
-                        add_sub(acc[t + i], lo[i], hi[i], f, &s, x + t + i, two_chains);
+                    acc[t + i] = add_sub(acc[t + i], lo[i], hi[i], f, &s, x + t + i);
             }
         }
     const __mmask16 rows = (__mmask16)((1u << n_row) - 1);
