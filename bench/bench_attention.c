@@ -14,6 +14,7 @@
 #include "codec/kernels.h"
 #include "codec/layout.h"
 #include "cpu/cpu.h"
+#include "tensor/probe.h"
 #include "timing.h"
 
 enum { D = 128, TOKENS = TQ_PAGE_TOKENS, GROUP_MAX = 8, L2_PAGES = 16 };
@@ -181,32 +182,11 @@ static void bench_l2(void)
 
 struct memory {
     struct pool *pool;
-    struct head *head;  // [threads], of the type at hand
-    uint8_t *cache;     // [n_layer][N_PAGE][N_HEAD_KV] pages of keys and values
-    size_t cache_bytes; // of all layers
+    struct head *head; // [threads], of the type at hand
+    uint8_t *cache;    // [n_layer][N_PAGE][N_HEAD_KV] pages of keys and values
     int n_layer;
     void **scratch; // [threads]
-    volatile uint64_t sink;
 };
-
-static void read_item(void *ctx, int item, int thread)
-{
-    struct memory *m = ctx;
-    const size_t n = m->cache_bytes / 64 / (size_t)pool_threads(m->pool);
-    const uint64_t *p = (const uint64_t *)(m->cache + 64 * n * (size_t)item);
-    uint64_t sum[8] = {0};
-    for (size_t i = 0; i < n; i++, p += 8)
-        for (int k = 0; k < 8; k++)
-            sum[k] += p[k];
-    m->sink = sum[0] + sum[1] + sum[2] + sum[3] + sum[4] + sum[5] + sum[6] + sum[7];
-    (void)thread;
-}
-
-static void run_read(void *ctx)
-{
-    struct memory *m = ctx;
-    pool_run(m->pool, pool_threads(m->pool), read_item, m);
-}
 
 static void decode_item(void *ctx, int item, int thread)
 {
@@ -248,13 +228,15 @@ static void bench_memory(int n_thread, size_t mb)
     m.scratch = mem_array((size_t)n_thread, sizeof *m.scratch);
     for (int t = 0; t < n_thread; t++)
         m.scratch[t] = need(tq_attention_scratch_bytes(D, GROUP, N_TOKEN));
-    m.cache_bytes = mb << 20;
-    const struct timing read = measure(run_read, &m, (double)m.cache_bytes, 0.05);
+    struct probe probe = {0};
+    for (int i = 0; i < PROBE_ROUNDS_MAX; i++)
+        probe_read_memory(&probe, m.pool, m.cache, mb << 20);
+    const double read = 1e9 / probe_best(&probe); // ns a byte
     printf("\ndecode from memory: %d threads, d = %d, %d kv heads, group %d, %d tokens, "
            "at least %zu MiB\nreading: %.1f GB/s (median %.1f); f16 keys and values of a "
            "layer (%.0f MB) take %.2f ms to read\n",
-           n_thread, D, N_HEAD_KV, GROUP, N_TOKEN, mb, 1 / read.least, 1 / read.median,
-           f16_layer * 1e-6, f16_layer * read.least * 1e-6);
+           n_thread, D, N_HEAD_KV, GROUP, N_TOKEN, mb, 1 / read,
+           probe_median(&probe) * 1e-9, f16_layer * 1e-6, f16_layer * read * 1e-6);
     printf("%-7s %6s %10s %26s %22s %9s %9s\n", "type", "layers", "MB a layer",
            "ms a layer", "of reading f16", "GB/s", "roofline");
     for (int i = 0; i < N_TYPE; i++) {
@@ -273,9 +255,9 @@ static void bench_memory(int n_thread, size_t mb)
         printf("%-7s %6d %10.1f  ", tq_type_name(types[i]), m.n_layer,
                (double)layer * 1e-6);
         print_timing((struct timing){t.least * 1e-6, t.median * 1e-6, t.most * 1e-6});
-        printf("  1/%.2f (of sizes 1/%.2f) %8.1f %7.0f %%\n",
-               f16_layer * read.least / t.least, f16_layer / (double)layer,
-               (double)layer / t.least, 100 * (double)layer * read.least / t.least);
+        printf("  1/%.2f (of sizes 1/%.2f) %8.1f %7.0f %%\n", f16_layer * read / t.least,
+               f16_layer / (double)layer, (double)layer / t.least,
+               100 * (double)layer * read / t.least);
     }
     pool_close(m.pool);
 }

@@ -170,8 +170,25 @@ size_t mem_available(void)
     return free_bytes && free_bytes < left ? free_bytes : left;
 }
 
+static size_t own_status(const char *key)
+{
+    const size_t kib = read_number("/proc/self/status", key);
+    return kib == SIZE_MAX ? 0 : kib * 1024;
+}
+
 size_t mem_resident(void)
 {
-    const size_t kib = read_number("/proc/self/status", "VmRSS:");
-    return kib == SIZE_MAX ? 0 : kib * 1024;
+    return own_status("VmRSS:");
+}
+
+size_t mem_peak(void)
+{
+    return own_status("VmHWM:");
+}
+
+bool mem_peak_forget(void)
+{
+    FILE *f = fopen("/proc/self/clear_refs", "w");
+    const bool written = f && fputs("5\n", f) >= 0; // proc(5)
+    return f && fclose(f) == 0 && written;
 }

@@ -37,5 +37,9 @@ size_t mem_available(void);
 
 /* Resident set of this process in bytes; 0 if unknown. */
 size_t mem_resident(void);
+/* The most that it has been since the start, or since mem_peak_forget(), which is false
+ * where the system cannot forget it; 0 if unknown. */
+size_t mem_peak(void);
+bool mem_peak_forget(void);
 
 #endif

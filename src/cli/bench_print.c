@@ -58,6 +58,8 @@ void bench_print(const struct bench *b)
            (double)b->engine.load_us * 1e-6, measure_cpu_name(cpu, sizeof cpu),
            pool_threads(b->engine.pool), cpu_isa_name(b->isa));
     print_machine(b);
+    if (b->peak_bytes)
+        printf("memory: %.1f MiB at most\n", (double)b->peak_bytes / 0x1p20);
     printf("prefill %d, decode %d tokens, best of %d; tokens/s\n", b->n_prefill,
            b->n_decode, b->repeat);
     printf("%-14s %7s %10s  %9s %9s %9s %9s %6s %-6s  %9s %9s %9s %9s %6s %-6s", "kv",
@@ -131,13 +133,15 @@ enum status bench_print_json(const struct bench *b, struct error *err)
         json_array_append_new(rows, row);
     }
     json_t *o = json_pack(
-        "{s:s, s:s, s:I, s:f, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:i, s:i, s:i, s:o}",
+        "{s:s, s:s, s:I, s:o, s:f, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:i, s:i, s:i, "
+        "s:o}",
         "model", b->path, "arch", model_arch(b->engine.model), "weight_bytes",
-        (json_int_t)model_bytes(b->engine.model), "load_seconds",
-        (double)b->engine.load_us * 1e-6, "cpu", measure_cpu_name(cpu, sizeof cpu),
-        "threads", pool_threads(b->engine.pool), "isa", cpu_isa_name(b->isa), "read_gb_s",
-        real_or_null(probe_best(&b->read) * 1e-9), "read_gb_s_median",
-        real_or_null(probe_median(&b->read) * 1e-9), "int8_gmac_s",
+        (json_int_t)model_bytes(b->engine.model), "peak_bytes",
+        b->peak_bytes ? json_integer((json_int_t)b->peak_bytes) : json_null(),
+        "load_seconds", (double)b->engine.load_us * 1e-6, "cpu",
+        measure_cpu_name(cpu, sizeof cpu), "threads", pool_threads(b->engine.pool), "isa",
+        cpu_isa_name(b->isa), "read_gb_s", real_or_null(probe_best(&b->read) * 1e-9),
+        "read_gb_s_median", real_or_null(probe_median(&b->read) * 1e-9), "int8_gmac_s",
         real_or_null(probe_best(&b->int8) * 1e-9), "int8_gmac_s_median",
         real_or_null(probe_median(&b->int8) * 1e-9), "n_prefill", b->n_prefill,
         "n_decode", b->n_decode, "repeat", b->repeat, "results", rows);

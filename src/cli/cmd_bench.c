@@ -209,10 +209,15 @@ static enum status bench_run(struct bench *b, struct error *err)
     enum status s = cli_calibrate(&b->engine, "bench", b->types, b->n_type, err);
     if (s)
         return s;
+    const size_t loaded = mem_peak();
     bench_probe(b);
+    const bool forgot = mem_peak_forget();
     for (int i = 0; !s && i < b->n_type; i++)
         s = bench_type(b, &b->types[i], err);
     if (!s) {
+        const size_t ran = mem_peak();
+        if (forgot)
+            b->peak_bytes = ran > loaded ? ran : loaded;
         bench_probe(b);
         bench_limits(b);
     }

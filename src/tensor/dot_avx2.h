@@ -15,6 +15,8 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+#include "tensor/prefetch.h"
+
 /* 32 columns of rows 8h .. 8h + 7: code of column 4v + c in byte 4r + c of w[v].  Where
  * the format has levels, codes are looked up in `level` first, twice 16 bytes. */
 struct sub {
@@ -257,14 +259,6 @@ INLINE void store_rows(float *dst, __m256 lo, __m256 hi, int n_row)
     _mm256_storeu_ps(all, lo);
     _mm256_storeu_ps(all + 8, hi);
     memcpy(dst, all, (size_t)n_row * sizeof *dst);
-}
-
-/* Weights come from memory, far ahead of what the hardware fetches by itself when blocks
- * take many instructions; reading ahead of the matrix is harmless. */
-INLINE void prefetch(const uint8_t *p, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i += 64)
-        _mm_prefetch((const char *)p + 4096 + i, _MM_HINT_T0);
 }
 
 INLINE void dot_tokens(const int n_tok, const struct format f, float *dst, size_t ld,

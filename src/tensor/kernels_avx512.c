@@ -16,6 +16,7 @@ CPU_TARGET_BEGIN(CPU_TARGET_AVX512VNNI)
 #define INLINE static inline __attribute__((always_inline))
 
 #include "tensor/floats_avx512.h"
+#include "tensor/prefetch.h"
 
 INLINE __m512 column_f32(const uint8_t *tile, size_t i)
 {
@@ -39,8 +40,9 @@ INLINE __m512 column_bf16(const uint8_t *tile, size_t i)
 typedef __m512 column_fn(const uint8_t *tile, size_t i);
 
 /* Four partial sums for each token, by column modulo 4. */
-INLINE void dot_columns(const int n_tok, column_fn *column, float *dst, size_t ld,
-                        int n_row, const uint8_t *tile, const struct act *a, int tok)
+INLINE void dot_columns(const int n_tok, column_fn *column, size_t column_bytes,
+                        float *dst, size_t ld, int n_row, const uint8_t *tile,
+                        const struct act *a, int tok)
 {
     const size_t n_in = (size_t)a->n_in;
     const float *x = a->x + (size_t)tok * n_in;
@@ -51,7 +53,8 @@ INLINE void dot_columns(const int n_tok, column_fn *column, float *dst, size_t l
         for (size_t c = 0; c < 4; c++)
             acc[t][c] = _mm512_setzero_ps();
     size_t i = 0;
-    for (; i + 4 <= n_in; i += 4)
+    for (; i + 4 <= n_in; i += 4) {
+        prefetch(tile + column_bytes * i, 4 * column_bytes);
 #pragma GCC unroll 4
         for (size_t c = 0; c < 4; c++) {
             const __m512 w = column(tile, i + c);
@@ -60,6 +63,7 @@ INLINE void dot_columns(const int n_tok, column_fn *column, float *dst, size_t l
                 acc[t][c] =
                     _mm512_fmadd_ps(w, _mm512_set1_ps(x[t * n_in + i + c]), acc[t][c]);
         }
+    }
 #pragma GCC unroll 3
     for (size_t c = 0; c < 3; c++)
         if (i + c < n_in) {
@@ -77,30 +81,32 @@ INLINE void dot_columns(const int n_tok, column_fn *column, float *dst, size_t l
                                             _mm512_add_ps(acc[t][2], acc[t][3])));
 }
 
-INLINE void dot_columns_any(column_fn *column, float *dst, size_t ld, int n_row,
-                            const uint8_t *tile, const struct act *a, int tok, int n_tok)
+INLINE void dot_columns_any(column_fn *column, size_t column_bytes, float *dst, size_t ld,
+                            int n_row, const uint8_t *tile, const struct act *a, int tok,
+                            int n_tok)
 {
     for (; n_tok >= 4; n_tok -= 4, tok += 4, dst += 4 * ld)
-        dot_columns(4, column, dst, ld, n_row, tile, a, tok);
+        dot_columns(4, column, column_bytes, dst, ld, n_row, tile, a, tok);
     if (n_tok & 2) {
-        dot_columns(2, column, dst, ld, n_row, tile, a, tok);
+        dot_columns(2, column, column_bytes, dst, ld, n_row, tile, a, tok);
         dst += 2 * ld;
         tok += 2;
     }
     if (n_tok & 1)
-        dot_columns(1, column, dst, ld, n_row, tile, a, tok);
+        dot_columns(1, column, column_bytes, dst, ld, n_row, tile, a, tok);
 }
 
-#define DOT(name)                                                                      \
+#define DOT(name, column_bytes)                                                        \
     static void dot_##name##_avx512(float *dst, size_t ld, int n_row,                  \
                                     const uint8_t *tile, const struct act *a, int tok, \
                                     int n_tok)                                         \
     {                                                                                  \
-        dot_columns_any(column_##name, dst, ld, n_row, tile, a, tok, n_tok);           \
+        dot_columns_any(column_##name, column_bytes, dst, ld, n_row, tile, a, tok,     \
+                        n_tok);                                                        \
     }
-DOT(f32)
-DOT(f16)
-DOT(bf16)
+DOT(f32, TILE_WORD)
+DOT(f16, TILE_HALF)
+DOT(bf16, TILE_HALF)
 #undef DOT
 
 static void quantize_avx512(const struct act *a, int tok)

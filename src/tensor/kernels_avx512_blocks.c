@@ -18,6 +18,8 @@ CPU_TARGET_BEGIN(CPU_TARGET_AVX512VNNI)
 
 #define INLINE static inline __attribute__((always_inline))
 
+#include "tensor/prefetch.h"
+
 /* 32 columns: code of column 4v + c of row r in byte 4r + c of w[v]. */
 struct sub {
     __m512i w[8];
@@ -430,16 +432,6 @@ INLINE __m512 add_sub(__m512 acc, __m512i lo, __m512i hi, const struct format f,
     if (f.n_min == 1)
         acc = _mm512_fmadd_ps(s->min[0], _mm512_set1_ps(x->mass), acc);
     return acc;
-}
-
-/* Weights that are read once come from memory: the hardware's prefetch stops short of
- * them when blocks need many instructions (Q4_K on Zen 5, one token: 12.5 GB/s without
- * these, 36 with).  Reading ahead of the matrix is harmless. */
-INLINE void prefetch(const uint8_t *p, size_t bytes)
-{
-#pragma GCC unroll 16
-    for (size_t i = 0; i < bytes; i += 64)
-        _mm_prefetch((const char *)p + 4096 + i, _MM_HINT_T0);
 }
 
 INLINE void dot_tokens(const int n_tok, const struct format f, float *dst, size_t ld,
