@@ -132,7 +132,8 @@ static void run_sums(void *ctx)
             kernels->sum_codes(h->p.o, (const int8_t *)codes, w, unit, keep, 2, D, h->q.n,
                                0, 4);
         } else if (h->q.n <= 4 && kernels->sum_packed) {
-            kernels->sum_packed(h->p.o, codes, bits, w, unit, keep, D, h->q.n, 0, 4);
+            kernels->sum_packed(h->p.o, codes, bits, w, unit, keep, D, h->q.n, 0, 4,
+                                codes);
         } else {
             kernels->expand_v(level, codes, bits, D, 0, 4);
             kernels->sum_codes(h->p.o, level, w, unit, keep, 1, D, h->q.n, 0, 4);

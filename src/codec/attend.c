@@ -149,8 +149,9 @@ struct attend_job {
     struct tq_partial *p;
     enum tq_type ktype, vtype; // of the pages: f32 for types that are coded by row
     const void *kpage, *vpage;
-    const void *coded; // the key page as it was given
-    bool latent;       // values are its first channels
+    const void *coded;           // the key page as it was given
+    const void *next_k, *next_v; // the pages that come next, or these
+    bool latent;                 // values are its first channels
     const uint8_t *hi;
     float softcap;
     const float *shift;
@@ -173,6 +174,20 @@ static void fetch_ahead(struct ahead *a)
 static bool use_packed(const struct tq_codec *c, int n_query)
 {
     return n_query <= PACKED_QUERIES && c->kernels->score_packed;
+}
+
+/* Whether a kernel reads the codes of keys, or of values, from their pages. */
+static bool packed_keys(const struct attend_job *job)
+{
+    const enum tq_type t = job->k->type;
+    return tq_type_compressed(t) && !tq_type_by_row(t) && use_packed(job->k, job->q->n);
+}
+
+static bool packed_values(const struct attend_job *job)
+{
+    const enum tq_type t = job->v->type;
+    return !job->latent && tq_type_compressed(t) && !tq_type_by_row(t) &&
+           t != TQ_TURBO8 && use_packed(job->v, job->q->n);
 }
 
 /* Whether pages are decoded before anything is computed with them. */
@@ -213,9 +228,10 @@ static void score_part(const struct attend_job *job, float *s, int part, int i0,
         codes.bias = job->a.bias;
         scales = job->a.kscale;
     }
-    if (use_packed(job->k, job->q->n))
+    if (packed_keys(job))
         kernels->score_packed(s, part_codes(job->kpage, job->ktype, part), bits, scales,
-                              &codes, q.d, n, job->tile0, job->tile1);
+                              &codes, q.d, n, job->tile0, job->tile1,
+                              part_codes(job->next_k, job->ktype, part));
     else
         kernels->score_codes(s, job->a.k + tq_part_at(part) * TOKENS, scales, &codes, q.d,
                              n, job->tile0, job->tile1);
@@ -300,9 +316,9 @@ static void attend_value_part(struct attend_job *job, int part, int i0, int n)
     for (int i = 0; i < n; i += run) {
         float *o = job->p->o + (size_t)(i0 + i) * (size_t)job->v->d + at;
         const uint8_t *w = a->w + i * limbs * TOKENS;
-        if (bits != 8 && !job->latent && use_packed(job->v, job->q->n))
+        if (packed_values(job))
             kernels->sum_packed(o, codes, bits, w, a->unit + i, a->c + i, d, run,
-                                job->tile0, job->tile1);
+                                job->tile0, job->tile1, part_codes(job->next_v, t, part));
         else
             kernels->sum_codes(o, levels, w, a->unit + i, a->c + i, limbs, d, run,
                                job->tile0, job->tile1);
@@ -408,6 +424,7 @@ void tq_score(const struct tq_codec *k, float *score, const struct tq_query *q,
                              .ktype = k->type,
                              .kpage = page,
                              .coded = page,
+                             .next_k = page,
                              .tile1 = TOKENS / TQ_TILE_TOKENS};
     attend_layout(&job.a, scratch, k->d);
     open_keys(&job);
@@ -480,6 +497,11 @@ static int count_run(const struct attend_job *job, const struct tq_page_view *vi
     return n;
 }
 
+static const char *codes_start(const void *page)
+{
+    return page ? (const char *)page + TQ_SCALES_BYTES : NULL;
+}
+
 static const char *page_end(const struct tq_codec *c, const void *page)
 {
     return page ? (const char *)page + tq_page_bytes(c->type, c->d) : NULL;
@@ -505,8 +527,13 @@ void tq_attend_view(const struct tq_codec *k, const struct tq_codec *v,
     if (!find_tiles(&job, view))
         return;
     attend_layout(&job.a, scratch, k->d > v->d ? k->d : v->d);
-    job.ahead = (struct ahead){{view->next_k, view->next_v},
-                               {page_end(k, view->next_k), page_end(v, view->next_v)}};
+    job.next_k = view->next_k ? view->next_k : job.kpage;
+    job.next_v = view->next_v ? view->next_v : job.vpage;
+    /* Packed kernels ask for codes themselves, but not for the scales in front. */
+    job.ahead = (struct ahead){
+        {view->next_k, view->next_v},
+        {packed_keys(&job) ? codes_start(view->next_k) : page_end(k, view->next_k),
+         packed_values(&job) ? codes_start(view->next_v) : page_end(v, view->next_v)}};
     fetch_ahead(&job.ahead);
     open_keys(&job);
     if (opens_pages(k, q->n))

@@ -190,12 +190,14 @@ static void attend_exact(struct tq_partial *p, const struct sight *s, const void
     tq_attend_view(s->c->exact_k, s->c->exact_v, p, s->q, &view, scratch);
 }
 
+/* Leaf `leaf`, after which those before leaf_end follow. */
 static void attend_leaf(struct tq_partial *p, const struct sight *s, int leaf,
-                        void *scratch)
+                        int leaf_end, void *scratch)
 {
     const struct tq_cache *c = s->c;
     const int n_page = (s->n_token + TQ_PAGE_TOKENS - 1) / TQ_PAGE_TOKENS;
     const int end = least(n_page, (leaf + 1) * LEAF_PAGES);
+    const int last = least(n_page, leaf_end * LEAF_PAGES) - 1;
     tq_partial_reset(p, s->q->n, c->v->d);
     int page = leaf * LEAF_PAGES;
     if (page < s->first / TQ_PAGE_TOKENS)
@@ -211,7 +213,7 @@ static void attend_leaf(struct tq_partial *p, const struct sight *s, int leaf,
             attend_exact(p, s, c->exact_kpages[exact],
                          c->latent ? NULL : c->exact_vpages[exact], scratch);
         else
-            attend_stored(p, s, page, least(page + 1, end - 1), scratch);
+            attend_stored(p, s, page, least(page + 1, last), scratch);
     }
 }
 
@@ -239,7 +241,7 @@ void tq_attend_leaves(struct tq_tree *t, const struct tq_cache *c,
         if (leaf < empty_end)
             tq_partial_reset(push_node(t, level_before(t, empty_end)), q->n, c->v->d);
         else
-            attend_leaf(push_node(t, 0), &s, leaf, rest);
+            attend_leaf(push_node(t, 0), &s, leaf, leaf_end, rest);
         merge_siblings(t);
     }
 }

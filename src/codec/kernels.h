@@ -82,7 +82,8 @@ struct tq_code_queries {
  * score_codes  s [n][64], tiles tile0..tile1-1, <- clamped scores of n queries against
  *              k of expand_k; q->bias is added for keys whose scale is not zero.
  * score_packed expand_k and score_codes in one, for few queries; q has the low limb if
- *              and only if bits is 8.
+ *              and only if bits is 8.  The same bytes of next as are read of code are
+ *              asked for from memory: what will be read then, or code itself.
  * score_f16, score_f32  the same against a page [4][d][16] and q [n][d]; any d.
  *
  * softmax    s [n][64] scores -> weights, zero outside [lo, hi[i]); updates m and l,
@@ -95,7 +96,9 @@ struct tq_code_queries {
  * sum_codes  o [n][d] <- o * c + g * sum of w * v over the tiles; v of expand_v.  In one
  *            limb no w is above weight_most.
  * sum_packed expand_v and sum_codes of one limb in one, for few queries; bits is 2, 3
- * or 4. sum_f16, sum_f32  o [n][d] <- o * c + sum of p [n][64] * v [64][d] over lo <= j <
+ *            or 4; next as in score_packed.
+ *
+ * sum_f16, sum_f32  o [n][d] <- o * c + sum of p [n][64] * v [64][d] over lo <= j <
  * hi in that order; any d. */
 struct tq_kernels {
     /* Largest magnitudes of a limb hi and of a weight in one limb.  127 and 255 are what

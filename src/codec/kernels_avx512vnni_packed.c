@@ -9,6 +9,7 @@
 #if defined(__x86_64__)
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "codec/avx512vnni.h"
@@ -26,7 +27,15 @@ struct key_sink {
     int n;                   // rows of queries, a constant
     const int8_t *row[ROWS]; // of d bytes
     __m512i acc[ROWS][2];    // of even and odd vectors: shorter chains
+    ptrdiff_t ahead;         // if n is not 0, from what is read to what is next
 };
+
+/* Ask for a line behind the one at p. */
+TQ_INLINE void ask_ahead(const uint8_t *p, ptrdiff_t ahead, int n)
+{
+    if (n)
+        _mm_prefetch((const char *)p + ahead, _MM_HINT_T0);
+}
 
 /* `count` vectors from dimension 4 * at on. */
 TQ_INLINE void put_keys(struct key_sink *sink, const __m512i *v, int count, int at, int n)
@@ -52,6 +61,7 @@ TQ_INLINE void walk_keys(struct key_sink *sink, const uint8_t *tile, int b, int 
     for (int r = 0; r < rows; r++) {
         __m512i x, v[4];
         const __m512i z1 = tq_key_walk_row(&walk, r, &x);
+        ask_ahead(tile + 64 * r, sink->ahead, n);
         if (b == 4) {
             tq_levels4(v, x, z1, table);
             put_keys(sink, v, 2, 2 * r, n);
@@ -74,6 +84,9 @@ TQ_INLINE void walk_keys3(struct key_sink *sink, const uint8_t *tile, int d,
     for (int r = 0; r < rows; r++) {
         __m512i x, v[4];
         const __m512i z1 = tq_key_walk_row(&walk, r, &x);
+        ask_ahead(tile + 64 * r, sink->ahead, n);
+        ask_ahead(tile + 64 * (r + rows), sink->ahead, n);
+        ask_ahead(tile + 64 * (r + 2 * rows), sink->ahead, n);
         tq_levels3(v, _mm512_loadu_si512(tile + 64 * r),
                    tq_choose(even_bits, x, _mm512_slli_epi16(z1, 1)), table);
         put_keys(sink, v, 4, 4 * r, n);
@@ -91,6 +104,9 @@ TQ_INLINE void walk_keys3_words(struct key_sink *sink, const uint8_t *tile, int 
     tq_key_words_load(&words, tile + 4 * d, d / 16);
     for (int r = 0; r < d / 16; r++) {
         __m512i v[4];
+        ask_ahead(tile + 64 * r, sink->ahead, n);
+        if (r % 2)
+            ask_ahead(tile + 4 * d + 32 * r, sink->ahead, n);
         tq_key_words_row(v, &words, _mm512_loadu_si512(tile + 64 * r), r, table);
         put_keys(sink, v, 4, 4 * r, n);
     }
@@ -101,9 +117,11 @@ TQ_INLINE void walk_bytes(struct key_sink *sink, const uint8_t *tile, int d, int
     for (int r = 0; r < d / 4; r += 2) {
         __m512i v[2];
         TQ_UNROLL
-        for (int f = 0; f < 2; f++)
+        for (int f = 0; f < 2; f++) {
             v[f] = _mm512_xor_si512(_mm512_loadu_si512(tile + 64 * (r + f)),
                                     tq_byte_mask(0x80));
+            ask_ahead(tile + 64 * (r + f), sink->ahead, n);
+        }
         put_keys(sink, v, 2, r, n);
     }
 }
@@ -142,12 +160,12 @@ void tq_expand_k_avx512vnni(uint8_t *out, const uint8_t *code, int bits, int d, 
 /* n rows, which are nq queries with one limb or two, against the tiles. */
 TQ_INLINE void score_rows(float *s, const uint8_t *code, int bits, const uint16_t *kscale,
                           const struct tq_code_queries *q, int i0, int d, int nq,
-                          int limbs, int tile0, int tile1)
+                          int limbs, int tile0, int tile1, const uint8_t *next)
 {
     const __m512i table = key_table(bits);
     const int n = nq * limbs;
     for (int t = tile0; t < tile1; t++) {
-        struct key_sink sink;
+        struct key_sink sink = {.ahead = next - code};
         TQ_UNROLL
         for (int i = 0; i < n; i++) {
             sink.row[i] = (i < nq ? q->hi : q->lo) + (i0 + i % nq) * d;
@@ -169,25 +187,26 @@ TQ_INLINE void score_rows(float *s, const uint8_t *code, int bits, const uint16_
 
 TQ_INLINE void score_all(float *s, const uint8_t *code, int bits, const uint16_t *kscale,
                          const struct tq_code_queries *q, int d, int n, int tile0,
-                         int tile1)
+                         int tile1, const uint8_t *next)
 {
     const int limbs = bits == 8 ? 2 : 1;
     int i = 0;
     for (; i + 4 <= n; i += 4)
-        score_rows(s, code, bits, kscale, q, i, d, 4, limbs, tile0, tile1);
+        score_rows(s, code, bits, kscale, q, i, d, 4, limbs, tile0, tile1, next);
     for (; i + 2 <= n; i += 2)
-        score_rows(s, code, bits, kscale, q, i, d, 2, limbs, tile0, tile1);
+        score_rows(s, code, bits, kscale, q, i, d, 2, limbs, tile0, tile1, next);
     if (i < n)
-        score_rows(s, code, bits, kscale, q, i, d, 1, limbs, tile0, tile1);
+        score_rows(s, code, bits, kscale, q, i, d, 1, limbs, tile0, tile1, next);
 }
 
 /* One function for each code: compilers take long over one of all. */
-#define SCORE(bits)                                                          \
-    static TQ_APART void score##bits(                                        \
-        float *s, const uint8_t *code, const uint16_t *kscale,               \
-        const struct tq_code_queries *q, int d, int n, int tile0, int tile1) \
-    {                                                                        \
-        score_all(s, code, bits, kscale, q, d, n, tile0, tile1);             \
+#define SCORE(bits)                                                                 \
+    static TQ_APART void score##bits(float *s, const uint8_t *code,                 \
+                                     const uint16_t *kscale,                        \
+                                     const struct tq_code_queries *q, int d, int n, \
+                                     int tile0, int tile1, const uint8_t *next)     \
+    {                                                                               \
+        score_all(s, code, bits, kscale, q, d, n, tile0, tile1, next);              \
     }
 SCORE(8)
 SCORE(4)
@@ -196,16 +215,16 @@ SCORE(2)
 
 void tq_score_packed_avx512vnni(float *s, const uint8_t *code, int bits,
                                 const uint16_t *kscale, const struct tq_code_queries *q,
-                                int d, int n, int tile0, int tile1)
+                                int d, int n, int tile0, int tile1, const uint8_t *next)
 {
     if (bits == 8)
-        score8(s, code, kscale, q, d, n, tile0, tile1);
+        score8(s, code, kscale, q, d, n, tile0, tile1, next);
     else if (bits == 4)
-        score4(s, code, kscale, q, d, n, tile0, tile1);
+        score4(s, code, kscale, q, d, n, tile0, tile1, next);
     else if (bits == 3)
-        score3(s, code, kscale, q, d, n, tile0, tile1);
+        score3(s, code, kscale, q, d, n, tile0, tile1, next);
     else
-        score2(s, code, kscale, q, d, n, tile0, tile1);
+        score2(s, code, kscale, q, d, n, tile0, tile1, next);
 }
 
 /* ---- values ---- */
@@ -216,6 +235,7 @@ struct value_sink {
     int8_t *out;       // [groups][d][4], if n is 0
     const uint8_t *w;  // [n][64], weights of the queries from the first group on
     __m512i acc[SUMS]; // [n][nr]
+    ptrdiff_t ahead;   // as in struct key_sink
 };
 
 TQ_INLINE void put_values(struct value_sink *sink, const __m512i *v, int count, int r,
@@ -242,6 +262,7 @@ TQ_INLINE void walk_values(struct value_sink *sink, const uint8_t *block, int b,
     for (int i = 0; i < nr; i++) {
         __m512i x, v[4];
         const __m512i z1 = tq_value_walk_row(&walk, i, &x);
+        ask_ahead(block + 64 * (r + i), sink->ahead, n);
         if (b == 4) {
             tq_levels4(v, x, z1, table);
             put_values(sink, v, 2, r, i, d, n, nr);
@@ -263,6 +284,9 @@ TQ_INLINE void walk_values3(struct value_sink *sink, const uint8_t *wblock,
     for (int i = 0; i < nr; i++) {
         __m512i x, v[4];
         const __m512i z1 = tq_value_walk_row(&walk, i, &x);
+        ask_ahead(wblock + 64 * (r + i), sink->ahead, n);
+        if (half)
+            ask_ahead(vblock + 64 * (r + i), sink->ahead, n);
         tq_value_levels3(v, _mm512_loadu_si512(wblock + 64 * (r + i)), x, z1, half,
                          table);
         put_values(sink, v, 4, r, i, d, n, nr);
@@ -324,10 +348,10 @@ void tq_expand_v_avx512vnni(int8_t *out, const uint8_t *code, int bits, int d, i
 /* The weighted sum of nr rows for n queries. */
 TQ_INLINE void sum_rows(float *o, const uint8_t *code, int bits, const uint8_t *w,
                         const float *g, const float *c, int d, int n, int r, int nr,
-                        int tile0, int tile1)
+                        int tile0, int tile1, const uint8_t *next)
 {
     const __m512i table = tq_level_table(bits, 0);
-    struct value_sink sink;
+    struct value_sink sink = {.ahead = next - code};
     TQ_UNROLL
     for (int i = 0; i < n * nr; i++)
         sink.acc[i] = _mm512_setzero_si512();
@@ -345,25 +369,25 @@ TQ_INLINE void sum_rows(float *o, const uint8_t *code, int bits, const uint8_t *
 
 TQ_INLINE void sum_queries(float *o, const uint8_t *code, int bits, const uint8_t *w,
                            const float *g, const float *c, int d, int n, int tile0,
-                           int tile1)
+                           int tile1, const uint8_t *next)
 {
     int r = 0;
     if (n <= 2)
         for (; r + 8 <= d / 16; r += 8)
-            sum_rows(o, code, bits, w, g, c, d, n, r, 8, tile0, tile1);
+            sum_rows(o, code, bits, w, g, c, d, n, r, 8, tile0, tile1, next);
     for (; r + 4 <= d / 16; r += 4)
-        sum_rows(o, code, bits, w, g, c, d, n, r, 4, tile0, tile1);
+        sum_rows(o, code, bits, w, g, c, d, n, r, 4, tile0, tile1, next);
     for (; r < d / 16; r++)
-        sum_rows(o, code, bits, w, g, c, d, n, r, 1, tile0, tile1);
+        sum_rows(o, code, bits, w, g, c, d, n, r, 1, tile0, tile1, next);
 }
 
 /* n queries of each code, apart as the scores are. */
-#define SUM(bits, n)                                                                  \
-    static TQ_APART void sum##bits##_##n(float *o, const uint8_t *code,               \
-                                         const uint8_t *w, const float *g,            \
-                                         const float *c, int d, int tile0, int tile1) \
-    {                                                                                 \
-        sum_queries(o, code, bits, w, g, c, d, n, tile0, tile1);                      \
+#define SUM(bits, n)                                                                     \
+    static TQ_APART void sum##bits##_##n(                                                \
+        float *o, const uint8_t *code, const uint8_t *w, const float *g, const float *c, \
+        int d, int tile0, int tile1, const uint8_t *next)                                \
+    {                                                                                    \
+        sum_queries(o, code, bits, w, g, c, d, n, tile0, tile1, next);                   \
     }
 #define SUMS_OF(bits) \
     SUM(bits, 4)      \
@@ -374,22 +398,22 @@ SUMS_OF(3)
 SUMS_OF(2)
 
 typedef void sum_fn(float *o, const uint8_t *code, const uint8_t *w, const float *g,
-                    const float *c, int d, int tile0, int tile1);
+                    const float *c, int d, int tile0, int tile1, const uint8_t *next);
 
 void tq_sum_packed_avx512vnni(float *o, const uint8_t *code, int bits, const uint8_t *w,
                               const float *g, const float *c, int d, int n, int tile0,
-                              int tile1)
+                              int tile1, const uint8_t *next)
 {
     static sum_fn *const sums[3][3] = {
         {sum2_4, sum2_2, sum2_1}, {sum3_4, sum3_2, sum3_1}, {sum4_4, sum4_2, sum4_1}};
     sum_fn *const *by = sums[bits - 2];
     int i = 0;
     for (; i + 4 <= n; i += 4)
-        by[0](o + i * d, code, w + i * TOKENS, g + i, c + i, d, tile0, tile1);
+        by[0](o + i * d, code, w + i * TOKENS, g + i, c + i, d, tile0, tile1, next);
     for (; i + 2 <= n; i += 2)
-        by[1](o + i * d, code, w + i * TOKENS, g + i, c + i, d, tile0, tile1);
+        by[1](o + i * d, code, w + i * TOKENS, g + i, c + i, d, tile0, tile1, next);
     if (i < n)
-        by[2](o + i * d, code, w + i * TOKENS, g + i, c + i, d, tile0, tile1);
+        by[2](o + i * d, code, w + i * TOKENS, g + i, c + i, d, tile0, tile1, next);
 }
 
 CPU_TARGET_END

@@ -71,8 +71,9 @@ void tq_score_codes_c(float *s, const uint8_t *k, const uint16_t *kscale,
 
 void tq_score_packed_c(float *s, const uint8_t *code, int bits, const uint16_t *kscale,
                        const struct tq_code_queries *q, int d, int n, int tile0,
-                       int tile1)
+                       int tile1, const uint8_t *next)
 {
+    (void)next;
     uint8_t k[TOKENS * TQ_DIM_MAX];
     tq_expand_k_c(k, code, bits, d, tile0, tile1);
     tq_score_codes_c(s, k, kscale, q, d, n, tile0, tile1);
@@ -177,8 +178,10 @@ void tq_sum_codes_c(float *o, const int8_t *v, const uint8_t *w, const float *g,
 }
 
 void tq_sum_packed_c(float *o, const uint8_t *code, int bits, const uint8_t *w,
-                     const float *g, const float *c, int d, int n, int tile0, int tile1)
+                     const float *g, const float *c, int d, int n, int tile0, int tile1,
+                     const uint8_t *next)
 {
+    (void)next;
     int8_t v[TOKENS * TQ_DIM_MAX];
     tq_expand_v_c(v, code, bits, d, tile0, tile1);
     tq_sum_codes_c(o, v, w, g, c, 1, d, n, tile0, tile1);
