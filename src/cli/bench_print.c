@@ -60,6 +60,8 @@ void bench_print(const struct bench *b)
     print_machine(b);
     if (b->peak_bytes)
         printf("memory: %.1f MiB at most\n", (double)b->peak_bytes / 0x1p20);
+    else
+        printf("memory: the system does not say\n");
     printf("prefill %d, decode %d tokens, best of %d; tokens/s\n", b->n_prefill,
            b->n_decode, b->repeat);
     printf("%-14s %7s %10s  %9s %9s %9s %9s %6s %-6s  %9s %9s %9s %9s %6s %-6s", "kv",
