@@ -34,10 +34,10 @@ TQ_INLINE __m512 tq_clamp_scores(__m512 s)
     return _mm512_max_ps(_mm512_set1_ps(-TQ_SCORE_MAX), s);
 }
 
-/* 16 scores of query i from dot products over levels + 128: of hi, or 128 times that of
- * hi plus that of lo. */
+/* 16 scores of query i, of keys with these scales, from dot products over levels + 128:
+ * of hi, or 128 times that of hi plus that of lo. */
 TQ_INLINE void tq_store_scores(float *s, __m512i dot, const struct tq_code_queries *q,
-                               int i, const uint16_t *kscale)
+                               int i, __m512 scale)
 {
     int32_t bias = 128 * q->sum_hi[i];
     float unit = q->step[i];
@@ -48,7 +48,6 @@ TQ_INLINE void tq_store_scores(float *s, __m512i dot, const struct tq_code_queri
     const __m512 v =
         _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(dot, _mm512_set1_epi32(bias))),
                       _mm512_set1_ps(unit));
-    const __m512 scale = tq_load_scales(kscale);
     __m512 score = tq_clamp_scores(_mm512_mul_ps(v, scale));
     if (q->bias) {
         const __mmask16 any = _mm512_cmp_ps_mask(scale, _mm512_setzero_ps(), _CMP_GT_OQ);

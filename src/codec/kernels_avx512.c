@@ -219,12 +219,6 @@ void tq_subtract_avx512(uint16_t *x, const float *mean, int d)
     tq_subtract_avx2(x, mean, d);
 }
 
-void tq_key_means_avx512(float *bias, uint16_t *scale, const uint16_t *stored,
-                         const struct tq_code_queries *q, int d, int n)
-{
-    tq_key_means_avx2(bias, scale, stored, q, d, n);
-}
-
 void tq_turn_levels_avx512(int8_t *out, const uint8_t *in, int d, int tile0, int tile1)
 {
     const __m512i by_dim = _mm512_broadcast_i32x4(

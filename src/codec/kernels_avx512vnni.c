@@ -11,10 +11,74 @@
 #include <stddef.h>
 
 #include "codec/avx512vnni.h"
+#include "codec/f16.h"
+#include "codec/layout.h"
 
 CPU_TARGET_BEGIN(CPU_TARGET_AVX512VNNI)
 
 enum { TOKENS = TQ_PAGE_TOKENS, TILES = 4 };
+
+/* ---- means of keys ---- */
+
+/* The bits `bits` of each of 64 scales from bit `at` on, as bytes. */
+TQ_INLINE __m512i spare_bytes(__m512i lo, __m512i hi, int at, int bits)
+{
+    const __m128i shift = _mm_cvtsi32_si128(at);
+    const __m512i keep = _mm512_set1_epi16((short)((1 << bits) - 1));
+    const __m256i a =
+        _mm512_cvtepi16_epi8(_mm512_and_si512(_mm512_srl_epi16(lo, shift), keep));
+    const __m256i b =
+        _mm512_cvtepi16_epi8(_mm512_and_si512(_mm512_srl_epi16(hi, shift), keep));
+    return _mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1);
+}
+
+TQ_INLINE __m128i sum_quarters(__m512i v)
+{
+    const __m256i a =
+        _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+    return _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+}
+
+/* <hi, 2 code - top> = 2 <hi, code> - top sum of hi, of four queries at a time. */
+void tq_key_means_avx512vnni(float *bias, uint16_t *scale, const uint16_t *stored,
+                             const struct tq_code_queries *q, int d, int n)
+{
+    const int b = tq_mean_bits(d), top = (1 << b) - 1;
+    const __m512i lo = _mm512_loadu_si512(stored), hi = _mm512_loadu_si512(stored + 32);
+    const __m512i bits = _mm512_set1_epi16(TQ_SCALE_MASK);
+    _mm512_storeu_si512(scale, _mm512_and_si512(lo, bits));
+    _mm512_storeu_si512(scale + 32, _mm512_and_si512(hi, bits));
+    const float unit = tq_scale_to_f32((uint16_t)_mm512_movepi16_mask(lo));
+    for (int i = 0; i < n; i += 4) {
+        __m512i dot[4];
+        TQ_UNROLL
+        for (int k = 0; k < 4; k++)
+            dot[k] = _mm512_setzero_si512();
+        for (int c = 0; c < d; c += TOKENS) {
+            const __m512i code = spare_bytes(lo, hi, c / TOKENS * b, b);
+            const __mmask64 in =
+                d - c < TOKENS ? ~(uint64_t)0 >> (TOKENS - d + c) : ~(uint64_t)0;
+            TQ_UNROLL
+            for (int k = 0; k < 4; k++) {
+                const int8_t *row = q->hi + (i + k < n ? i + k : i) * d + c;
+                dot[k] = tq_dpbusd(dot[k], code, _mm512_maskz_loadu_epi8(in, row));
+            }
+        }
+        const __m128i sum =
+            _mm_hadd_epi32(_mm_hadd_epi32(sum_quarters(dot[0]), sum_quarters(dot[1])),
+                           _mm_hadd_epi32(sum_quarters(dot[2]), sum_quarters(dot[3])));
+        const __mmask8 rows = (__mmask8)(n - i < 4 ? (1 << (n - i)) - 1 : 15);
+        const __m128i all = _mm_mullo_epi32(_mm_set1_epi32(top),
+                                            _mm_maskz_loadu_epi32(rows, q->sum_hi + i));
+        __m128 s = _mm_cvtepi32_ps(_mm_sub_epi32(_mm_slli_epi32(sum, 1), all));
+        s = _mm_mul_ps(_mm_mul_ps(s, _mm_maskz_loadu_ps(rows, q->step + i)),
+                       _mm_set1_ps(unit));
+        /* The second operand is returned if one is NaN. */
+        s = _mm_min_ps(_mm_set1_ps(TQ_SCORE_MAX), s);
+        s = _mm_max_ps(_mm_set1_ps(-TQ_SCORE_MAX), s);
+        _mm_mask_storeu_ps(bias + i, rows, s);
+    }
+}
 
 /* ---- scores ---- */
 
@@ -45,7 +109,7 @@ TQ_INLINE void dot_block(__m512i *dot, const uint8_t *k, const int8_t *q, int d,
 }
 
 /* Queries i0 .. i0 + nq - 1 against nt tiles. */
-TQ_INLINE void score_block(float *s, const uint8_t *k, const uint16_t *kscale,
+TQ_INLINE void score_block(float *s, const uint8_t *k, const __m512 *scale,
                            const struct tq_code_queries *q, int i0, int d, int nq, int nt,
                            bool two_limbs)
 {
@@ -59,7 +123,7 @@ TQ_INLINE void score_block(float *s, const uint8_t *k, const uint16_t *kscale,
         if (two_limbs)
             dot = _mm512_add_epi32(_mm512_slli_epi32(dot, 7), lo[i]);
         tq_store_scores(s + (i0 + i / nt) * TOKENS + 16 * (i % nt), dot, q, i0 + i / nt,
-                        kscale + 16 * (i % nt));
+                        scale[i % nt]);
     }
 }
 
@@ -67,13 +131,17 @@ TQ_INLINE void score_queries(float *s, const uint8_t *k, const uint16_t *kscale,
                              const struct tq_code_queries *q, int d, int n, int nt,
                              bool two_limbs)
 {
+    __m512 scale[TILES];
     int i = 0;
+    TQ_UNROLL
+    for (int t = 0; t < nt; t++)
+        scale[t] = tq_load_scales(kscale + 16 * t);
     for (; i + 4 <= n; i += 4)
-        score_block(s, k, kscale, q, i, d, 4, nt, two_limbs);
+        score_block(s, k, scale, q, i, d, 4, nt, two_limbs);
     for (; i + 2 <= n; i += 2)
-        score_block(s, k, kscale, q, i, d, 2, nt, two_limbs);
+        score_block(s, k, scale, q, i, d, 2, nt, two_limbs);
     if (i < n)
-        score_block(s, k, kscale, q, i, d, 1, nt, two_limbs);
+        score_block(s, k, scale, q, i, d, 1, nt, two_limbs);
 }
 
 static void score_tiles(float *s, const uint8_t *k, const uint16_t *kscale,

@@ -172,6 +172,7 @@ TQ_INLINE void score_rows(float *s, const uint8_t *code, int bits, const uint16_
             sink.acc[i][0] = sink.acc[i][1] = _mm512_setzero_si512();
         }
         walk_tile(&sink, code + t * 2 * bits * d, bits, d, table, n);
+        const __m512 scale = tq_load_scales(kscale + 16 * t);
         TQ_UNROLL
         for (int i = 0; i < nq; i++) {
             __m512i dot = _mm512_add_epi32(sink.acc[i][0], sink.acc[i][1]);
@@ -179,8 +180,7 @@ TQ_INLINE void score_rows(float *s, const uint8_t *code, int bits, const uint16_
                 dot = _mm512_add_epi32(
                     _mm512_slli_epi32(dot, 7),
                     _mm512_add_epi32(sink.acc[nq + i][0], sink.acc[nq + i][1]));
-            tq_store_scores(s + (i0 + i) * TOKENS + 16 * t, dot, q, i0 + i,
-                            kscale + 16 * t);
+            tq_store_scores(s + (i0 + i) * TOKENS + 16 * t, dot, q, i0 + i, scale);
         }
     }
 }
