@@ -149,7 +149,7 @@ static void run_encode(void *ctx)
 
 static void bench_l2(void)
 {
-    static const int groups[] = {1, 2, 4, 8};
+    static const int groups[] = {1, 2, 3, 4, 8};
     printf("in L2, one thread, for a group of queries: least (median, largest) of %d "
            "runs\n%-7s %5s %26s %26s %26s\n",
            REPEATS, "type", "group", "scores, ns for 128", "values, ns for 128",

@@ -138,6 +138,10 @@ TQ_INLINE void score_queries(float *s, const uint8_t *k, const uint16_t *kscale,
         scale[t] = tq_load_scales(kscale + 16 * t);
     for (; i + 4 <= n; i += 4)
         score_block(s, k, scale, q, i, d, 4, nt, two_limbs);
+    if (n - i == 3) {
+        score_block(s, k, scale, q, i, d, 3, nt, two_limbs);
+        return;
+    }
     for (; i + 2 <= n; i += 2)
         score_block(s, k, scale, q, i, d, 2, nt, two_limbs);
     if (i < n)
@@ -236,6 +240,10 @@ void tq_sum_codes_avx512vnni(float *o, const int8_t *v, const uint8_t *w, const 
     }
     for (; i + 4 <= n; i += 4)
         sum_queries(o + i * d, v, w + i * TOKENS, g + i, c + i, d, g0, g1, 4, 1);
+    if (n - i == 3) {
+        sum_queries(o + i * d, v, w + i * TOKENS, g + i, c + i, d, g0, g1, 3, 1);
+        return;
+    }
     for (; i + 2 <= n; i += 2)
         sum_queries(o + i * d, v, w + i * TOKENS, g + i, c + i, d, g0, g1, 2, 1);
     if (i < n)

@@ -193,6 +193,10 @@ TQ_INLINE void score_all(float *s, const uint8_t *code, int bits, const uint16_t
     int i = 0;
     for (; i + 4 <= n; i += 4)
         score_rows(s, code, bits, kscale, q, i, d, 4, limbs, tile0, tile1, next);
+    if (n - i == 3) {
+        score_rows(s, code, bits, kscale, q, i, d, 3, limbs, tile0, tile1, next);
+        return;
+    }
     for (; i + 2 <= n; i += 2)
         score_rows(s, code, bits, kscale, q, i, d, 2, limbs, tile0, tile1, next);
     if (i < n)
@@ -391,6 +395,7 @@ TQ_INLINE void sum_queries(float *o, const uint8_t *code, int bits, const uint8_
     }
 #define SUMS_OF(bits) \
     SUM(bits, 4)      \
+    SUM(bits, 3)      \
     SUM(bits, 2)      \
     SUM(bits, 1)
 SUMS_OF(4)
@@ -404,16 +409,14 @@ void tq_sum_packed_avx512vnni(float *o, const uint8_t *code, int bits, const uin
                               const float *g, const float *c, int d, int n, int tile0,
                               int tile1, const uint8_t *next)
 {
-    static sum_fn *const sums[3][3] = {
-        {sum2_4, sum2_2, sum2_1}, {sum3_4, sum3_2, sum3_1}, {sum4_4, sum4_2, sum4_1}};
-    sum_fn *const *by = sums[bits - 2];
-    int i = 0;
-    for (; i + 4 <= n; i += 4)
-        by[0](o + i * d, code, w + i * TOKENS, g + i, c + i, d, tile0, tile1, next);
-    for (; i + 2 <= n; i += 2)
-        by[1](o + i * d, code, w + i * TOKENS, g + i, c + i, d, tile0, tile1, next);
-    if (i < n)
-        by[2](o + i * d, code, w + i * TOKENS, g + i, c + i, d, tile0, tile1, next);
+    static sum_fn *const sums[3][4] = {{sum2_1, sum2_2, sum2_3, sum2_4},
+                                       {sum3_1, sum3_2, sum3_3, sum3_4},
+                                       {sum4_1, sum4_2, sum4_3, sum4_4}};
+    for (int i = 0, most; i < n; i += most) {
+        most = n - i < 4 ? n - i : 4;
+        sums[bits - 2][most - 1](o + i * d, code, w + i * TOKENS, g + i, c + i, d, tile0,
+                                 tile1, next);
+    }
 }
 
 CPU_TARGET_END
