@@ -7,7 +7,6 @@
 #if defined(__x86_64__)
 
 #include <immintrin.h>
-#include <string.h>
 
 #include "cpu/target.h"
 #include "tensor/levels.h"
@@ -41,13 +40,6 @@ INLINE __m512 halves(const uint8_t *p)
 INLINE __m512i word(const uint8_t *p)
 {
     return _mm512_loadu_si512(p);
-}
-
-INLINE __m512i bcast4(const int8_t *p)
-{
-    int32_t x;
-    memcpy(&x, p, sizeof x);
-    return _mm512_set1_epi32(x);
 }
 
 INLINE void nibbles(struct sub *s, const uint8_t *qs)
