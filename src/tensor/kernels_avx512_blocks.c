@@ -458,7 +458,7 @@ INLINE void dot_tokens(const int n_tok, const struct format f, float *dst, size_
         _mm512_mask_storeu_ps(dst + (size_t)t * ld, rows, acc[t]);
 }
 
-/* n_tok as a sum of powers of two, largest first. */
+/* n_tok as a sum of 16, 8, 4, 3, 2 and 1, largest first. */
 INLINE void dot_any(const struct format f, float *dst, size_t ld, int n_row,
                     const uint8_t *tile, const struct act *a, int tok, int n_tok)
 {
@@ -475,6 +475,10 @@ INLINE void dot_any(const struct format f, float *dst, size_t ld, int n_row,
         dot_tokens(4, f, dst, ld, n_row, tile, a, tok);
         dst += 4 * ld;
         tok += 4;
+    }
+    if ((n_tok & 3) == 3) {
+        dot_tokens(3, f, dst, ld, n_row, tile, a, tok);
+        return;
     }
     if (n_tok & 2) {
         dot_tokens(2, f, dst, ld, n_row, tile, a, tok);
