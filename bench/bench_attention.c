@@ -147,34 +147,41 @@ static void run_encode(void *ctx)
     tq_encode(&h->k, h->pages, h->exact, h->scratch);
 }
 
+static void print_with_cycles(struct timing t)
+{
+    print_timing(t);
+    printf(" %6.1f", t.cycles);
+}
+
 static void bench_l2(void)
 {
     static const int groups[] = {1, 2, 3, 4, 8};
-    printf("in L2, one thread, for a group of queries: least (median, largest) of %d "
-           "runs\n%-7s %5s %26s %26s %26s\n",
-           REPEATS, "type", "group", "scores, ns for 128", "values, ns for 128",
-           "attention, ns a key");
+    printf(
+        "in L2, one thread, for a group of queries: least (median, largest) of %d runs, "
+        "and cycles of a core\n%-7s %5s %30s %30s %30s\n",
+        REPEATS, "type", "group", "scores, ns for 128", "values, ns for 128",
+        "attention, ns a key");
     for (int i = 0; i < N_TYPE; i++) {
         static struct head h;
         head_open(&h, types[i]);
         for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {
             h.q.n = groups[g];
             printf("%-7s %5d  ", tq_type_name(types[i]), groups[g]);
-            print_timing(measure(run_scores, &h, L2_PAGES * TOKENS, 1e-3));
+            print_with_cycles(measure(run_scores, &h, L2_PAGES * TOKENS, 1e-3));
             if (tq_type_compressed(types[i]))
-                print_timing(measure(run_sums, &h, L2_PAGES * TOKENS, 1e-3));
+                print_with_cycles(measure(run_sums, &h, L2_PAGES * TOKENS, 1e-3));
             else
-                printf("%24s", "");
-            print_timing(measure(run_attend, &h, L2_PAGES * TOKENS, 1e-3));
+                printf("%30s", "");
+            print_with_cycles(measure(run_attend, &h, L2_PAGES * TOKENS, 1e-3));
             printf("\n");
         }
     }
-    printf("\nencoding, one thread: ns for 128 values\n");
+    printf("\nencoding, one thread: ns for 128 values, and cycles\n");
     for (int i = 1; i < N_TYPE; i++) {
         static struct head h;
         head_open(&h, types[i]);
         printf("%-7s", tq_type_name(types[i]));
-        print_timing(measure(run_encode, &h, TOKENS, 1e-3));
+        print_with_cycles(measure(run_encode, &h, TOKENS, 1e-3));
         printf("\n");
     }
 }
@@ -255,7 +262,7 @@ static void bench_memory(int n_thread, size_t mb)
         const struct timing t = measure(run_decode, &m, (double)m.n_layer, 0.05);
         printf("%-7s %6d %10.1f  ", tq_type_name(types[i]), m.n_layer,
                (double)layer * 1e-6);
-        print_timing((struct timing){t.least * 1e-6, t.median * 1e-6, t.most * 1e-6});
+        print_timing((struct timing){t.least * 1e-6, t.median * 1e-6, t.most * 1e-6, 0});
         printf("  1/%.2f (of sizes 1/%.2f) %8.1f %7.0f %%\n", f16_layer * read / t.least,
                f16_layer / (double)layer, (double)layer / t.least,
                100 * (double)layer * read / t.least);

@@ -141,9 +141,19 @@ struct ahead {
     const char *at[2], *end[2];
 };
 
+/* What the keys, or the values, of a page are computed with. */
+enum page_form {
+    FORM_EXACT,  // numbers, as they are in the page
+    FORM_ROWS,   // numbers, after the page is decoded row by row
+    FORM_LEVELS, // levels, after the page is expanded; those before have no levels
+    FORM_STORED, // levels, as they are in the page
+    FORM_PACKED, // codes, as they are in the page
+};
+
 /* What tq_attend works on, for its parts. */
 struct attend_job {
     struct ahead ahead;
+    enum page_form kform, vform;
     const struct tq_codec *k, *v;
     const struct tq_query *q;
     struct tq_partial *p;
@@ -170,30 +180,25 @@ static void fetch_ahead(struct ahead *a)
             __builtin_prefetch(a->at[i]);
 }
 
-/* Few queries: levels are not worth a store. */
-static bool use_packed(const struct tq_codec *c, int n_query)
+static enum page_form form_of(const struct tq_codec *c, int n_query)
 {
-    return n_query <= PACKED_QUERIES && c->kernels->score_packed;
+    if (!tq_type_compressed(c->type))
+        return FORM_EXACT;
+    if (tq_type_by_row(c->type))
+        return FORM_ROWS;
+    /* Few queries: levels are not worth a store. */
+    return n_query <= PACKED_QUERIES && c->kernels->score_packed ? FORM_PACKED
+                                                                 : FORM_LEVELS;
 }
 
-/* Whether a kernel reads the codes of keys, or of values, from their pages. */
-static bool packed_keys(const struct attend_job *job)
+static enum page_form value_form(const struct tq_codec *v, int n_query, bool latent)
 {
-    const enum tq_type t = job->k->type;
-    return tq_type_compressed(t) && !tq_type_by_row(t) && use_packed(job->k, job->q->n);
-}
-
-static bool packed_values(const struct attend_job *job)
-{
-    const enum tq_type t = job->v->type;
-    return !job->latent && tq_type_compressed(t) && !tq_type_by_row(t) &&
-           t != TQ_TURBO8 && use_packed(job->v, job->q->n);
-}
-
-/* Whether pages are decoded before anything is computed with them. */
-static bool opens_pages(const struct tq_codec *c, int n_query)
-{
-    return tq_type_compressed(c->type) && !use_packed(c, n_query);
+    const enum page_form form = form_of(v, n_query);
+    if (form < FORM_LEVELS)
+        return form;
+    if (latent)
+        return FORM_LEVELS;
+    return v->type == TQ_TURBO8 ? FORM_STORED : form;
 }
 
 /* A part of a compressed page: scales, then codes. */
@@ -228,7 +233,7 @@ static void score_part(const struct attend_job *job, float *s, int part, int i0,
         codes.bias = job->a.bias;
         scales = job->a.kscale;
     }
-    if (packed_keys(job))
+    if (job->kform == FORM_PACKED)
         kernels->score_packed(s, part_codes(job->kpage, job->ktype, part), bits, scales,
                               &codes, q.d, n, job->tile0, job->tile1,
                               part_codes(job->next_k, job->ktype, part));
@@ -271,7 +276,7 @@ static void attend_scores(const struct attend_job *job, int i0, int n)
         kernels->score_f16(s, job->kpage, q->x + i0 * d, d, n, job->tile0, job->tile1);
     else
         score_part(job, s, 0, i0, n);
-    if (tq_type_compressed(job->ktype) && tq_parts(d) > 1) {
+    if (job->kform >= FORM_LEVELS && tq_parts(d) > 1) {
         score_part(job, job->a.s2, 1, i0, n);
         add_scores(job, n);
     }
@@ -308,15 +313,15 @@ static void attend_value_part(struct attend_job *job, int part, int i0, int n)
     const int bits = tq_tile_bits(t), limbs = bits == 8 ? 2 : 1;
     const int run = d == job->v->d ? n : 1;
     const uint8_t *codes = part_codes(job->vpage, t, part);
-    const bool as_stored = bits == 8 && !job->latent;
-    const int8_t *levels = as_stored ? (const int8_t *)codes : a->v + at * TOKENS;
+    const int8_t *levels =
+        job->vform == FORM_STORED ? (const int8_t *)codes : a->v + at * TOKENS;
     kernels->weigh(a->w, a->unit, a->s, (const void *)page_part(job->vpage, t, part),
                    limbs, n, kernels->weight_most);
     fetch_ahead(&job->ahead);
     for (int i = 0; i < n; i += run) {
         float *o = job->p->o + (size_t)(i0 + i) * (size_t)job->v->d + at;
         const uint8_t *w = a->w + i * limbs * TOKENS;
-        if (packed_values(job))
+        if (job->vform == FORM_PACKED)
             kernels->sum_packed(o, codes, bits, w, a->unit + i, a->c + i, d, run,
                                 job->tile0, job->tile1, part_codes(job->next_v, t, part));
         else
@@ -351,7 +356,7 @@ static void attend_run(struct attend_job *job, int i0, int n)
     job->v->kernels->softmax(a->s, job->p->m + i0, job->p->l + i0, a->c, job->lo,
                              job->hi + i0, n);
     fetch_ahead(&job->ahead);
-    if (!tq_type_compressed(job->vtype)) {
+    if (job->vform < FORM_LEVELS) {
         attend_exact_values(job, i0, n);
         return;
     }
@@ -410,10 +415,11 @@ static void expand_values(const struct attend_job *job)
 /* Bring the key tiles of a compressed page into the form that attend_scores reads. */
 static void open_keys(struct attend_job *job)
 {
-    if (tq_type_by_row(job->k->type))
+    if (job->kform == FORM_ROWS)
         decode_keys(job);
-    else if (opens_pages(job->k, job->q->n))
+    else if (job->kform == FORM_LEVELS)
         expand_keys(job);
+    fetch_ahead(&job->ahead);
 }
 
 void tq_score(const struct tq_codec *k, float *score, const struct tq_query *q,
@@ -421,6 +427,7 @@ void tq_score(const struct tq_codec *k, float *score, const struct tq_query *q,
 {
     struct attend_job job = {.k = k,
                              .q = q,
+                             .kform = form_of(k, q->n),
                              .ktype = k->type,
                              .kpage = page,
                              .coded = page,
@@ -465,25 +472,28 @@ static bool find_tiles(struct attend_job *job, const struct tq_page_view *view)
 static void latent_values(struct attend_job *job)
 {
     const struct tq_codec *k = job->k, *v = job->v;
-    if (!tq_type_compressed(k->type)) {
+    if (job->vform == FORM_EXACT) {
         tq_latent_rows(job->a.vx, job->coded, k->type == TQ_F16 ? 2 : 4, k->d, v->d,
                        job->tile0, job->tile1);
         job->vpage = job->a.vx;
         return;
     }
-    if (use_packed(k, job->q->n))
+    if (job->kform == FORM_PACKED)
         expand_keys(job);
     v->kernels->turn_levels(job->a.v, job->a.k, v->d, job->tile0, job->tile1);
 }
 
 static void open_values(struct attend_job *job)
 {
-    if (tq_type_by_row(job->v->type))
+    if (job->vform == FORM_ROWS)
         decode_values(job);
     else if (job->latent)
         latent_values(job);
-    else if (opens_pages(job->v, job->q->n) && job->v->type != TQ_TURBO8)
+    else if (job->vform == FORM_LEVELS)
         expand_values(job);
+    else
+        return;
+    fetch_ahead(&job->ahead);
 }
 
 /* Queries from i on that are taken together: they see tokens from the same one on. */
@@ -515,6 +525,8 @@ void tq_attend_view(const struct tq_codec *k, const struct tq_codec *v,
                              .v = v,
                              .q = q,
                              .p = p,
+                             .kform = form_of(k, q->n),
+                             .vform = value_form(v, q->n, !view->v),
                              .ktype = k->type,
                              .vtype = v->type,
                              .kpage = view->k,
@@ -532,15 +544,12 @@ void tq_attend_view(const struct tq_codec *k, const struct tq_codec *v,
     /* Packed kernels ask for codes themselves, but not for the scales in front. */
     job.ahead = (struct ahead){
         {view->next_k, view->next_v},
-        {packed_keys(&job) ? codes_start(view->next_k) : page_end(k, view->next_k),
-         packed_values(&job) ? codes_start(view->next_v) : page_end(v, view->next_v)}};
+        {job.kform == FORM_PACKED ? codes_start(view->next_k) : page_end(k, view->next_k),
+         job.vform == FORM_PACKED ? codes_start(view->next_v)
+                                  : page_end(v, view->next_v)}};
     fetch_ahead(&job.ahead);
     open_keys(&job);
-    if (opens_pages(k, q->n))
-        fetch_ahead(&job.ahead);
     open_values(&job);
-    if (opens_pages(v, q->n))
-        fetch_ahead(&job.ahead);
     for (int i = 0; i < q->n;) {
         const int n = count_run(&job, view, i);
         job.lo = first_of(view, i);
