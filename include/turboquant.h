@@ -150,8 +150,9 @@ TQ_API void tq_unrotate(const struct tq_codec *c, float *x, int n);
  *
  * Where scores meet something that is not a stored key, add what they lost: the scores
  * that tq_attend sees are those of the plain keys less s = scale of tq_query_load times
- * tq_affine_shift.  A soft cap belongs on score + s (struct tq_cache).  A sink logit z enters as a partial
- * result {m = z - s, l = 1, o = the zero row after tq_affine_rows of the values}. */
+ * tq_affine_shift.  A soft cap belongs on score + s (struct tq_cache).  A sink logit z
+ * enters as a partial result {m = z - s, l = 1, o = the zero row after tq_affine_rows of
+ * the values}. */
 struct tq_affine {
     const float *mean, *scale;
 };
@@ -298,10 +299,10 @@ enum { TQ_LEAF_TOKENS = 1024, TQ_TREE_NODES = 48 };
  * they need not exist; nor do entries of table before the first page that one attends
  * to.
  *
- * With a softcap c > 0 a score s becomes c tanh(s / c) before softmax.  Where keys are stored
- * without their means, shift [n of the queries of the call] (NULL: zeros) is what that took
- * from each query's scores (s of tq_affine); it is added inside tanh, and scores are whole
- * afterwards.
+ * With a softcap c > 0 a score s becomes c tanh(s / c) before softmax.  Where keys are
+ * stored without their means, shift [n of the queries of the call] (NULL: zeros) is what
+ * that took from each query's scores (s of tq_affine); it is added inside tanh, and
+ * scores are whole afterwards.
  *
  * In a latent cache the values of a token are the first v->d channels of its key, in the
  * rotated basis too.  Everything is stored once, as keys: v_offset, sink_v and

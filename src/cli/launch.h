@@ -19,9 +19,9 @@ enum launch_value {
     LAUNCH_SMALL,   // the one for titles and the like
     LAUNCH_CONTEXT, // tokens of context
     LAUNCH_OUTPUT,  // tokens of an answer, an eighth of the context, where that is less
-                   // than AGENT_CTX_GOOD
-    LAUNCH_UNSET, // must not be set
-    LAUNCH_DEAD,  // does nothing, whatever guides say
+                    // than AGENT_CTX_GOOD
+    LAUNCH_UNSET,   // must not be set
+    LAUNCH_DEAD,    // does nothing, whatever guides say
 };
 
 /* A variable of the environment that a program reads. */

@@ -12,7 +12,7 @@
 
 CPU_TARGET_BEGIN(CPU_TARGET_AVX512)
 
-TQ_INLINE __m512i tq_four_bytes(const void *p)
+CPU_INLINE __m512i tq_four_bytes(const void *p)
 {
     int32_t v;
     memcpy(&v, p, sizeof v);
@@ -20,14 +20,14 @@ TQ_INLINE __m512i tq_four_bytes(const void *p)
 }
 
 /* 16 scales; bits that are no finite positive f16 read as zero. */
-TQ_INLINE __m512 tq_load_scales(const uint16_t *scale)
+CPU_INLINE __m512 tq_load_scales(const uint16_t *scale)
 {
     const __m256i h = _mm256_loadu_si256((const void *)scale);
     const __mmask16 ok = _mm256_cmplt_epu16_mask(h, _mm256_set1_epi16(0x7c00));
     return _mm512_cvtph_ps(_mm256_maskz_mov_epi16(ok, h));
 }
 
-TQ_INLINE __m512 tq_clamp_scores(__m512 s)
+CPU_INLINE __m512 tq_clamp_scores(__m512 s)
 {
     /* The second operand is returned if one is NaN. */
     s = _mm512_min_ps(_mm512_set1_ps(TQ_SCORE_MAX), s);
@@ -36,8 +36,8 @@ TQ_INLINE __m512 tq_clamp_scores(__m512 s)
 
 /* 16 scores of query i, of keys with these scales, from dot products over levels + 128:
  * of hi, or 128 times that of hi plus that of lo. */
-TQ_INLINE void tq_store_scores(float *s, __m512i dot, const struct tq_code_queries *q,
-                               int i, __m512 scale)
+CPU_INLINE void tq_store_scores(float *s, __m512i dot, const struct tq_code_queries *q,
+                                int i, __m512 scale)
 {
     int32_t bias = 128 * q->sum_hi[i];
     float unit = q->step[i];
@@ -58,7 +58,7 @@ TQ_INLINE void tq_store_scores(float *s, __m512i dot, const struct tq_code_queri
 }
 
 /* o <- o * c + g * total, 16 dimensions. */
-TQ_INLINE void tq_add_total(float *o, __m512i total, float g, float c)
+CPU_INLINE void tq_add_total(float *o, __m512i total, float g, float c)
 {
     const __m512 before = _mm512_mul_ps(_mm512_loadu_ps(o), _mm512_set1_ps(c));
     _mm512_storeu_ps(o, _mm512_add_ps(before, _mm512_mul_ps(_mm512_set1_ps(g),

@@ -15,19 +15,19 @@ CPU_TARGET_BEGIN(CPU_TARGET_AVX2)
 /* ---- rotation ---- */
 
 /* x with the sign flipped in lanes whose mask is the sign bit. */
-TQ_INLINE __m256 flip_lanes(__m256 x, __m256i mask)
+CPU_INLINE __m256 flip_lanes(__m256 x, __m256i mask)
 {
     return _mm256_xor_ps(x, _mm256_castsi256_ps(mask));
 }
 
 /* Butterfly between lanes i and i ^ half; y is x with these lanes exchanged, mask the
  * sign bit in lanes that have bit `half`: y - x = -x + y there. */
-TQ_INLINE __m256 butterfly(__m256 x, __m256 y, __m256i mask)
+CPU_INLINE __m256 butterfly(__m256 x, __m256 y, __m256i mask)
 {
     return _mm256_add_ps(flip_lanes(x, mask), y);
 }
 
-TQ_INLINE __m256 butterflies_in_lanes(__m256 x, int inner)
+CPU_INLINE __m256 butterflies_in_lanes(__m256 x, int inner)
 {
     const int s = INT32_MIN;
     x = butterfly(x, _mm256_permute_ps(x, 0xB1),
@@ -41,7 +41,7 @@ TQ_INLINE __m256 butterflies_in_lanes(__m256 x, int inner)
 }
 
 /* The signs of vector i of a row: lane l flips if bit 8 i + l is set. */
-TQ_INLINE __m256 flip(__m256 x, int i)
+CPU_INLINE __m256 flip(__m256 x, int i)
 {
     const int word = (int)(tq_sign[i / 8] >> (8 * (i % 8)) & 0xff);
     const __m256i bits = _mm256_sllv_epi32(
@@ -51,7 +51,7 @@ TQ_INLINE __m256 flip(__m256 x, int i)
 
 /* Butterflies over distances 1 .. inner / 2, inner a power of two, at least 4, of a row
  * of d floats, from x to y. */
-TQ_INLINE void butterflies(float *y, const float *x, int d, int inner, bool back)
+CPU_INLINE void butterflies(float *y, const float *x, int d, int inner, bool back)
 {
     for (int i = 0; i < d / 8; i++) {
         const __m256 v = _mm256_loadu_ps(x + 8 * i);
@@ -82,7 +82,7 @@ TQ_INLINE void butterflies(float *y, const float *x, int d, int inner, bool back
             }
 }
 
-TQ_INLINE void rotate_pow2(float *x, int d, bool back)
+CPU_INLINE void rotate_pow2(float *x, int d, bool back)
 {
     butterflies(x, x, d, d, back);
     const __m256 norm = _mm256_set1_ps(1.0f / sqrtf((float)d));
@@ -94,8 +94,8 @@ TQ_INLINE void rotate_pow2(float *x, int d, bool back)
 
 /* d = order * inner, inner 4, 8 or 16: a vector is two rows of the base matrix, one, or
  * half of one.  Column j of the sign bits is shifted to bit 31. */
-TQ_INLINE void rotate_base(float *x, int d, int order, int inner, const uint32_t *matrix,
-                           bool back)
+CPU_INLINE void rotate_base(float *x, int d, int order, int inner, const uint32_t *matrix,
+                            bool back)
 {
     float t[192];
     butterflies(t, x, d, inner, back);
@@ -119,7 +119,7 @@ TQ_INLINE void rotate_base(float *x, int d, int order, int inner, const uint32_t
     }
 }
 
-TQ_INLINE void rotate_rows(float *x, int d, int n, bool back)
+CPU_INLINE void rotate_rows(float *x, int d, int n, bool back)
 {
     for (int i = 0; i < n; i++, x += d)
         switch (d) {
@@ -157,7 +157,7 @@ void tq_unrotate_avx2(float *x, int d, int n)
 
 /* ---- conversion ---- */
 
-TQ_INLINE __m128i to_halves(__m256 v)
+CPU_INLINE __m128i to_halves(__m256 v)
 {
     const __m256 most = _mm256_set1_ps(65504.0f), least = _mm256_set1_ps(-65504.0f);
     const __m256i magnitude =
@@ -183,7 +183,7 @@ void tq_to_f16_avx2(uint16_t *out, const float *x, int n)
 }
 
 /* Rows of eight halves to columns. */
-TQ_INLINE void transpose8(__m128i x[8])
+CPU_INLINE void transpose8(__m128i x[8])
 {
     __m128i y[8];
     TQ_UNROLL
@@ -226,7 +226,7 @@ void tq_transpose_avx2(uint16_t *out, const uint16_t *rows, int d)
 /* ---- codes to pages ---- */
 
 /* Bytes y[c] of 32 tokens become dwords of y[0..3]; a 128-bit lane is a tile. */
-TQ_INLINE void store_dwords(uint8_t *out, int tile_bytes, const __m256i y[4])
+CPU_INLINE void store_dwords(uint8_t *out, int tile_bytes, const __m256i y[4])
 {
     const __m256i a = _mm256_unpacklo_epi8(y[0], y[1]),
                   b = _mm256_unpackhi_epi8(y[0], y[1]);
@@ -242,7 +242,7 @@ TQ_INLINE void store_dwords(uint8_t *out, int tile_bytes, const __m256i y[4])
     }
 }
 
-TQ_INLINE void store_words(uint8_t *out, int tile_bytes, __m256i y0, __m256i y1)
+CPU_INLINE void store_words(uint8_t *out, int tile_bytes, __m256i y0, __m256i y1)
 {
     const __m256i r[2] = {_mm256_unpacklo_epi8(y0, y1), _mm256_unpackhi_epi8(y0, y1)};
     TQ_UNROLL
@@ -254,8 +254,8 @@ TQ_INLINE void store_words(uint8_t *out, int tile_bytes, __m256i y0, __m256i y1)
 }
 
 /* One array of two tiles: fields of b bits, code >> shift, in words. */
-TQ_INLINE void pack_array(uint8_t *out, int tile_bytes, const uint8_t *code, int word,
-                          int b, int shift, int d)
+CPU_INLINE void pack_array(uint8_t *out, int tile_bytes, const uint8_t *code, int word,
+                           int b, int shift, int d)
 {
     const int rows = d * b / word, per_byte = 8 / b;
     const __m256i mask = _mm256_set1_epi8((char)((1 << b) - 1));
@@ -279,7 +279,7 @@ TQ_INLINE void pack_array(uint8_t *out, int tile_bytes, const uint8_t *code, int
     }
 }
 
-TQ_INLINE void pack_bytes(uint8_t *out, const uint8_t *code, int d)
+CPU_INLINE void pack_bytes(uint8_t *out, const uint8_t *code, int d)
 {
     for (int n = 0; n < d / 4; n++) {
         __m256i y[4];
@@ -313,7 +313,7 @@ void tq_pack_k_avx2(uint8_t *out, const uint8_t *code, int bits, int d)
 
 /* The fields of eight tokens in each qword x, one byte a token, as a dword: two b-bit
  * fields in a byte. */
-TQ_INLINE __m256i eight_tokens(__m256i x, int b, int shift)
+CPU_INLINE __m256i eight_tokens(__m256i x, int b, int shift)
 {
     if (b < 4)
         x = _mm256_and_si256(_mm256_srli_epi16(x, shift),
@@ -322,7 +322,7 @@ TQ_INLINE __m256i eight_tokens(__m256i x, int b, int shift)
 }
 
 /* q[k] lane l <- tokens 8 k .. 8 k + 7 of the row l * step rows after code. */
-TQ_INLINE void eight_lanes(__m256i q[4], const uint8_t *code, int step, int b, int shift)
+CPU_INLINE void eight_lanes(__m256i q[4], const uint8_t *code, int step, int b, int shift)
 {
     __m256i z[4], t[4];
     TQ_UNROLL
@@ -348,8 +348,8 @@ TQ_INLINE void eight_lanes(__m256i q[4], const uint8_t *code, int step, int b, i
 }
 
 /* The blocks of 32 / b tokens of 32 tokens. */
-TQ_INLINE void pack_value_array(uint8_t *out, const uint8_t *code, int b, int shift,
-                                int d)
+CPU_INLINE void pack_value_array(uint8_t *out, const uint8_t *code, int b, int shift,
+                                 int d)
 {
     const int rows = d / 16;
     for (int i = 0; i < 2 * rows; i++) {
@@ -367,7 +367,7 @@ TQ_INLINE void pack_value_array(uint8_t *out, const uint8_t *code, int b, int sh
 }
 
 /* Rows of eight dwords to columns. */
-TQ_INLINE void transpose_dwords(__m256i x[8])
+CPU_INLINE void transpose_dwords(__m256i x[8])
 {
     __m256i y[8], z[8];
     TQ_UNROLL
@@ -390,7 +390,7 @@ TQ_INLINE void transpose_dwords(__m256i x[8])
 }
 
 /* turbo8: groups of four tokens, of 32 tokens. */
-TQ_INLINE void pack_value_bytes(uint8_t *out, const uint8_t *code, int d)
+CPU_INLINE void pack_value_bytes(uint8_t *out, const uint8_t *code, int d)
 {
     for (int i = 0; i < d; i += 8) {
         __m256i x[8];

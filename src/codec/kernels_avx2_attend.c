@@ -24,14 +24,14 @@ CPU_TARGET_BEGIN(CPU_TARGET_AVX2)
 
 enum { TOKENS = TQ_PAGE_TOKENS, TILES = 4, VECTORS = TOKENS / 8, BLOCK = 4, SUMS = 8 };
 
-TQ_INLINE float highest_lane(__m256 v)
+CPU_INLINE float highest_lane(__m256 v)
 {
     __m128 x = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     x = _mm_max_ps(x, _mm_movehl_ps(x, x));
     return _mm_cvtss_f32(_mm_max_ss(x, _mm_movehdup_ps(x)));
 }
 
-TQ_INLINE uint32_t highest_integer(__m256i v)
+CPU_INLINE uint32_t highest_integer(__m256i v)
 {
     __m128i x = _mm_max_epu32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
     x = _mm_max_epu32(x, _mm_shuffle_epi32(x, 0x4E));
@@ -41,7 +41,7 @@ TQ_INLINE uint32_t highest_integer(__m256i v)
 /* ---- queries ---- */
 
 /* The first n of eight small integers. */
-TQ_INLINE void store_bytes(int8_t *out, __m256i v, int n)
+CPU_INLINE void store_bytes(int8_t *out, __m256i v, int n)
 {
     __m128i x =
         _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
@@ -101,13 +101,13 @@ void tq_load_query_avx2(float *x, int8_t *hi, int8_t *lo, float *step, int32_t *
 /* ---- scores ---- */
 
 /* Four bytes of each of four keys or dimensions, as words. */
-TQ_INLINE __m256i load_words(const void *bytes, bool with_sign)
+CPU_INLINE __m256i load_words(const void *bytes, bool with_sign)
 {
     const __m128i x = _mm_loadu_si128(bytes);
     return with_sign ? _mm256_cvtepi8_epi16(x) : _mm256_cvtepu8_epi16(x);
 }
 
-TQ_INLINE __m256i four_words(const int16_t *p)
+CPU_INLINE __m256i four_words(const int16_t *p)
 {
     int64_t v;
     memcpy(&v, p, sizeof v);
@@ -116,7 +116,7 @@ TQ_INLINE __m256i four_words(const int16_t *p)
 
 /* acc + x in the register of acc.  Written out because GCC 12 moves sums through others,
  * runs out of them, and makes chains of additions through memory. */
-TQ_INLINE __m256i add_to(__m256i acc, __m256i x)
+CPU_INLINE __m256i add_to(__m256i acc, __m256i x)
 {
     __asm__("vpaddd %1, %0, %0" : "+x"(acc) : "x"(x));
     return acc;
@@ -124,8 +124,8 @@ TQ_INLINE __m256i add_to(__m256i acc, __m256i x)
 
 /* acc [nq][nv] += products of nv vectors of four times four words with four words of each
  * of nq queries, as two sums for each four. */
-TQ_INLINE void add_dots(__m256i *acc, const __m256i *x, const int16_t *words, int stride,
-                        int nq, int nv)
+CPU_INLINE void add_dots(__m256i *acc, const __m256i *x, const int16_t *words, int stride,
+                         int nq, int nv)
 {
     TQ_UNROLL
     for (int i = 0; i < nq; i++) {
@@ -137,20 +137,20 @@ TQ_INLINE void add_dots(__m256i *acc, const __m256i *x, const int16_t *words, in
 }
 
 /* acc + sums of four products of unsigned and signed bytes; one is all 16-bit ones. */
-TQ_INLINE __m256i add_bytes(__m256i acc, __m256i u, __m256i s, __m256i one)
+CPU_INLINE __m256i add_bytes(__m256i acc, __m256i u, __m256i s, __m256i one)
 {
     return add_to(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(u, s), one));
 }
 
 /* The eight sums of two accumulators, in order. */
-TQ_INLINE __m256i add_pairs(__m256i a, __m256i b)
+CPU_INLINE __m256i add_pairs(__m256i a, __m256i b)
 {
     return _mm256_permute4x64_epi64(_mm256_hadd_epi32(a, b), 0xD8);
 }
 
 /* out [BLOCK][TQ_DIM_MAX] <- hi, or 128 * hi + lo. */
-TQ_INLINE void query_words(int16_t *out, const struct tq_code_queries *q, int i0, int d,
-                           int nq)
+CPU_INLINE void query_words(int16_t *out, const struct tq_code_queries *q, int i0, int d,
+                            int nq)
 {
     for (int i = 0; i < nq; i++)
         for (int k = 0; k < d; k += 16) {
@@ -166,9 +166,9 @@ TQ_INLINE void query_words(int16_t *out, const struct tq_code_queries *q, int i0
 /* nq queries from i0 on against 4 nv keys of a tile [d/4][16][4]; nq * nv is at most
  * SUMS: with more some would live in memory, and chains of additions through memory are
  * what would limit the loop. */
-TQ_INLINE void score_words_block(float *s, const uint8_t *k, const uint16_t *kscale,
-                                 const struct tq_code_queries *q, const int16_t *words,
-                                 int i0, int d, int nq, int nv)
+CPU_INLINE void score_words_block(float *s, const uint8_t *k, const uint16_t *kscale,
+                                  const struct tq_code_queries *q, const int16_t *words,
+                                  int i0, int d, int nq, int nv)
 {
     __m256i acc[SUMS];
     TQ_UNROLL
@@ -191,9 +191,9 @@ TQ_INLINE void score_words_block(float *s, const uint8_t *k, const uint16_t *ksc
     }
 }
 
-TQ_INLINE void score_words(float *s, const uint8_t *k, const uint16_t *kscale,
-                           const struct tq_code_queries *q, int i0, int d, int nq,
-                           int tile0, int tile1)
+CPU_INLINE void score_words(float *s, const uint8_t *k, const uint16_t *kscale,
+                            const struct tq_code_queries *q, int i0, int d, int nq,
+                            int tile0, int tile1)
 {
     _Alignas(32) int16_t words[BLOCK * TQ_DIM_MAX];
     query_words(words, q, i0, d, nq);
@@ -205,9 +205,9 @@ TQ_INLINE void score_words(float *s, const uint8_t *k, const uint16_t *kscale,
 }
 
 /* nq queries of one limb from i0 on against nv halves of tiles. */
-TQ_INLINE void score_bytes_block(float *s, const uint8_t *k, const uint16_t *kscale,
-                                 const struct tq_code_queries *q, int i0, int d, int nq,
-                                 int nv)
+CPU_INLINE void score_bytes_block(float *s, const uint8_t *k, const uint16_t *kscale,
+                                  const struct tq_code_queries *q, int i0, int d, int nq,
+                                  int nv)
 {
     const __m256i one = _mm256_set1_epi16(1);
     const int8_t *by = q->hi + i0 * d;
@@ -238,9 +238,9 @@ TQ_INLINE void score_bytes_block(float *s, const uint8_t *k, const uint16_t *ksc
     }
 }
 
-TQ_INLINE void score_bytes(float *s, const uint8_t *k, const uint16_t *kscale,
-                           const struct tq_code_queries *q, int i0, int d, int nq,
-                           int tile0, int tile1)
+CPU_INLINE void score_bytes(float *s, const uint8_t *k, const uint16_t *kscale,
+                            const struct tq_code_queries *q, int i0, int d, int nq,
+                            int tile0, int tile1)
 {
     int t = tile0;
     for (; nq <= 2 && t + 2 <= tile1; t += 2)
@@ -249,9 +249,9 @@ TQ_INLINE void score_bytes(float *s, const uint8_t *k, const uint16_t *kscale,
         score_bytes_block(s + 16 * t, k + 16 * d * t, kscale + 16 * t, q, i0, d, nq, 2);
 }
 
-TQ_INLINE void score_some(float *s, const uint8_t *k, const uint16_t *kscale,
-                          const struct tq_code_queries *q, int i0, int d, int nq,
-                          int tile0, int tile1)
+CPU_INLINE void score_some(float *s, const uint8_t *k, const uint16_t *kscale,
+                           const struct tq_code_queries *q, int i0, int d, int nq,
+                           int tile0, int tile1)
 {
     if (!q->lo && q->most <= 64)
         score_bytes(s, k, kscale, q, i0, d, nq, tile0, tile1);
@@ -273,7 +273,7 @@ void tq_score_codes_avx2(float *s, const uint8_t *k, const uint16_t *kscale,
 }
 
 /* Elements of an exact page from index i on; n of them if n < 8. */
-TQ_INLINE __m256 load_exact(const void *page, int i, bool half, int n)
+CPU_INLINE __m256 load_exact(const void *page, int i, bool half, int n)
 {
     const char *at = (const char *)page + (half ? 2 : 4) * (ptrdiff_t)i;
     if (!half)
@@ -287,8 +287,8 @@ TQ_INLINE __m256 load_exact(const void *page, int i, bool half, int n)
 }
 
 /* nq queries from q on against nt tiles; nq * nt is at most BLOCK. */
-TQ_INLINE void exact_score_block(float *s, const void *k, const float *q, int d,
-                                 bool half, int nq, int nt, int tile)
+CPU_INLINE void exact_score_block(float *s, const void *k, const float *q, int d,
+                                  bool half, int nq, int nt, int tile)
 {
     __m256 acc[2 * BLOCK];
     TQ_UNROLL
@@ -317,8 +317,8 @@ TQ_INLINE void exact_score_block(float *s, const void *k, const float *q, int d,
     }
 }
 
-TQ_INLINE void exact_score_queries(float *s, const void *k, const float *q, int d,
-                                   bool half, int nq, int tile0, int tile1)
+CPU_INLINE void exact_score_queries(float *s, const void *k, const float *q, int d,
+                                    bool half, int nq, int tile0, int tile1)
 {
     int t = tile0;
     for (; t + BLOCK / nq <= tile1; t += BLOCK / nq)
@@ -327,8 +327,8 @@ TQ_INLINE void exact_score_queries(float *s, const void *k, const float *q, int 
         exact_score_block(s, k, q, d, half, nq, 1, t);
 }
 
-TQ_INLINE void exact_scores(float *s, const void *k, const float *q, int d, int n,
-                            bool half, int tile0, int tile1)
+CPU_INLINE void exact_scores(float *s, const void *k, const float *q, int d, int n,
+                             bool half, int tile0, int tile1)
 {
     int i = 0;
     for (; i + 4 <= n; i += 4)
@@ -354,7 +354,7 @@ void tq_score_f32_avx2(float *s, const void *k, const float *q, int d, int n, in
 /* ---- softmax ---- */
 
 /* tq_exp of 8 lanes. */
-TQ_INLINE __m256 exp8(__m256 x)
+CPU_INLINE __m256 exp8(__m256 x)
 {
     const __m256 keep = _mm256_cmp_ps(x, _mm256_set1_ps(TQ_EXP_MIN), _CMP_NLT_UQ);
     const __m256i n = _mm256_cvtps_epi32(_mm256_mul_ps(x, _mm256_set1_ps(TQ_EXP_LOG2E)));
@@ -374,15 +374,15 @@ TQ_INLINE __m256 exp8(__m256 x)
 }
 
 /* Lanes 8 t .. 8 t + 7 that are in [lo, hi). */
-TQ_INLINE __m256 tokens_in(int t, int lo, int hi)
+CPU_INLINE __m256 tokens_in(int t, int lo, int hi)
 {
     return _mm256_castsi256_ps(
         _mm256_andnot_si256(tq_first_lanes(lo - 8 * t), tq_first_lanes(hi - 8 * t)));
 }
 
 /* One query; whole: lo = 0 and hi = 64, where no lane needs a mask. */
-TQ_INLINE void softmax_row(float *s, float *m, float *l, float *c, int lo, int hi,
-                           bool whole)
+CPU_INLINE void softmax_row(float *s, float *m, float *l, float *c, int lo, int hi,
+                            bool whole)
 {
     const __m256 none = _mm256_set1_ps(-INFINITY);
     __m256 v[VECTORS], highest = none;
@@ -420,7 +420,7 @@ void tq_softmax_avx2(float *s, float *m, float *l, float *c, int lo, const uint8
 }
 
 /* 32 integers below 256 to bytes, in order. */
-TQ_INLINE __m256i narrow(const __m256i u[4])
+CPU_INLINE __m256i narrow(const __m256i u[4])
 {
     const __m256i bytes = _mm256_packus_epi16(_mm256_packus_epi32(u[0], u[1]),
                                               _mm256_packus_epi32(u[2], u[3]));
@@ -428,8 +428,8 @@ TQ_INLINE __m256i narrow(const __m256i u[4])
 }
 
 /* Weights of one query, given the scales of the page's values. */
-TQ_INLINE void weigh_row(uint8_t *w, float *g, const float *p, const float *scale,
-                         int limbs, float steps)
+CPU_INLINE void weigh_row(uint8_t *w, float *g, const float *p, const float *scale,
+                          int limbs, float steps)
 {
     __m256 v[VECTORS], highest = _mm256_setzero_ps();
     TQ_UNROLL
@@ -476,7 +476,7 @@ void tq_weigh_avx2(uint8_t *w, float *g, const float *p, const uint16_t *vscale,
 /* ---- values ---- */
 
 /* out [nq][64] <- weights of two limbs - 32768. */
-TQ_INLINE void weight_words(int16_t *out, const uint8_t *w, int nq)
+CPU_INLINE void weight_words(int16_t *out, const uint8_t *w, int nq)
 {
     for (int i = 0; i < nq; i++, w += 2 * TOKENS)
         for (int j = 0; j < TOKENS; j += 16) {
@@ -491,9 +491,9 @@ TQ_INLINE void weight_words(int16_t *out, const uint8_t *w, int nq)
 /* 4 nv dimensions, from v on, of groups g0 .. g1 - 1, for nq queries of two limbs.  32768
  * times the sum of levels, which the weights lack, is added.  Sums wrap on the way, not
  * in the end. */
-TQ_INLINE void sum_words_block(float *o, const int8_t *v, const int16_t *words,
-                               const float *g, const float *c, int d, int g0, int g1,
-                               int nq, int nv)
+CPU_INLINE void sum_words_block(float *o, const int8_t *v, const int16_t *words,
+                                const float *g, const float *c, int d, int g0, int g1,
+                                int nq, int nv)
 {
     __m256i acc[SUMS], plain[4];
     const __m256i one = _mm256_set1_epi16(1);
@@ -523,8 +523,8 @@ TQ_INLINE void sum_words_block(float *o, const int8_t *v, const int16_t *words,
     }
 }
 
-TQ_INLINE void sum_words(float *o, const int8_t *v, const uint8_t *w, const float *g,
-                         const float *c, int d, int g0, int g1, int nq)
+CPU_INLINE void sum_words(float *o, const int8_t *v, const uint8_t *w, const float *g,
+                          const float *c, int d, int g0, int g1, int nq)
 {
     _Alignas(32) int16_t words[BLOCK * TOKENS];
     weight_words(words, w, nq);
@@ -534,9 +534,9 @@ TQ_INLINE void sum_words(float *o, const int8_t *v, const uint8_t *w, const floa
 }
 
 /* 8 nv dimensions, from v on, of groups g0 .. g1 - 1, for nq queries of one limb. */
-TQ_INLINE void sum_bytes_block(float *o, const int8_t *v, const uint8_t *w,
-                               const float *g, const float *c, int d, int g0, int g1,
-                               int nq, int nv)
+CPU_INLINE void sum_bytes_block(float *o, const int8_t *v, const uint8_t *w,
+                                const float *g, const float *c, int d, int g0, int g1,
+                                int nq, int nv)
 {
     const __m256i one = _mm256_set1_epi16(1);
     __m256i acc[SUMS];
@@ -565,8 +565,8 @@ TQ_INLINE void sum_bytes_block(float *o, const int8_t *v, const uint8_t *w,
     }
 }
 
-TQ_INLINE void sum_bytes(float *o, const int8_t *v, const uint8_t *w, const float *g,
-                         const float *c, int d, int g0, int g1, int nq)
+CPU_INLINE void sum_bytes(float *o, const int8_t *v, const uint8_t *w, const float *g,
+                          const float *c, int d, int g0, int g1, int nq)
 {
     int at = 0;
     for (; nq <= 2 && at + 32 <= d; at += 32)
@@ -575,8 +575,8 @@ TQ_INLINE void sum_bytes(float *o, const int8_t *v, const uint8_t *w, const floa
         sum_bytes_block(o + at, v + 4 * at, w, g, c, d, g0, g1, nq, 2);
 }
 
-TQ_INLINE void sum_queries(float *o, const int8_t *v, const uint8_t *w, const float *g,
-                           const float *c, int limbs, int d, int g0, int g1, int nq)
+CPU_INLINE void sum_queries(float *o, const int8_t *v, const uint8_t *w, const float *g,
+                            const float *c, int limbs, int d, int g0, int g1, int nq)
 {
     if (limbs == 2)
         sum_words(o, v, w, g, c, d, g0, g1, nq);
@@ -601,9 +601,9 @@ void tq_sum_codes_avx2(float *o, const int8_t *v, const uint8_t *w, const float 
 }
 
 /* nr vectors of 8 dimensions from index `at` of a row on; the last has `n` if n < 8. */
-TQ_INLINE void exact_sum_block(float *o, const void *v, const float *p, const float *c,
-                               int d, bool half, int at, int lo, int hi, int nq, int nr,
-                               int n)
+CPU_INLINE void exact_sum_block(float *o, const void *v, const float *p, const float *c,
+                                int d, bool half, int at, int lo, int hi, int nq, int nr,
+                                int n)
 {
     __m256 acc[2 * BLOCK];
     const __m256i m = tq_first_lanes(n);
@@ -635,8 +635,8 @@ TQ_INLINE void exact_sum_block(float *o, const void *v, const float *p, const fl
     }
 }
 
-TQ_INLINE void exact_sum_queries(float *o, const void *v, const float *p, const float *c,
-                                 int d, bool half, int lo, int hi, int nq)
+CPU_INLINE void exact_sum_queries(float *o, const void *v, const float *p, const float *c,
+                                  int d, bool half, int lo, int hi, int nq)
 {
     const int nr = 2 * BLOCK / nq;
     int at = 0;
@@ -648,8 +648,8 @@ TQ_INLINE void exact_sum_queries(float *o, const void *v, const float *p, const 
         exact_sum_block(o, v, p, c, d, half, at, lo, hi, nq, 1, d - at);
 }
 
-TQ_INLINE void exact_sums(float *o, const void *v, const float *p, const float *c, int d,
-                          int n, bool half, int lo, int hi)
+CPU_INLINE void exact_sums(float *o, const void *v, const float *p, const float *c, int d,
+                           int n, bool half, int lo, int hi)
 {
     int i = 0;
     for (; i + 4 <= n; i += 4)

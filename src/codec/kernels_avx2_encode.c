@@ -16,19 +16,19 @@ enum { ROW = TQ_PAGE_TOKENS };
 /* As in kernels_c_encode.c. */
 enum { BRANCH_MAX = 9362, HANDICAP = 3 * BRANCH_MAX + 1 };
 
-TQ_INLINE __m256 load_half(const uint16_t *x)
+CPU_INLINE __m256 load_half(const uint16_t *x)
 {
     return _mm256_cvtph_ps(_mm_loadu_si128((const void *)x));
 }
 
-TQ_INLINE __m256 usable_lanes(__m256 energy)
+CPU_INLINE __m256 usable_lanes(__m256 energy)
 {
     return _mm256_and_ps(_mm256_cmp_ps(energy, _mm256_setzero_ps(), _CMP_GT_OQ),
                          _mm256_cmp_ps(energy, _mm256_set1_ps(FLT_MAX), _CMP_LE_OQ));
 }
 
 /* x * factor within +-most, rounded; 0 in lanes that are not ok. */
-TQ_INLINE __m256i scaled(__m256 x, __m256 factor, __m256 ok, float most)
+CPU_INLINE __m256i scaled(__m256 x, __m256 factor, __m256 ok, float most)
 {
     __m256 v = _mm256_and_ps(_mm256_mul_ps(x, factor), ok);
     v = _mm256_max_ps(_mm256_min_ps(v, _mm256_set1_ps(most)), _mm256_set1_ps(-most));
@@ -36,7 +36,7 @@ TQ_INLINE __m256i scaled(__m256 x, __m256 factor, __m256 ok, float most)
 }
 
 /* 16 lanes of 32 bits to words, in order. */
-TQ_INLINE __m256i to_words(__m256i a, __m256i b)
+CPU_INLINE __m256i to_words(__m256i a, __m256i b)
 {
     return _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xD8);
 }
@@ -75,7 +75,7 @@ void tq_normalise_avx2(int16_t *out, float *energy, const uint16_t *x, int d, fl
 /* ---- Viterbi ---- */
 
 /* 16 bytes in both halves of a vector. */
-TQ_INLINE __m256i table_of(const void *bytes)
+CPU_INLINE __m256i table_of(const void *bytes)
 {
     return _mm256_broadcastsi128_si256(_mm_loadu_si128(bytes));
 }
@@ -113,19 +113,19 @@ static void init_subset(struct subset_table *s, int bits, int z)
 }
 
 /* Cells x >> 10 of 32 rows as bytes, and cell >> 2 & 15. */
-TQ_INLINE __m256i cells_of(const int16_t *x)
+CPU_INLINE __m256i cells_of(const int16_t *x)
 {
     const __m256i a = _mm256_loadu_si256((const void *)x),
                   b = _mm256_loadu_si256((const void *)(x + 16));
     return _mm256_packs_epi16(_mm256_srai_epi16(a, 10), _mm256_srai_epi16(b, 10));
 }
 
-TQ_INLINE __m256i quarter_of(__m256i cell)
+CPU_INLINE __m256i quarter_of(__m256i cell)
 {
     return _mm256_and_si256(_mm256_srli_epi16(cell, 2), _mm256_set1_epi8(15));
 }
 
-TQ_INLINE __m256i nearest_w(const struct subset_table *s, __m256i cell, __m256i quarter)
+CPU_INLINE __m256i nearest_w(const struct subset_table *s, __m256i cell, __m256i quarter)
 {
     const __m256i first = _mm256_shuffle_epi8(s->first, quarter);
     const __m256i below = _mm256_cmpgt_epi8(_mm256_shuffle_epi8(s->rise, quarter), cell);
@@ -134,21 +134,21 @@ TQ_INLINE __m256i nearest_w(const struct subset_table *s, __m256i cell, __m256i 
 
 /* A nearest level has the sign of x or is small, so the difference fits 16 bits; where
  * doubling saturates, the cost is above BRANCH_MAX anyway. */
-TQ_INLINE __m256i branch_cost(__m256i x, __m256i level, int bits)
+CPU_INLINE __m256i branch_cost(__m256i x, __m256i level, int bits)
 {
     const __m256i e = _mm256_sub_epi16(x, level);
     const __m256i other = bits == 4 ? _mm256_adds_epi16(e, e) : e;
     return _mm256_min_epi16(_mm256_mulhrs_epi16(e, other), _mm256_set1_epi16(BRANCH_MAX));
 }
 
-TQ_INLINE int subset_of(int to, int high)
+CPU_INLINE int subset_of(int to, int high)
 {
     const int reg = to | high << 3;
     return ((reg ^ reg >> 1 ^ reg >> 3) & 1) << 1 | (reg >> 2 & 1);
 }
 
 /* One step of 16 lanes; returns the decisions inverted, bit s of a lane for state s. */
-TQ_INLINE __m256i step(__m256i metric[8], const __m256i cost[4])
+CPU_INLINE __m256i step(__m256i metric[8], const __m256i cost[4])
 {
     __m256i next[8], first = _mm256_setzero_si256();
     TQ_UNROLL
@@ -167,7 +167,7 @@ TQ_INLINE __m256i step(__m256i metric[8], const __m256i cost[4])
 }
 
 /* The least metrics go to total: [2] the low and the high halves of 128-bit lanes. */
-TQ_INLINE void subtract_least(__m256i metric[8], __m256i total[2])
+CPU_INLINE void subtract_least(__m256i metric[8], __m256i total[2])
 {
     const __m256i zero = _mm256_setzero_si256();
     __m256i least = metric[0];
@@ -182,8 +182,8 @@ TQ_INLINE void subtract_least(__m256i metric[8], __m256i total[2])
 }
 
 /* Costs of the four subsets for 32 rows: [half][subset]. */
-TQ_INLINE void all_costs(__m256i cost[2][4], const struct subset_table table[4],
-                         const int16_t *x, int bits)
+CPU_INLINE void all_costs(__m256i cost[2][4], const struct subset_table table[4],
+                          const int16_t *x, int bits)
 {
     const __m256i cell = cells_of(x), quarter = quarter_of(cell);
     const __m256i a = _mm256_loadu_si256((const void *)x),
@@ -204,9 +204,9 @@ enum { STEP_BYTES = TQ_LANES };
 /* Steps 0 .. n - 1, n a multiple of 4, over times t0 + i modulo d.  The costs of four
  * steps wait in memory while each half of the rows takes them: eight metrics and four
  * costs fill the registers. */
-TQ_INLINE void run(__m256i metric[2][8], __m256i total[2][2], uint8_t *path,
-                   const struct subset_table table[4], const int16_t *x,
-                   const uint16_t *order, int bits, int d, int t0, int n)
+CPU_INLINE void run(__m256i metric[2][8], __m256i total[2][2], uint8_t *path,
+                    const struct subset_table table[4], const int16_t *x,
+                    const uint16_t *order, int bits, int d, int t0, int n)
 {
     for (int i = 0; i < n; i += 4) {
         __m256i cost[4][2][4], first[4][2];
@@ -237,7 +237,7 @@ TQ_INLINE void run(__m256i metric[2][8], __m256i total[2][2], uint8_t *path,
 
 /* The state and, in bit 3, the bit that leaves it on the way back: predecessor and subset
  * are functions of these. */
-TQ_INLINE __m256i with_bit(const uint8_t *path, __m256i state)
+CPU_INLINE __m256i with_bit(const uint8_t *path, __m256i state)
 {
     const __m256i bits =
         _mm256_setr_epi8(1, 2, 4, 8, 16, 32, 64, -128, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 4, 8,
@@ -248,14 +248,14 @@ TQ_INLINE __m256i with_bit(const uint8_t *path, __m256i state)
     return _mm256_or_si256(state, _mm256_and_si256(second, _mm256_set1_epi8(8)));
 }
 
-TQ_INLINE __m256i came_from(__m256i reg)
+CPU_INLINE __m256i came_from(__m256i reg)
 {
     return _mm256_and_si256(_mm256_srli_epi16(reg, 1), _mm256_set1_epi8(7));
 }
 
 /* The state at time 0 of the best path through the last 32 and the first 32 samples. */
-TQ_INLINE __m256i find_start(uint8_t *path, const struct subset_table table[4],
-                             const int16_t *x, const uint16_t *order, int bits, int d)
+CPU_INLINE __m256i find_start(uint8_t *path, const struct subset_table table[4],
+                              const int16_t *x, const uint16_t *order, int bits, int d)
 {
     __m256i metric[2][8], best[2], total[2][2];
     total[0][0] = total[0][1] = total[1][0] = total[1][1] = _mm256_setzero_si256();
@@ -299,8 +299,8 @@ static struct trace_table trace_tables(const struct subset_table table[4], int b
 }
 
 /* w of each row in its subset z. */
-TQ_INLINE __m256i chosen_w(const struct subset_table table[4], const int16_t *x,
-                           __m256i z)
+CPU_INLINE __m256i chosen_w(const struct subset_table table[4], const int16_t *x,
+                            __m256i z)
 {
     const __m256i cell = cells_of(x), quarter = quarter_of(cell);
     const __m256i odd = _mm256_slli_epi16(z, 7), upper = _mm256_slli_epi16(z, 6);
@@ -312,8 +312,8 @@ TQ_INLINE __m256i chosen_w(const struct subset_table table[4], const int16_t *x,
 }
 
 /* Writes the codes of a time; returns the magnitudes of the levels and steps back. */
-TQ_INLINE __m256i trace_step(uint8_t *code, __m256i *state, const uint8_t *path,
-                             const int16_t *x, const struct trace_table *table)
+CPU_INLINE __m256i trace_step(uint8_t *code, __m256i *state, const uint8_t *path,
+                              const int16_t *x, const struct trace_table *table)
 {
     const __m256i reg = with_bit(path, *state);
     const __m256i z = _mm256_shuffle_epi8(table->subset, reg);
@@ -330,7 +330,7 @@ TQ_INLINE __m256i trace_step(uint8_t *code, __m256i *state, const uint8_t *path,
 }
 
 /* sum[0] and sum[1] get the even and odd words of x. */
-TQ_INLINE void add_words(__m256i sum[2], __m256i x)
+CPU_INLINE void add_words(__m256i sum[2], __m256i x)
 {
     sum[0] = _mm256_add_epi32(sum[0], _mm256_and_si256(x, _mm256_set1_epi32(0xffff)));
     sum[1] = _mm256_add_epi32(sum[1], _mm256_srli_epi32(x, 16));
@@ -362,14 +362,14 @@ static void trace_path(uint8_t *code, int32_t *energy, const uint8_t *path,
 }
 
 /* Bytes of 32 rows, as packing leaves them, to the words of a half. */
-TQ_INLINE __m256i half_words(__m256i bytes, int half)
+CPU_INLINE __m256i half_words(__m256i bytes, int half)
 {
     return half ? _mm256_unpackhi_epi8(bytes, bytes) : _mm256_unpacklo_epi8(bytes, bytes);
 }
 
 /* cost [32] <- total + the metric of the start state, where the path ends. */
-TQ_INLINE void store_cost(int32_t *cost, __m256i metric[2][8], __m256i total[2][2],
-                          __m256i start)
+CPU_INLINE void store_cost(int32_t *cost, __m256i metric[2][8], __m256i total[2][2],
+                           __m256i start)
 {
     const __m256i zero = _mm256_setzero_si256();
     for (int half = 0; half < 2; half++) {
@@ -389,8 +389,8 @@ TQ_INLINE void store_cost(int32_t *cost, __m256i metric[2][8], __m256i total[2][
     }
 }
 
-TQ_INLINE void viterbi(uint8_t *code, int32_t *energy, int32_t *cost, const int16_t *x,
-                       const uint16_t *order, int bits, int d, uint8_t *path)
+CPU_INLINE void viterbi(uint8_t *code, int32_t *energy, int32_t *cost, const int16_t *x,
+                        const uint16_t *order, int bits, int d, uint8_t *path)
 {
     struct subset_table table[4];
     for (int z = 0; z < 4; z++)

@@ -17,27 +17,27 @@ CPU_TARGET_BEGIN(CPU_TARGET_AVX2)
 
 enum { ROW_BYTES = 64 };
 
-TQ_INLINE __m256i byte_mask(int m)
+CPU_INLINE __m256i byte_mask(int m)
 {
     return _mm256_set1_epi8((char)m);
 }
 
-TQ_INLINE __m256i choose(__m256i mask, __m256i a, __m256i b)
+CPU_INLINE __m256i choose(__m256i mask, __m256i a, __m256i b)
 {
     return _mm256_or_si256(_mm256_and_si256(mask, a), _mm256_andnot_si256(mask, b));
 }
 
-TQ_INLINE __m256i xor3(__m256i a, __m256i b, __m256i c)
+CPU_INLINE __m256i xor3(__m256i a, __m256i b, __m256i c)
 {
     return _mm256_xor_si256(_mm256_xor_si256(a, b), c);
 }
 
-TQ_INLINE __m256i load(const uint8_t *p)
+CPU_INLINE __m256i load(const uint8_t *p)
 {
     return _mm256_loadu_si256((const void *)p);
 }
 
-TQ_INLINE void store(uint8_t *p, __m256i x)
+CPU_INLINE void store(uint8_t *p, __m256i x)
 {
     _mm256_storeu_si256((void *)p, x);
 }
@@ -69,14 +69,14 @@ static struct level_tables load_levels(int bits, int bias)
     return tables;
 }
 
-TQ_INLINE __m256i look_up(const struct level_tables *t, __m256i index)
+CPU_INLINE __m256i look_up(const struct level_tables *t, __m256i index)
 {
     return _mm256_shuffle_epi8(t->t[0], _mm256_and_si256(index, byte_mask(15)));
 }
 
 /* Two outputs from 4-bit fields x and their z1 in bit 0 of each field. */
-TQ_INLINE void levels4(__m256i out[2], __m256i x, __m256i z1,
-                       const struct level_tables *t)
+CPU_INLINE void levels4(__m256i out[2], __m256i x, __m256i z1,
+                        const struct level_tables *t)
 {
     const __m256i lo = _mm256_and_si256(x, byte_mask(15)),
                   hi = _mm256_and_si256(_mm256_srli_epi16(x, 4), byte_mask(15));
@@ -89,8 +89,8 @@ TQ_INLINE void levels4(__m256i out[2], __m256i x, __m256i z1,
 }
 
 /* Four outputs from indices in the nibbles of even and odd. */
-TQ_INLINE void four_levels(__m256i out[4], __m256i even, __m256i odd,
-                           const struct level_tables *t)
+CPU_INLINE void four_levels(__m256i out[4], __m256i even, __m256i odd,
+                            const struct level_tables *t)
 {
     out[0] = look_up(t, even);
     out[1] = look_up(t, odd);
@@ -99,8 +99,8 @@ TQ_INLINE void four_levels(__m256i out[4], __m256i even, __m256i odd,
 }
 
 /* Four outputs from 2-bit fields x and their z1 in bit 0 of each field. */
-TQ_INLINE void levels2(__m256i out[4], __m256i x, __m256i z1,
-                       const struct level_tables *t)
+CPU_INLINE void levels2(__m256i out[4], __m256i x, __m256i z1,
+                        const struct level_tables *t)
 {
     const __m256i low = byte_mask(0x33);
     four_levels(out, choose(low, x, _mm256_slli_epi16(z1, 2)),
@@ -109,8 +109,8 @@ TQ_INLINE void levels2(__m256i out[4], __m256i x, __m256i z1,
 
 /* Four outputs of turbo3 from 2-bit fields w and, for the same fields, pairs
  * v | z1 << 1. */
-TQ_INLINE void levels3(__m256i out[4], __m256i w, __m256i pairs,
-                       const struct level_tables *t)
+CPU_INLINE void levels3(__m256i out[4], __m256i w, __m256i pairs,
+                        const struct level_tables *t)
 {
     const __m256i low = byte_mask(0x33);
     four_levels(out, choose(low, pairs, _mm256_slli_epi16(w, 2)),
@@ -119,7 +119,7 @@ TQ_INLINE void levels3(__m256i out[4], __m256i w, __m256i pairs,
 
 /* ---- keys ---- */
 
-TQ_INLINE void store4(uint8_t *out, int step, const __m256i v[4])
+CPU_INLINE void store4(uint8_t *out, int step, const __m256i v[4])
 {
     TQ_UNROLL
     for (int f = 0; f < 4; f++)
@@ -127,19 +127,19 @@ TQ_INLINE void store4(uint8_t *out, int step, const __m256i v[4])
 }
 
 /* The same words one row of b-bit fields earlier or later. */
-TQ_INLINE __m256i fields_up(__m256i x, int b)
+CPU_INLINE __m256i fields_up(__m256i x, int b)
 {
     return _mm256_or_si256(_mm256_slli_epi32(x, b), _mm256_srli_epi32(x, 32 - b));
 }
 
-TQ_INLINE __m256i fields_down(__m256i x, int b)
+CPU_INLINE __m256i fields_down(__m256i x, int b)
 {
     return _mm256_or_si256(_mm256_srli_epi32(x, b), _mm256_slli_epi32(x, 32 - b));
 }
 
 /* Half a tile whose only array has fields of b = 2 or 4 bits. */
-TQ_INLINE void expand_key_half(uint8_t *out, const uint8_t *tile, int b, int d,
-                               const struct level_tables *t)
+CPU_INLINE void expand_key_half(uint8_t *out, const uint8_t *tile, int b, int d,
+                                const struct level_tables *t)
 {
     const int rows = d * b / 32;
     const __m256i first = load(tile), second = load(tile + ROW_BYTES);
@@ -169,8 +169,8 @@ TQ_INLINE void expand_key_half(uint8_t *out, const uint8_t *tile, int b, int d,
 
 /* turbo3 with v in dwords: bit 2g + e of v row n goes with field g of w row n + e * rows.
  */
-TQ_INLINE void expand_key_half3(uint8_t *out, const uint8_t *tile, int d,
-                                const struct level_tables *t)
+CPU_INLINE void expand_key_half3(uint8_t *out, const uint8_t *tile, int d,
+                                 const struct level_tables *t)
 {
     const int rows = d / 32;
     const uint8_t *vrow = tile + 4 * d;
@@ -198,7 +198,7 @@ TQ_INLINE void expand_key_half3(uint8_t *out, const uint8_t *tile, int d,
 }
 
 /* Nibble c of a 16-bit word to byte c of a dword. */
-TQ_INLINE __m256i spread(__m128i words)
+CPU_INLINE __m256i spread(__m128i words)
 {
     __m256i x = _mm256_cvtepu16_epi32(words);
     x = _mm256_and_si256(_mm256_or_si256(x, _mm256_slli_epi32(x, 8)),
@@ -268,7 +268,7 @@ void tq_expand_k_avx2(uint8_t *out, const uint8_t *code, int bits, int d, int ti
 /* ---- values ---- */
 
 /* Half of a row whose lane l is lane l + 1 of the row, modulo 16. */
-TQ_INLINE __m256i lanes_down(const uint8_t *row, int half)
+CPU_INLINE __m256i lanes_down(const uint8_t *row, int half)
 {
     if (!half)
         return load(row + 4);
@@ -278,7 +278,7 @@ TQ_INLINE __m256i lanes_down(const uint8_t *row, int half)
 }
 
 /* Lane l is lane l - 1 of the row. */
-TQ_INLINE __m256i lanes_up(const uint8_t *row, int half)
+CPU_INLINE __m256i lanes_up(const uint8_t *row, int half)
 {
     if (half)
         return load(row + 28);
@@ -289,8 +289,8 @@ TQ_INLINE __m256i lanes_up(const uint8_t *row, int half)
 
 /* Half the dimensions of a block of 8 (b = 4) or 16 (b = 2) tokens; groups of four go to
  * out, d * 4 bytes each. */
-TQ_INLINE void expand_value_half(uint8_t *out, const uint8_t *block, int half, int b,
-                                 int d, const struct level_tables *t)
+CPU_INLINE void expand_value_half(uint8_t *out, const uint8_t *block, int half, int b,
+                                  int d, const struct level_tables *t)
 {
     const int rows = d / 16;
     const uint8_t *row = block + 32 * half;
@@ -319,9 +319,9 @@ TQ_INLINE void expand_value_half(uint8_t *out, const uint8_t *block, int half, i
 }
 
 /* 16 tokens of turbo3: bit shift + f of a byte of v goes with field f of w. */
-TQ_INLINE void expand_value_half3(uint8_t *out, const uint8_t *wblock,
-                                  const uint8_t *vblock, int half, int shift, int d,
-                                  const struct level_tables *t)
+CPU_INLINE void expand_value_half3(uint8_t *out, const uint8_t *wblock,
+                                   const uint8_t *vblock, int half, int shift, int d,
+                                   const struct level_tables *t)
 {
     const int rows = d / 16;
     const uint8_t *row = vblock + 32 * half;

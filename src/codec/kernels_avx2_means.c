@@ -11,7 +11,7 @@ CPU_TARGET_BEGIN(CPU_TARGET_AVX2)
 
 enum { TOKENS = TQ_PAGE_TOKENS, VECTORS = TOKENS / 8 };
 
-TQ_INLINE __m256 load_half(const uint16_t *x)
+CPU_INLINE __m256 load_half(const uint16_t *x)
 {
     return _mm256_cvtph_ps(_mm_loadu_si128((const void *)x));
 }
@@ -43,7 +43,7 @@ void tq_subtract_avx2(uint16_t *x, const float *mean, int d)
 }
 
 /* The b bits of each of 64 scales from bit `at` on, as bytes. */
-TQ_INLINE void spare_bits(uint8_t *out, const __m256i h[4], int at, int b)
+CPU_INLINE void spare_bits(uint8_t *out, const __m256i h[4], int at, int b)
 {
     TQ_UNROLL
     for (int half = 0; half < 2; half++) {

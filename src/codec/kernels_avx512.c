@@ -13,12 +13,12 @@ CPU_TARGET_BEGIN(CPU_TARGET_AVX512)
 /* ---- rotation ---- */
 
 /* Butterfly between lanes i and i ^ half; y is x with these lanes exchanged. */
-TQ_INLINE __m512 butterfly(__m512 x, __m512 y, __mmask16 upper)
+CPU_INLINE __m512 butterfly(__m512 x, __m512 y, __mmask16 upper)
 {
     return _mm512_mask_sub_ps(_mm512_add_ps(x, y), upper, y, x);
 }
 
-TQ_INLINE __m512 butterflies_in_lanes(__m512 x, int inner)
+CPU_INLINE __m512 butterflies_in_lanes(__m512 x, int inner)
 {
     x = butterfly(x, _mm512_permute_ps(x, 0xB1), 0xAAAA);
     x = butterfly(x, _mm512_permute_ps(x, 0x4E), 0xCCCC);
@@ -29,7 +29,7 @@ TQ_INLINE __m512 butterflies_in_lanes(__m512 x, int inner)
     return x;
 }
 
-TQ_INLINE __m512 flip(__m512 x, int vector)
+CPU_INLINE __m512 flip(__m512 x, int vector)
 {
     const __mmask16 sign = (__mmask16)(tq_sign[vector / 4] >> (16 * (vector % 4)));
     const __m512i bits = _mm512_castps_si512(x);
@@ -39,7 +39,7 @@ TQ_INLINE __m512 flip(__m512 x, int vector)
 
 /* v <- the nv vectors of a row from vector `first` on, after signs, unless `back`, and
  * butterflies over distances 1 .. 8 nv. */
-TQ_INLINE void butterflies(__m512 v[16], const float *x, int first, int nv, bool back)
+CPU_INLINE void butterflies(__m512 v[16], const float *x, int first, int nv, bool back)
 {
     TQ_UNROLL
     for (int i = 0; i < nv; i++) {
@@ -60,7 +60,7 @@ TQ_INLINE void butterflies(__m512 v[16], const float *x, int first, int nv, bool
 }
 
 /* d = 16 * nv, a power of two; signs before the transform or after it. */
-TQ_INLINE void rotate_pow2(float *x, int nv, bool back)
+CPU_INLINE void rotate_pow2(float *x, int nv, bool back)
 {
     __m512 v[16];
     butterflies(v, x, 0, nv, back);
@@ -73,7 +73,7 @@ TQ_INLINE void rotate_pow2(float *x, int nv, bool back)
 }
 
 /* Registers hold half of a row, so distance 256 comes from memory. */
-TQ_INLINE void rotate_512(float *x, bool back)
+CPU_INLINE void rotate_512(float *x, bool back)
 {
     for (int first = 0; first < 32; first += 16) {
         __m512 v[16];
@@ -94,7 +94,7 @@ TQ_INLINE void rotate_512(float *x, bool back)
 }
 
 /* The `inner` floats at x, repeated. */
-TQ_INLINE __m512 repeat(const float *x, int inner)
+CPU_INLINE __m512 repeat(const float *x, int inner)
 {
     if (inner == 4)
         return _mm512_broadcast_f32x4(_mm_loadu_ps(x));
@@ -105,8 +105,8 @@ TQ_INLINE __m512 repeat(const float *x, int inner)
 
 /* d = order * inner, inner 4, 8 or 16: lane l of vector i belongs to row
  * (16 i + l) / inner of the base matrix, whose sign bits travel to bit 31. */
-TQ_INLINE void rotate_base(float *x, int d, int order, int inner, const uint32_t *matrix,
-                           bool back)
+CPU_INLINE void rotate_base(float *x, int d, int order, int inner, const uint32_t *matrix,
+                            bool back)
 {
     const int nv = d / 16;
     _Alignas(64) float t[192];
@@ -136,7 +136,7 @@ TQ_INLINE void rotate_base(float *x, int d, int order, int inner, const uint32_t
     }
 }
 
-TQ_INLINE void rotate_rows(float *x, int d, int n, bool back)
+CPU_INLINE void rotate_rows(float *x, int d, int n, bool back)
 {
     for (int i = 0; i < n; i++, x += d)
         switch (d) {

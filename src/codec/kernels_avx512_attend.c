@@ -17,12 +17,12 @@ CPU_TARGET_BEGIN(CPU_TARGET_AVX512)
 
 enum { TOKENS = TQ_PAGE_TOKENS, TILES = 4 };
 
-TQ_INLINE __mmask16 lanes(int n)
+CPU_INLINE __mmask16 lanes(int n)
 {
     return (__mmask16)(n >= 16 ? 0xffffu : (1u << n) - 1);
 }
 
-TQ_INLINE float sum_lanes(__m512 v)
+CPU_INLINE float sum_lanes(__m512 v)
 {
     const __m256 a =
         _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
@@ -81,7 +81,7 @@ void tq_load_query_avx512(float *x, int8_t *hi, int8_t *lo, float *step, int32_t
 /* ---- scores ---- */
 
 /* 16 elements of an exact page at index i. */
-TQ_INLINE __m512 load_exact(const void *page, int i, bool half, __mmask16 m)
+CPU_INLINE __m512 load_exact(const void *page, int i, bool half, __mmask16 m)
 {
     if (half)
         return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(m, (const uint16_t *)page + i));
@@ -89,8 +89,8 @@ TQ_INLINE __m512 load_exact(const void *page, int i, bool half, __mmask16 m)
                                  (const float *)((const char *)page + 4 * (ptrdiff_t)i));
 }
 
-TQ_INLINE void exact_score_block(float *s, const void *k, const float *q, int d,
-                                 bool half, int nq, int nt, int tile0)
+CPU_INLINE void exact_score_block(float *s, const void *k, const float *q, int d,
+                                  bool half, int nq, int nt, int tile0)
 {
     __m512 acc[16];
     TQ_UNROLL
@@ -118,8 +118,8 @@ TQ_INLINE void exact_score_block(float *s, const void *k, const float *q, int d,
     }
 }
 
-TQ_INLINE void exact_score_queries(float *s, const void *k, const float *q, int d, int n,
-                                   bool half, int nt, int tile0)
+CPU_INLINE void exact_score_queries(float *s, const void *k, const float *q, int d, int n,
+                                    bool half, int nt, int tile0)
 {
     int i = 0;
     for (; i + 4 <= n; i += 4)
@@ -130,8 +130,8 @@ TQ_INLINE void exact_score_queries(float *s, const void *k, const float *q, int 
         exact_score_block(s + i * TOKENS, k, q + i * d, d, half, 1, nt, tile0);
 }
 
-TQ_INLINE void exact_scores(float *s, const void *k, const float *q, int d, int n,
-                            bool half, int tile0, int tile1)
+CPU_INLINE void exact_scores(float *s, const void *k, const float *q, int d, int n,
+                             bool half, int tile0, int tile1)
 {
     if (tile1 - tile0 == TILES)
         exact_score_queries(s, k, q, d, n, half, TILES, 0);
@@ -155,7 +155,7 @@ void tq_score_f32_avx512(float *s, const void *k, const float *q, int d, int n, 
 /* ---- softmax ---- */
 
 /* tq_exp of 16 lanes. */
-TQ_INLINE __m512 exp16(__m512 x)
+CPU_INLINE __m512 exp16(__m512 x)
 {
     const __mmask16 keep = _mm512_cmp_ps_mask(x, _mm512_set1_ps(TQ_EXP_MIN), _CMP_NLT_UQ);
     const __m512i n = _mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(TQ_EXP_LOG2E)));
@@ -236,9 +236,9 @@ void tq_weigh_avx512(uint8_t *w, float *g, const float *p, const uint16_t *vscal
 /* ---- values ---- */
 
 /* nr vectors of 16 dimensions from index `at` of a row on; m masks the last. */
-TQ_INLINE void exact_sum_block(float *o, const void *v, const float *p, const float *c,
-                               int d, bool half, int at, int lo, int hi, int nq, int nr,
-                               __mmask16 m)
+CPU_INLINE void exact_sum_block(float *o, const void *v, const float *p, const float *c,
+                                int d, bool half, int at, int lo, int hi, int nq, int nr,
+                                __mmask16 m)
 {
     __m512 acc[16];
     TQ_UNROLL
@@ -269,8 +269,8 @@ TQ_INLINE void exact_sum_block(float *o, const void *v, const float *p, const fl
     }
 }
 
-TQ_INLINE void exact_sum_queries(float *o, const void *v, const float *p, const float *c,
-                                 int d, bool half, int lo, int hi, int nq)
+CPU_INLINE void exact_sum_queries(float *o, const void *v, const float *p, const float *c,
+                                  int d, bool half, int lo, int hi, int nq)
 {
     int at = 0;
     if (nq <= 2)
@@ -282,8 +282,8 @@ TQ_INLINE void exact_sum_queries(float *o, const void *v, const float *p, const 
         exact_sum_block(o, v, p, c, d, half, at, lo, hi, nq, 1, lanes(d - at));
 }
 
-TQ_INLINE void exact_sums(float *o, const void *v, const float *p, const float *c, int d,
-                          int n, bool half, int lo, int hi)
+CPU_INLINE void exact_sums(float *o, const void *v, const float *p, const float *c, int d,
+                           int n, bool half, int lo, int hi)
 {
     int i = 0;
     for (; i + 4 <= n; i += 4)

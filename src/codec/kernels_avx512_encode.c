@@ -14,12 +14,12 @@ enum { ROW = TQ_PAGE_TOKENS };
 /* As in kernels_c_encode.c. */
 enum { BRANCH_MAX = 9362, HANDICAP = 3 * BRANCH_MAX + 1 };
 
-TQ_INLINE __m512 load_half(const uint16_t *x)
+CPU_INLINE __m512 load_half(const uint16_t *x)
 {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)x));
 }
 
-TQ_INLINE __mmask16 usable_lanes(__m512 energy)
+CPU_INLINE __mmask16 usable_lanes(__m512 energy)
 {
     return _mm512_cmp_ps_mask(energy, _mm512_setzero_ps(), _CMP_GT_OQ) &
            _mm512_cmp_ps_mask(energy, _mm512_set1_ps(FLT_MAX), _CMP_LE_OQ);
@@ -63,14 +63,14 @@ static struct subset_table subset_levels(int bits, int z)
     return (struct subset_table){_mm512_load_si512(level), _mm512_load_si512(level + 32)};
 }
 
-TQ_INLINE __m512i look_up(const struct subset_table *t, __m512i cell)
+CPU_INLINE __m512i look_up(const struct subset_table *t, __m512i cell)
 {
     return _mm512_permutex2var_epi16(t->lo, cell, t->hi);
 }
 
 /* Saturation at +-32767 keeps squares below 2^15. */
-TQ_INLINE __m512i branch_cost(__m512i x, __m512i cell, const struct subset_table *t,
-                              int bits)
+CPU_INLINE __m512i branch_cost(__m512i x, __m512i cell, const struct subset_table *t,
+                               int bits)
 {
     const __m512i level = look_up(t, cell);
     const __m512i e =
@@ -81,14 +81,14 @@ TQ_INLINE __m512i branch_cost(__m512i x, __m512i cell, const struct subset_table
     return _mm512_min_epi16(_mm512_mulhrs_epi16(e, other), _mm512_set1_epi16(BRANCH_MAX));
 }
 
-TQ_INLINE int subset_of(int to, int high)
+CPU_INLINE int subset_of(int to, int high)
 {
     const int reg = to | high << 3;
     return ((reg ^ reg >> 1 ^ reg >> 3) & 1) << 1 | (reg >> 2 & 1);
 }
 
 /* One step of 32 lanes; returns the decisions, bit s of a lane for state s. */
-TQ_INLINE __m512i step(__m512i metric[8], const __m512i cost[4])
+CPU_INLINE __m512i step(__m512i metric[8], const __m512i cost[4])
 {
     __m512i next[8], decision = _mm512_setzero_si512();
     TQ_UNROLL
@@ -107,14 +107,14 @@ TQ_INLINE __m512i step(__m512i metric[8], const __m512i cost[4])
 }
 
 /* 16 words of 32. */
-TQ_INLINE __m512i half_of(__m512i words, int half)
+CPU_INLINE __m512i half_of(__m512i words, int half)
 {
     return _mm512_cvtepu16_epi32(half ? _mm512_extracti64x4_epi64(words, 1)
                                       : _mm512_castsi512_si256(words));
 }
 
 /* The least metrics go to total. */
-TQ_INLINE void subtract_least(__m512i metric[8], __m512i total[2])
+CPU_INLINE void subtract_least(__m512i metric[8], __m512i total[2])
 {
     __m512i least = metric[0];
     TQ_UNROLL
@@ -129,9 +129,9 @@ TQ_INLINE void subtract_least(__m512i metric[8], __m512i total[2])
 }
 
 /* Steps i0 .. i0 + n - 1, n a multiple of 4, over times t0 + i modulo d. */
-TQ_INLINE void run(__m512i metric[8], __m512i total[2], uint16_t *path,
-                   const struct subset_table table[4], const int16_t *x,
-                   const uint16_t *order, int bits, int d, int t0, int n)
+CPU_INLINE void run(__m512i metric[8], __m512i total[2], uint16_t *path,
+                    const struct subset_table table[4], const int16_t *x,
+                    const uint16_t *order, int bits, int d, int t0, int n)
 {
     for (int i = 0; i < n; i += 4) {
         TQ_UNROLL
@@ -150,19 +150,19 @@ TQ_INLINE void run(__m512i metric[8], __m512i total[2], uint16_t *path,
     }
 }
 
-TQ_INLINE __m512i bit_of(__m512i decision, __m512i state)
+CPU_INLINE __m512i bit_of(__m512i decision, __m512i state)
 {
     return _mm512_and_si512(_mm512_srlv_epi16(decision, state), _mm512_set1_epi16(1));
 }
 
-TQ_INLINE __m512i came_from(__m512i state, __m512i high)
+CPU_INLINE __m512i came_from(__m512i state, __m512i high)
 {
     return _mm512_or_si512(_mm512_srli_epi16(state, 1), _mm512_slli_epi16(high, 2));
 }
 
 /* The state at time 0 of the best path through the last 32 and the first 32 samples. */
-TQ_INLINE __m512i find_start(uint16_t *path, const struct subset_table table[4],
-                             const int16_t *x, const uint16_t *order, int bits, int d)
+CPU_INLINE __m512i find_start(uint16_t *path, const struct subset_table table[4],
+                              const int16_t *x, const uint16_t *order, int bits, int d)
 {
     __m512i metric[8], total[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
     TQ_UNROLL
@@ -191,8 +191,8 @@ static struct subset_table subset_nearest(int bits, int z)
 }
 
 /* w of each row in its subset 2 z1 + z0. */
-TQ_INLINE __m512i nearest_w(const struct subset_table table[4], __m512i cell,
-                            __mmask32 z0, __mmask32 z1)
+CPU_INLINE __m512i nearest_w(const struct subset_table table[4], __m512i cell,
+                             __mmask32 z0, __mmask32 z1)
 {
     const __m512i a =
         _mm512_mask_mov_epi16(look_up(&table[0], cell), z0, look_up(&table[1], cell));
@@ -237,8 +237,8 @@ static void trace_back(uint8_t *code, int32_t *energy, const uint16_t *path,
     _mm512_storeu_si512(energy + 16, sum[1]);
 }
 
-TQ_INLINE void viterbi(uint8_t *code, int32_t *energy, int32_t *cost, const int16_t *x,
-                       const uint16_t *order, int bits, int d, uint16_t *path)
+CPU_INLINE void viterbi(uint8_t *code, int32_t *energy, int32_t *cost, const int16_t *x,
+                        const uint16_t *order, int bits, int d, uint16_t *path)
 {
     struct subset_table table[4];
     for (int z = 0; z < 4; z++)

@@ -10,7 +10,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "codec/avx512vnni.h"
+#include "codec/avx512.h"
+#include "cpu/byte_products.h"
 #include "codec/f16.h"
 #include "codec/layout.h"
 
@@ -21,7 +22,7 @@ enum { TOKENS = TQ_PAGE_TOKENS, TILES = 4 };
 /* ---- means of keys ---- */
 
 /* The bits `bits` of each of 64 scales from bit `at` on, as bytes. */
-TQ_INLINE __m512i spare_bytes(__m512i lo, __m512i hi, int at, int bits)
+CPU_INLINE __m512i spare_bytes(__m512i lo, __m512i hi, int at, int bits)
 {
     const __m128i shift = _mm_cvtsi32_si128(at);
     const __m512i keep = _mm512_set1_epi16((short)((1 << bits) - 1));
@@ -32,7 +33,7 @@ TQ_INLINE __m512i spare_bytes(__m512i lo, __m512i hi, int at, int bits)
     return _mm512_inserti64x4(_mm512_castsi256_si512(a), b, 1);
 }
 
-TQ_INLINE __m128i sum_quarters(__m512i v)
+CPU_INLINE __m128i sum_quarters(__m512i v)
 {
     const __m256i a =
         _mm256_add_epi32(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
@@ -61,7 +62,7 @@ void tq_key_means_avx512vnni(float *bias, uint16_t *scale, const uint16_t *store
             TQ_UNROLL
             for (int k = 0; k < 4; k++) {
                 const int8_t *row = q->hi + (i + k < n ? i + k : i) * d + c;
-                dot[k] = tq_dpbusd(dot[k], code, _mm512_maskz_loadu_epi8(in, row));
+                dot[k] = cpu_dpbusd_512(dot[k], code, _mm512_maskz_loadu_epi8(in, row));
             }
         }
         const __m128i sum =
@@ -83,8 +84,8 @@ void tq_key_means_avx512vnni(float *bias, uint16_t *scale, const uint16_t *store
 /* ---- scores ---- */
 
 /* Dot products of nq queries with nt tiles [d/4][16][4] of levels + 128. */
-TQ_INLINE void dot_block(__m512i *dot, const uint8_t *k, const int8_t *q, int d, int nq,
-                         int nt)
+CPU_INLINE void dot_block(__m512i *dot, const uint8_t *k, const int8_t *q, int d, int nq,
+                          int nt)
 {
     __m512i acc[16];
     TQ_UNROLL
@@ -100,7 +101,7 @@ TQ_INLINE void dot_block(__m512i *dot, const uint8_t *k, const int8_t *q, int d,
             const __m512i v = tq_four_bytes(q + i * d + 4 * r);
             TQ_UNROLL
             for (int t = 0; t < nt; t++)
-                acc[i * nt + t] = tq_dpbusd(acc[i * nt + t], row[t], v);
+                acc[i * nt + t] = cpu_dpbusd_512(acc[i * nt + t], row[t], v);
         }
     }
     TQ_UNROLL
@@ -109,9 +110,9 @@ TQ_INLINE void dot_block(__m512i *dot, const uint8_t *k, const int8_t *q, int d,
 }
 
 /* Queries i0 .. i0 + nq - 1 against nt tiles. */
-TQ_INLINE void score_block(float *s, const uint8_t *k, const __m512 *scale,
-                           const struct tq_code_queries *q, int i0, int d, int nq, int nt,
-                           bool two_limbs)
+CPU_INLINE void score_block(float *s, const uint8_t *k, const __m512 *scale,
+                            const struct tq_code_queries *q, int i0, int d, int nq,
+                            int nt, bool two_limbs)
 {
     __m512i hi[16], lo[16];
     dot_block(hi, k, q->hi + i0 * d, d, nq, nt);
@@ -127,9 +128,9 @@ TQ_INLINE void score_block(float *s, const uint8_t *k, const __m512 *scale,
     }
 }
 
-TQ_INLINE void score_queries(float *s, const uint8_t *k, const uint16_t *kscale,
-                             const struct tq_code_queries *q, int d, int n, int nt,
-                             bool two_limbs)
+CPU_INLINE void score_queries(float *s, const uint8_t *k, const uint16_t *kscale,
+                              const struct tq_code_queries *q, int d, int n, int nt,
+                              bool two_limbs)
 {
     __m512 scale[TILES];
     int i = 0;
@@ -176,8 +177,9 @@ void tq_score_codes_avx512vnni(float *s, const uint8_t *k, const uint16_t *kscal
 /* ---- values ---- */
 
 /* nr vectors of 16 dimensions, from v on, for nq queries of `limbs` rows of weights. */
-TQ_INLINE void sum_block(float *o, const int8_t *v, const uint8_t *w, const float *g,
-                         const float *c, int d, int g0, int g1, int nq, int limbs, int nr)
+CPU_INLINE void sum_block(float *o, const int8_t *v, const uint8_t *w, const float *g,
+                          const float *c, int d, int g0, int g1, int nq, int limbs,
+                          int nr)
 {
     __m512i acc[16];
     TQ_UNROLL
@@ -193,7 +195,7 @@ TQ_INLINE void sum_block(float *o, const int8_t *v, const uint8_t *w, const floa
             const __m512i weights = tq_four_bytes(w + i * TOKENS + 4 * group);
             TQ_UNROLL
             for (int r = 0; r < nr; r++)
-                acc[i * nr + r] = tq_dpbusd(acc[i * nr + r], weights, row[r]);
+                acc[i * nr + r] = cpu_dpbusd_512(acc[i * nr + r], weights, row[r]);
         }
     }
     TQ_UNROLL
@@ -210,8 +212,8 @@ TQ_INLINE void sum_block(float *o, const int8_t *v, const uint8_t *w, const floa
 }
 
 /* nq * limbs is at most 4. */
-TQ_INLINE void sum_queries(float *o, const int8_t *v, const uint8_t *w, const float *g,
-                           const float *c, int d, int g0, int g1, int nq, int limbs)
+CPU_INLINE void sum_queries(float *o, const int8_t *v, const uint8_t *w, const float *g,
+                            const float *c, int d, int g0, int g1, int nq, int limbs)
 {
     int r = 0;
     if (nq * limbs <= 2)

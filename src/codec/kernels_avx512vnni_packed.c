@@ -12,7 +12,8 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "codec/avx512vnni.h"
+#include "codec/avx512.h"
+#include "cpu/byte_products.h"
 #include "codec/levels_avx512vnni.h"
 
 CPU_TARGET_BEGIN(CPU_TARGET_AVX512VNNI)
@@ -31,14 +32,15 @@ struct key_sink {
 };
 
 /* Ask for a line behind the one at p. */
-TQ_INLINE void ask_ahead(const uint8_t *p, ptrdiff_t ahead, int n)
+CPU_INLINE void ask_ahead(const uint8_t *p, ptrdiff_t ahead, int n)
 {
     if (n)
         _mm_prefetch((const char *)p + ahead, _MM_HINT_T0);
 }
 
 /* `count` vectors from dimension 4 * at on. */
-TQ_INLINE void put_keys(struct key_sink *sink, const __m512i *v, int count, int at, int n)
+CPU_INLINE void put_keys(struct key_sink *sink, const __m512i *v, int count, int at,
+                         int n)
 {
     TQ_UNROLL
     for (int f = 0; f < count; f++) {
@@ -46,14 +48,14 @@ TQ_INLINE void put_keys(struct key_sink *sink, const __m512i *v, int count, int 
             _mm512_storeu_si512(sink->out + 64 * (at + f), v[f]);
         TQ_UNROLL
         for (int i = 0; i < n; i++)
-            sink->acc[i][f % 2] =
-                tq_dpbusd_four(sink->acc[i][f % 2], v[f], sink->row[i] + 4 * (at + f));
+            sink->acc[i][f % 2] = cpu_dpbusd_512_four(sink->acc[i][f % 2], v[f],
+                                                      sink->row[i] + 4 * (at + f));
     }
 }
 
 /* A tile whose only array has fields of b = 2 or 4 bits. */
-TQ_INLINE void walk_keys(struct key_sink *sink, const uint8_t *tile, int b, int d,
-                         __m512i table, int n)
+CPU_INLINE void walk_keys(struct key_sink *sink, const uint8_t *tile, int b, int d,
+                          __m512i table, int n)
 {
     const int rows = d * b / 32;
     struct tq_key_walk walk;
@@ -74,8 +76,8 @@ TQ_INLINE void walk_keys(struct key_sink *sink, const uint8_t *tile, int b, int 
 
 /* turbo3 with v in dwords: bit 2g + e of v row r goes with field g of w row r + e * rows.
  */
-TQ_INLINE void walk_keys3(struct key_sink *sink, const uint8_t *tile, int d,
-                          __m512i table, int n)
+CPU_INLINE void walk_keys3(struct key_sink *sink, const uint8_t *tile, int d,
+                           __m512i table, int n)
 {
     const int rows = d / 32;
     const __m512i even_bits = tq_byte_mask(0x55);
@@ -97,8 +99,8 @@ TQ_INLINE void walk_keys3(struct key_sink *sink, const uint8_t *tile, int d,
 }
 
 /* turbo3 with v in 16-bit words, d = 80 and 112. */
-TQ_INLINE void walk_keys3_words(struct key_sink *sink, const uint8_t *tile, int d,
-                                __m512i table, int n)
+CPU_INLINE void walk_keys3_words(struct key_sink *sink, const uint8_t *tile, int d,
+                                 __m512i table, int n)
 {
     struct tq_key_words words;
     tq_key_words_load(&words, tile + 4 * d, d / 16);
@@ -112,7 +114,7 @@ TQ_INLINE void walk_keys3_words(struct key_sink *sink, const uint8_t *tile, int 
     }
 }
 
-TQ_INLINE void walk_bytes(struct key_sink *sink, const uint8_t *tile, int d, int n)
+CPU_INLINE void walk_bytes(struct key_sink *sink, const uint8_t *tile, int d, int n)
 {
     for (int r = 0; r < d / 4; r += 2) {
         __m512i v[2];
@@ -127,8 +129,8 @@ TQ_INLINE void walk_bytes(struct key_sink *sink, const uint8_t *tile, int d, int
 }
 
 /* All levels + 128 of a tile. */
-TQ_INLINE void walk_tile(struct key_sink *sink, const uint8_t *tile, int bits, int d,
-                         __m512i table, int n)
+CPU_INLINE void walk_tile(struct key_sink *sink, const uint8_t *tile, int bits, int d,
+                          __m512i table, int n)
 {
     if (bits == 8)
         walk_bytes(sink, tile, d, n);
@@ -142,7 +144,7 @@ TQ_INLINE void walk_tile(struct key_sink *sink, const uint8_t *tile, int bits, i
         walk_keys3_words(sink, tile, d, table, n);
 }
 
-TQ_INLINE __m512i key_table(int bits)
+CPU_INLINE __m512i key_table(int bits)
 {
     return bits == 8 ? tq_byte_mask(0) : tq_level_table(bits, 128);
 }
@@ -158,9 +160,10 @@ void tq_expand_k_avx512vnni(uint8_t *out, const uint8_t *code, int bits, int d, 
 }
 
 /* n rows, which are nq queries with one limb or two, against the tiles. */
-TQ_INLINE void score_rows(float *s, const uint8_t *code, int bits, const uint16_t *kscale,
-                          const struct tq_code_queries *q, int i0, int d, int nq,
-                          int limbs, int tile0, int tile1, const uint8_t *next)
+CPU_INLINE void score_rows(float *s, const uint8_t *code, int bits,
+                           const uint16_t *kscale, const struct tq_code_queries *q,
+                           int i0, int d, int nq, int limbs, int tile0, int tile1,
+                           const uint8_t *next)
 {
     const __m512i table = key_table(bits);
     const int n = nq * limbs;
@@ -185,9 +188,9 @@ TQ_INLINE void score_rows(float *s, const uint8_t *code, int bits, const uint16_
     }
 }
 
-TQ_INLINE void score_all(float *s, const uint8_t *code, int bits, const uint16_t *kscale,
-                         const struct tq_code_queries *q, int d, int n, int tile0,
-                         int tile1, const uint8_t *next)
+CPU_INLINE void score_all(float *s, const uint8_t *code, int bits, const uint16_t *kscale,
+                          const struct tq_code_queries *q, int d, int n, int tile0,
+                          int tile1, const uint8_t *next)
 {
     const int limbs = bits == 8 ? 2 : 1;
     int i = 0;
@@ -242,8 +245,8 @@ struct value_sink {
     ptrdiff_t ahead;   // as in struct key_sink
 };
 
-TQ_INLINE void put_values(struct value_sink *sink, const __m512i *v, int count, int r,
-                          int i, int d, int n, int nr)
+CPU_INLINE void put_values(struct value_sink *sink, const __m512i *v, int count, int r,
+                           int i, int d, int n, int nr)
 {
     TQ_UNROLL
     for (int f = 0; f < count; f++) {
@@ -251,14 +254,14 @@ TQ_INLINE void put_values(struct value_sink *sink, const __m512i *v, int count, 
             _mm512_storeu_si512(sink->out + 4 * d * f + 64 * (r + i), v[f]);
         TQ_UNROLL
         for (int k = 0; k < n; k++)
-            sink->acc[k * nr + i] = tq_dpbusd(
+            sink->acc[k * nr + i] = cpu_dpbusd_512(
                 sink->acc[k * nr + i], tq_four_bytes(sink->w + k * TOKENS + 4 * f), v[f]);
     }
 }
 
 /* A block of 8 (b = 4) or 16 (b = 2) tokens. */
-TQ_INLINE void walk_values(struct value_sink *sink, const uint8_t *block, int b, int d,
-                           int r, __m512i table, int n, int nr)
+CPU_INLINE void walk_values(struct value_sink *sink, const uint8_t *block, int b, int d,
+                            int r, __m512i table, int n, int nr)
 {
     struct tq_value_walk walk;
     tq_value_walk_start(&walk, block, r, nr, d / 16);
@@ -278,9 +281,9 @@ TQ_INLINE void walk_values(struct value_sink *sink, const uint8_t *block, int b,
 }
 
 /* 16 tokens of turbo3. */
-TQ_INLINE void walk_values3(struct value_sink *sink, const uint8_t *wblock,
-                            const uint8_t *vblock, int half, int d, int r, __m512i table,
-                            int n, int nr)
+CPU_INLINE void walk_values3(struct value_sink *sink, const uint8_t *wblock,
+                             const uint8_t *vblock, int half, int d, int r, __m512i table,
+                             int n, int nr)
 {
     struct tq_value_walk walk;
     tq_value_walk_start(&walk, vblock, r, nr, d / 16);
@@ -298,8 +301,8 @@ TQ_INLINE void walk_values3(struct value_sink *sink, const uint8_t *wblock,
 }
 
 /* nr rows of the 16 tokens of tile t. */
-TQ_INLINE void walk_value_tile(struct value_sink *sink, const uint8_t *code, int bits,
-                               int d, int t, int r, __m512i table, int n, int nr)
+CPU_INLINE void walk_value_tile(struct value_sink *sink, const uint8_t *code, int bits,
+                                int d, int t, int r, __m512i table, int n, int nr)
 {
     if (bits == 4) {
         walk_values(sink, code + 8 * d * t, 4, d, r, table, n, nr);
@@ -317,8 +320,8 @@ TQ_INLINE void walk_value_tile(struct value_sink *sink, const uint8_t *code, int
     }
 }
 
-TQ_INLINE void expand_tile(int8_t *out, const uint8_t *code, int bits, int d, int t,
-                           __m512i table)
+CPU_INLINE void expand_tile(int8_t *out, const uint8_t *code, int bits, int d, int t,
+                            __m512i table)
 {
     int r = 0;
     for (; r + 4 <= d / 16; r += 4) {
@@ -350,9 +353,9 @@ void tq_expand_v_avx512vnni(int8_t *out, const uint8_t *code, int bits, int d, i
 }
 
 /* The weighted sum of nr rows for n queries. */
-TQ_INLINE void sum_rows(float *o, const uint8_t *code, int bits, const uint8_t *w,
-                        const float *g, const float *c, int d, int n, int r, int nr,
-                        int tile0, int tile1, const uint8_t *next)
+CPU_INLINE void sum_rows(float *o, const uint8_t *code, int bits, const uint8_t *w,
+                         const float *g, const float *c, int d, int n, int r, int nr,
+                         int tile0, int tile1, const uint8_t *next)
 {
     const __m512i table = tq_level_table(bits, 0);
     struct value_sink sink = {.ahead = next - code};
@@ -371,9 +374,9 @@ TQ_INLINE void sum_rows(float *o, const uint8_t *code, int bits, const uint8_t *
     }
 }
 
-TQ_INLINE void sum_queries(float *o, const uint8_t *code, int bits, const uint8_t *w,
-                           const float *g, const float *c, int d, int n, int tile0,
-                           int tile1, const uint8_t *next)
+CPU_INLINE void sum_queries(float *o, const uint8_t *code, int bits, const uint8_t *w,
+                            const float *g, const float *c, int d, int n, int tile0,
+                            int tile1, const uint8_t *next)
 {
     int r = 0;
     if (n <= 2)

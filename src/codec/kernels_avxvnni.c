@@ -8,24 +8,17 @@
 #include <stddef.h>
 
 #include "codec/avx2.h"
+#include "cpu/byte_products.h"
 
 CPU_TARGET_BEGIN(CPU_TARGET_AVXVNNI)
 
 enum { TOKENS = TQ_PAGE_TOKENS };
 
-/* acc + sums of four products of unsigned and signed bytes.  Written out because GCC 12
- * surrounds the intrinsic with register moves. */
-TQ_INLINE __m256i dpbusd(__m256i acc, __m256i u, __m256i s)
-{
-    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(u), "x"(s));
-    return acc;
-}
-
 /* ---- scores ---- */
 
 /* Dot products of nq queries [d] with nv halves of tiles; nq * nv is 8. */
-TQ_INLINE void dot_block(__m256i dot[8], const uint8_t *k, const int8_t *q, int d, int nq,
-                         int nv)
+CPU_INLINE void dot_block(__m256i dot[8], const uint8_t *k, const int8_t *q, int d,
+                          int nq, int nv)
 {
     __m256i acc[8];
     TQ_UNROLL
@@ -42,7 +35,7 @@ TQ_INLINE void dot_block(__m256i dot[8], const uint8_t *k, const int8_t *q, int 
                 (const void *)(k + h / 2 * 16 * d + 64 * r + 32 * (h % 2)));
             TQ_UNROLL
             for (int i = 0; i < nq; i++)
-                acc[i * nv + h] = dpbusd(acc[i * nv + h], row, x[i]);
+                acc[i * nv + h] = cpu_dpbusd_256(acc[i * nv + h], row, x[i]);
         }
     }
     TQ_UNROLL
@@ -50,9 +43,9 @@ TQ_INLINE void dot_block(__m256i dot[8], const uint8_t *k, const int8_t *q, int 
         dot[i] = acc[i];
 }
 
-TQ_INLINE void score_block(float *s, const uint8_t *k, const uint16_t *kscale,
-                           const struct tq_code_queries *q, int i0, int d, int nq, int nv,
-                           bool two_limbs)
+CPU_INLINE void score_block(float *s, const uint8_t *k, const uint16_t *kscale,
+                            const struct tq_code_queries *q, int i0, int d, int nq,
+                            int nv, bool two_limbs)
 {
     __m256i hi[8], lo[8];
     dot_block(hi, k, q->hi + i0 * d, d, nq, nv);
@@ -71,9 +64,9 @@ TQ_INLINE void score_block(float *s, const uint8_t *k, const uint16_t *kscale,
     }
 }
 
-TQ_INLINE void score_queries(float *s, const uint8_t *k, const uint16_t *kscale,
-                             const struct tq_code_queries *q, int i0, int d, int nq,
-                             int tile0, int tile1, bool two_limbs)
+CPU_INLINE void score_queries(float *s, const uint8_t *k, const uint16_t *kscale,
+                              const struct tq_code_queries *q, int i0, int d, int nq,
+                              int tile0, int tile1, bool two_limbs)
 {
     const int nt = 4 / nq;
     int t = tile0;
@@ -85,9 +78,9 @@ TQ_INLINE void score_queries(float *s, const uint8_t *k, const uint16_t *kscale,
                     two_limbs);
 }
 
-TQ_INLINE void score_all(float *s, const uint8_t *k, const uint16_t *kscale,
-                         const struct tq_code_queries *q, int d, int n, int tile0,
-                         int tile1, bool two_limbs)
+CPU_INLINE void score_all(float *s, const uint8_t *k, const uint16_t *kscale,
+                          const struct tq_code_queries *q, int d, int n, int tile0,
+                          int tile1, bool two_limbs)
 {
     int i = 0;
     for (; i + 4 <= n; i += 4)
@@ -112,8 +105,9 @@ void tq_score_codes_avxvnni(float *s, const uint8_t *k, const uint16_t *kscale,
 
 /* nr vectors of 8 dimensions, from v on, for nq queries of `limbs` rows of weights;
  * nq * limbs * nr is at most 8. */
-TQ_INLINE void sum_block(float *o, const int8_t *v, const uint8_t *w, const float *g,
-                         const float *c, int d, int g0, int g1, int nq, int limbs, int nr)
+CPU_INLINE void sum_block(float *o, const int8_t *v, const uint8_t *w, const float *g,
+                          const float *c, int d, int g0, int g1, int nq, int limbs,
+                          int nr)
 {
     __m256i acc[8];
     TQ_UNROLL
@@ -130,7 +124,7 @@ TQ_INLINE void sum_block(float *o, const int8_t *v, const uint8_t *w, const floa
                 _mm256_loadu_si256((const void *)(v + 4 * (ptrdiff_t)d * group + 32 * r));
             TQ_UNROLL
             for (int i = 0; i < nq * limbs; i++)
-                acc[i * nr + r] = dpbusd(acc[i * nr + r], weights[i], row);
+                acc[i * nr + r] = cpu_dpbusd_256(acc[i * nr + r], weights[i], row);
         }
     }
     TQ_UNROLL
@@ -147,8 +141,8 @@ TQ_INLINE void sum_block(float *o, const int8_t *v, const uint8_t *w, const floa
 }
 
 /* nq * limbs is at most 4. */
-TQ_INLINE void sum_queries(float *o, const int8_t *v, const uint8_t *w, const float *g,
-                           const float *c, int d, int g0, int g1, int nq, int limbs)
+CPU_INLINE void sum_queries(float *o, const int8_t *v, const uint8_t *w, const float *g,
+                            const float *c, int d, int g0, int g1, int nq, int limbs)
 {
     const int nr = 8 / (nq * limbs);
     int r = 0;

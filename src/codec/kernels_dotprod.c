@@ -10,7 +10,7 @@
 
 CPU_TARGET_BEGIN(CPU_TARGET_DOTPROD)
 
-TQ_INLINE int32x4_t dot_lane(int32x4_t acc, int8x16_t a, int8x16_t b, int lane)
+CPU_INLINE int32x4_t dot_lane(int32x4_t acc, int8x16_t a, int8x16_t b, int lane)
 {
     switch (lane) { // the instruction's lane is a constant
     case 0:
@@ -24,8 +24,8 @@ TQ_INLINE int32x4_t dot_lane(int32x4_t acc, int8x16_t a, int8x16_t b, int lane)
     }
 }
 
-TQ_INLINE uint32x4_t unsigned_dot_lane(uint32x4_t acc, uint8x16_t a, uint8x16_t b,
-                                       int lane)
+CPU_INLINE uint32x4_t unsigned_dot_lane(uint32x4_t acc, uint8x16_t a, uint8x16_t b,
+                                        int lane)
 {
     switch (lane) {
     case 0:
@@ -39,8 +39,8 @@ TQ_INLINE uint32x4_t unsigned_dot_lane(uint32x4_t acc, uint8x16_t a, uint8x16_t 
     }
 }
 
-TQ_INLINE void dot_rows(int32x4_t dot[][4], const uint8_t *k, const int8_t *const *q,
-                        int d, int n)
+CPU_INLINE void dot_rows(int32x4_t dot[][4], const uint8_t *k, const int8_t *const *q,
+                         int d, int n)
 {
     const uint8x16_t sign = vdupq_n_u8(0x80);
     int32x4_t acc[TQ_DOT_ROWS][4];
@@ -77,8 +77,8 @@ void tq_score_codes_dotprod(float *s, const uint8_t *k, const uint16_t *kscale,
 }
 
 /* 16 weights are a tile: four groups of tokens. */
-TQ_INLINE void sum_rows(uint32x4_t sum[][4], const int8_t *v, const uint8_t *const *w,
-                        int d, int g0, int g1, int n)
+CPU_INLINE void sum_rows(uint32x4_t sum[][4], const int8_t *v, const uint8_t *const *w,
+                         int d, int g0, int g1, int n)
 {
     const uint8x16_t sign = vdupq_n_u8(0x80);
     uint32x4_t acc[TQ_DOT_ROWS][4];

@@ -13,14 +13,14 @@
 /* ---- rotation ---- */
 
 /* Bit k of `bits`, k = 0 .. 3, moved to the sign of lane k. */
-TQ_INLINE uint32x4_t sign_bits(uint32_t bits)
+CPU_INLINE uint32x4_t sign_bits(uint32_t bits)
 {
     static const int32_t up[4] = {31, 30, 29, 28};
     return vandq_u32(vshlq_u32(vdupq_n_u32(bits), vld1q_s32(up)),
                      vdupq_n_u32(0x80000000u));
 }
 
-TQ_INLINE float32x4_t flip_lanes(float32x4_t x, uint32x4_t signs)
+CPU_INLINE float32x4_t flip_lanes(float32x4_t x, uint32x4_t signs)
 {
     return vreinterpretq_f32_u32(veorq_u32(vreinterpretq_u32_f32(x), signs));
 }
@@ -33,13 +33,13 @@ static void flip_row(float *x, int d)
     }
 }
 
-TQ_INLINE float32x4_t low_pair(float32x4_t a, float32x4_t b)
+CPU_INLINE float32x4_t low_pair(float32x4_t a, float32x4_t b)
 {
     return vreinterpretq_f32_f64(
         vtrn1q_f64(vreinterpretq_f64_f32(a), vreinterpretq_f64_f32(b)));
 }
 
-TQ_INLINE float32x4_t high_pair(float32x4_t a, float32x4_t b)
+CPU_INLINE float32x4_t high_pair(float32x4_t a, float32x4_t b)
 {
     return vreinterpretq_f32_f64(
         vtrn2q_f64(vreinterpretq_f64_f32(a), vreinterpretq_f64_f32(b)));
@@ -180,7 +180,7 @@ void tq_to_f16_neon(uint16_t *out, const float *x, int n)
 }
 
 /* Exchange rows and columns of 8 vectors of 8: blocks of 1, 2, then 4. */
-TQ_INLINE void transpose8(uint16x8_t v[8])
+CPU_INLINE void transpose8(uint16x8_t v[8])
 {
     TQ_UNROLL
     for (int i = 0; i < 8; i += 2) {
@@ -224,8 +224,8 @@ void tq_transpose_neon(uint16_t *out, const uint16_t *rows, int d)
 /* ---- codes to pages ---- */
 
 /* Byte c of the words of row n of an array over 16 keys: 8 / b fields, code >> shift. */
-TQ_INLINE uint8x16_t key_bytes(const uint8_t *code, int rows, int n, int c, int b,
-                               int shift)
+CPU_INLINE uint8x16_t key_bytes(const uint8_t *code, int rows, int n, int c, int b,
+                                int shift)
 {
     const uint8x16_t mask = vdupq_n_u8((uint8_t)((1 << b) - 1));
     const int per_byte = 8 / b;
@@ -241,8 +241,8 @@ TQ_INLINE uint8x16_t key_bytes(const uint8_t *code, int rows, int n, int c, int 
 }
 
 /* Words of 32 or 16 bits are bytes of 16 keys interleaved. */
-TQ_INLINE void pack_array(uint8_t *out, const uint8_t *code, int word, int b, int shift,
-                          int d)
+CPU_INLINE void pack_array(uint8_t *out, const uint8_t *code, int word, int b, int shift,
+                           int d)
 {
     const int rows = d * b / word;
     for (int n = 0; n < rows; n++) {

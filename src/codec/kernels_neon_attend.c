@@ -13,7 +13,7 @@
 /* ---- queries ---- */
 
 /* n = 1 .. 4 floats, zero behind them. */
-TQ_INLINE float32x4_t load_some(const float *x, int n)
+CPU_INLINE float32x4_t load_some(const float *x, int n)
 {
     if (n >= 4)
         return vld1q_f32(x);
@@ -22,7 +22,7 @@ TQ_INLINE float32x4_t load_some(const float *x, int n)
     return vld1q_f32(v);
 }
 
-TQ_INLINE void store_some(float *x, float32x4_t v, int n)
+CPU_INLINE void store_some(float *x, float32x4_t v, int n)
 {
     float all[4];
     vst1q_f32(all, v);
@@ -30,7 +30,7 @@ TQ_INLINE void store_some(float *x, float32x4_t v, int n)
 }
 
 /* The low bytes of n <= 4 lanes. */
-TQ_INLINE void store_bytes(int8_t *out, int32x4_t v, int n)
+CPU_INLINE void store_bytes(int8_t *out, int32x4_t v, int n)
 {
     const int16x4_t words = vmovn_s32(v);
     int8_t all[8];
@@ -79,8 +79,8 @@ void tq_load_query_neon(float *x, int8_t *hi, int8_t *lo, float *step, int32_t *
 /* ---- integer dot products ---- */
 
 /* Two products of a byte of at most 128 with one of at most 127 fit 16 bits. */
-TQ_INLINE void dot_rows(int32x4_t dot[][4], const uint8_t *k, const int8_t *const *q,
-                        int d, int n)
+CPU_INLINE void dot_rows(int32x4_t dot[][4], const uint8_t *k, const int8_t *const *q,
+                         int d, int n)
 {
     const uint8x16_t sign = vdupq_n_u8(0x80);
     int32x4_t acc[2][8];
@@ -121,8 +121,8 @@ void tq_score_codes_neon(float *s, const uint8_t *k, const uint16_t *kscale,
 }
 
 /* A product of two unsigned bytes fills 16 bits, so each is widened by itself. */
-TQ_INLINE void sum_rows(uint32x4_t sum[][4], const int8_t *v, const uint8_t *const *w,
-                        int d, int g0, int g1, int n)
+CPU_INLINE void sum_rows(uint32x4_t sum[][4], const int8_t *v, const uint8_t *const *w,
+                         int d, int g0, int g1, int n)
 {
     const uint8x16_t sign = vdupq_n_u8(0x80);
     uint32x4_t acc[2][8];
@@ -161,7 +161,7 @@ void tq_sum_codes_neon(float *o, const int8_t *v, const uint8_t *w, const float 
 /* ---- scores of exact keys ---- */
 
 /* 4 elements of an exact page from index i on. */
-TQ_INLINE float32x4_t load_exact(const void *page, int i, bool half)
+CPU_INLINE float32x4_t load_exact(const void *page, int i, bool half)
 {
     if (half)
         return tq_load_half((const uint16_t *)page + i);
@@ -169,8 +169,8 @@ TQ_INLINE float32x4_t load_exact(const void *page, int i, bool half)
 }
 
 /* nq queries against a tile. */
-TQ_INLINE void exact_score_block(float *s, const void *k, const float *q, int d,
-                                 bool half, int nq, int tile)
+CPU_INLINE void exact_score_block(float *s, const void *k, const float *q, int d,
+                                  bool half, int nq, int tile)
 {
     float32x4_t acc[4][4];
     TQ_UNROLL
@@ -197,8 +197,8 @@ TQ_INLINE void exact_score_block(float *s, const void *k, const float *q, int d,
     }
 }
 
-TQ_INLINE void exact_scores(float *s, const void *k, const float *q, int d, int n,
-                            bool half, int tile0, int tile1)
+CPU_INLINE void exact_scores(float *s, const void *k, const float *q, int d, int n,
+                             bool half, int tile0, int tile1)
 {
     for (int t = tile0; t < tile1; t++) {
         int i = 0;
@@ -226,7 +226,7 @@ void tq_score_f32_neon(float *s, const void *k, const float *q, int d, int n, in
 /* ---- softmax ---- */
 
 /* tq_exp of 4 lanes. */
-TQ_INLINE float32x4_t exp4(float32x4_t x)
+CPU_INLINE float32x4_t exp4(float32x4_t x)
 {
     const uint32x4_t below = vcltq_f32(x, vdupq_n_f32(TQ_EXP_MIN));
     const int32x4_t n = vcvtnq_s32_f32(vmulq_n_f32(x, TQ_EXP_LOG2E));
@@ -245,7 +245,7 @@ TQ_INLINE float32x4_t exp4(float32x4_t x)
 }
 
 /* Lanes of vector i of a page that are in [lo, hi). */
-TQ_INLINE uint32x4_t in_range(int i, int lo, int hi)
+CPU_INLINE uint32x4_t in_range(int i, int lo, int hi)
 {
     static const int32_t lane[4] = {0, 1, 2, 3};
     const int32x4_t j = vaddq_s32(vld1q_s32(lane), vdupq_n_s32(4 * i));
@@ -253,7 +253,7 @@ TQ_INLINE uint32x4_t in_range(int i, int lo, int hi)
 }
 
 /* The sum of 64 in the order of docs/numerics.md, 1.4. */
-TQ_INLINE float tree_sum(const float32x4_t v[16])
+CPU_INLINE float tree_sum(const float32x4_t v[16])
 {
     float32x4_t a[4];
     TQ_UNROLL
@@ -292,7 +292,7 @@ void tq_softmax_neon(float *s, float *m, float *l, float *c, int lo, const uint8
 }
 
 /* The low bytes of 16 lanes. */
-TQ_INLINE void store_weights(uint8_t *w, const uint32x4_t u[4])
+CPU_INLINE void store_weights(uint8_t *w, const uint32x4_t u[4])
 {
     const uint16x8_t a =
         vuzp1q_u16(vreinterpretq_u16_u32(u[0]), vreinterpretq_u16_u32(u[1]));
@@ -334,7 +334,7 @@ void tq_weigh_neon(uint8_t *w, float *g, const float *p, const uint16_t *vscale,
 /* ---- sums of exact values ---- */
 
 /* n < 4 elements of an exact page from index i on, zero behind them. */
-TQ_INLINE float32x4_t load_exact_some(const void *page, int i, bool half, int n)
+CPU_INLINE float32x4_t load_exact_some(const void *page, int i, bool half, int n)
 {
     uint16_t h[4] = {0};
     float f[4] = {0};
@@ -347,9 +347,9 @@ TQ_INLINE float32x4_t load_exact_some(const void *page, int i, bool half, int n)
 }
 
 /* nr vectors of 4 dimensions from index `at` of a row on, or one of `some` dimensions. */
-TQ_INLINE void exact_sum_block(float *o, const void *v, const float *p, const float *c,
-                               int d, bool half, int at, int lo, int hi, int nq, int nr,
-                               int some)
+CPU_INLINE void exact_sum_block(float *o, const void *v, const float *p, const float *c,
+                                int d, bool half, int at, int lo, int hi, int nq, int nr,
+                                int some)
 {
     float32x4_t acc[4][4];
     TQ_UNROLL
@@ -379,8 +379,8 @@ TQ_INLINE void exact_sum_block(float *o, const void *v, const float *p, const fl
     }
 }
 
-TQ_INLINE void exact_sum_queries(float *o, const void *v, const float *p, const float *c,
-                                 int d, bool half, int lo, int hi, int nq)
+CPU_INLINE void exact_sum_queries(float *o, const void *v, const float *p, const float *c,
+                                  int d, bool half, int lo, int hi, int nq)
 {
     int at = 0;
     for (; at + 16 <= d; at += 16)
@@ -391,8 +391,8 @@ TQ_INLINE void exact_sum_queries(float *o, const void *v, const float *p, const 
         exact_sum_block(o, v, p, c, d, half, at, lo, hi, nq, 1, d - at);
 }
 
-TQ_INLINE void exact_sums(float *o, const void *v, const float *p, const float *c, int d,
-                          int n, bool half, int lo, int hi)
+CPU_INLINE void exact_sums(float *o, const void *v, const float *p, const float *c, int d,
+                           int n, bool half, int lo, int hi)
 {
     int i = 0;
     for (; i + 4 <= n; i += 4)

@@ -12,20 +12,20 @@ enum { ROW = TQ_PAGE_TOKENS };
 /* As in kernels_c_encode.c. */
 enum { BRANCH_MAX = 9362, HANDICAP = 3 * BRANCH_MAX + 1 };
 
-TQ_INLINE uint32x4_t usable_lanes(float32x4_t energy)
+CPU_INLINE uint32x4_t usable_lanes(float32x4_t energy)
 {
     return vandq_u32(vcgtq_f32(energy, vdupq_n_f32(0.0f)),
                      vcleq_f32(energy, vdupq_n_f32(FLT_MAX)));
 }
 
-TQ_INLINE float32x4_t keep_lanes(uint32x4_t mask, float32x4_t x)
+CPU_INLINE float32x4_t keep_lanes(uint32x4_t mask, float32x4_t x)
 {
     return vreinterpretq_f32_u32(vandq_u32(mask, vreinterpretq_u32_f32(x)));
 }
 
 /* x * factor in the lanes of mask, held to +-most, to the nearest integer; else 0. */
-TQ_INLINE int32x4_t quantise(const uint16_t *x, float32x4_t factor, uint32x4_t mask,
-                             float32x4_t most)
+CPU_INLINE int32x4_t quantise(const uint16_t *x, float32x4_t factor, uint32x4_t mask,
+                              float32x4_t most)
 {
     const float32x4_t v = keep_lanes(mask, vmulq_f32(tq_load_half(x), factor));
     return vcvtnq_s32_f32(vmaxnmq_f32(vminnmq_f32(v, most), vnegq_f32(most)));
@@ -85,13 +85,13 @@ static struct subset_table subset_levels(int bits, int z)
 }
 
 /* x >> 10 & 63 of 16 lanes. */
-TQ_INLINE uint8x16_t cells(int16x8_t a, int16x8_t b)
+CPU_INLINE uint8x16_t cells(int16x8_t a, int16x8_t b)
 {
     return vshrq_n_u8(vuzp2q_u8(vreinterpretq_u8_s16(a), vreinterpretq_u8_s16(b)), 2);
 }
 
 /* Saturation at +-32767 keeps squares below 2^15. */
-TQ_INLINE uint16x8_t branch_cost(int16x8_t x, uint8x16_t level, int bits)
+CPU_INLINE uint16x8_t branch_cost(int16x8_t x, uint8x16_t level, int bits)
 {
     const int16x8_t least = vdupq_n_s16(-32767);
     const int16x8_t e = vmaxq_s16(vqsubq_s16(x, vreinterpretq_s16_u8(level)), least);
@@ -103,9 +103,9 @@ TQ_INLINE uint16x8_t branch_cost(int16x8_t x, uint8x16_t level, int bits)
 enum { STEPS = 4 }; // between normalisations
 
 /* cost [STEPS][4][32] of the samples at times t0 .. t0 + 3 modulo d. */
-TQ_INLINE void branch_costs(uint16_t *cost, const struct subset_table table[4],
-                            const int16_t *x, const uint16_t *order, int bits, int d,
-                            int t0)
+CPU_INLINE void branch_costs(uint16_t *cost, const struct subset_table table[4],
+                             const int16_t *x, const uint16_t *order, int bits, int d,
+                             int t0)
 {
     for (int i = 0; i < STEPS; i++) {
         const int t = t0 + i >= d ? t0 + i - d : t0 + i;
@@ -127,14 +127,14 @@ TQ_INLINE void branch_costs(uint16_t *cost, const struct subset_table table[4],
     }
 }
 
-TQ_INLINE int subset_of(int to, int high)
+CPU_INLINE int subset_of(int to, int high)
 {
     const int reg = to | high << 3;
     return ((reg ^ reg >> 1 ^ reg >> 3) & 1) << 1 | (reg >> 2 & 1);
 }
 
 /* One step of 8 lanes; returns the decisions, bit s of a lane for state s. */
-TQ_INLINE uint8x8_t step(uint16x8_t metric[8], const uint16_t *cost)
+CPU_INLINE uint8x8_t step(uint16x8_t metric[8], const uint16_t *cost)
 {
     uint16x8_t next[8], c[4], decision = vdupq_n_u16(0);
     TQ_UNROLL
@@ -155,8 +155,8 @@ TQ_INLINE uint8x8_t step(uint16x8_t metric[8], const uint16_t *cost)
 
 /* STEPS steps of 8 lanes; metric [8][32], path [STEPS][32].  The least metrics go to
  * total [8]. */
-TQ_INLINE void run_lanes(uint16_t *metric, int32_t *total, uint8_t *path,
-                         const uint16_t *cost)
+CPU_INLINE void run_lanes(uint16_t *metric, int32_t *total, uint8_t *path,
+                          const uint16_t *cost)
 {
     uint16x8_t m[8];
     TQ_UNROLL
@@ -179,9 +179,9 @@ TQ_INLINE void run_lanes(uint16_t *metric, int32_t *total, uint8_t *path,
 }
 
 /* n steps, a multiple of STEPS, over times t0 + i modulo d. */
-TQ_INLINE void run(uint16_t *metric, int32_t *total, uint8_t *path,
-                   const struct subset_table table[4], const int16_t *x,
-                   const uint16_t *order, int bits, int d, int t0, int n)
+CPU_INLINE void run(uint16_t *metric, int32_t *total, uint8_t *path,
+                    const struct subset_table table[4], const int16_t *x,
+                    const uint16_t *order, int bits, int d, int t0, int n)
 {
     for (int i = 0; i < n; i += STEPS) {
         uint16_t cost[STEPS * 4 * TQ_LANES];
@@ -192,26 +192,26 @@ TQ_INLINE void run(uint16_t *metric, int32_t *total, uint8_t *path,
     }
 }
 
-TQ_INLINE uint8x16_t low_bit(uint8x16_t x)
+CPU_INLINE uint8x16_t low_bit(uint8x16_t x)
 {
     return vandq_u8(x, vdupq_n_u8(1));
 }
 
-TQ_INLINE uint8x16_t bit_of(uint8x16_t decision, uint8x16_t state)
+CPU_INLINE uint8x16_t bit_of(uint8x16_t decision, uint8x16_t state)
 {
     return low_bit(vshlq_u8(decision, vnegq_s8(vreinterpretq_s8_u8(state))));
 }
 
-TQ_INLINE uint8x16_t came_from(uint8x16_t state, uint8x16_t high)
+CPU_INLINE uint8x16_t came_from(uint8x16_t state, uint8x16_t high)
 {
     return vorrq_u8(vshrq_n_u8(state, 1), vshlq_n_u8(high, 2));
 }
 
 /* start [32] <- the state at time 0 of the best path through the last 32 and the first
  * 32 samples. */
-TQ_INLINE void find_start(uint8_t *start, uint8_t *path,
-                          const struct subset_table table[4], const int16_t *x,
-                          const uint16_t *order, int bits, int d)
+CPU_INLINE void find_start(uint8_t *start, uint8_t *path,
+                           const struct subset_table table[4], const int16_t *x,
+                           const uint16_t *order, int bits, int d)
 {
     uint16_t metric[8 * TQ_LANES] = {0};
     int32_t total[TQ_LANES] = {0};
@@ -237,8 +237,8 @@ TQ_INLINE void find_start(uint8_t *start, uint8_t *path,
 }
 
 /* tq_nearest[z][cell]: each table answers the 64 indices of its subset. */
-TQ_INLINE uint8x16_t nearest_w(const struct subset_table table[4], uint8x16_t cell,
-                               uint8x16_t z)
+CPU_INLINE uint8x16_t nearest_w(const struct subset_table table[4], uint8x16_t cell,
+                                uint8x16_t z)
 {
     const uint8x16_t step64 = vdupq_n_u8(64);
     uint8x16_t index = vorrq_u8(cell, vshlq_n_u8(z, 6));
@@ -287,8 +287,8 @@ static void trace_back(uint8_t *code, int32_t *energy, const uint8_t *path,
         vst1q_s32(energy + 4 * k, sum[k]);
 }
 
-TQ_INLINE void viterbi(uint8_t *code, int32_t *energy, int32_t *cost, const int16_t *x,
-                       const uint16_t *order, int bits, int d, uint8_t *path)
+CPU_INLINE void viterbi(uint8_t *code, int32_t *energy, int32_t *cost, const int16_t *x,
+                        const uint16_t *order, int bits, int d, uint8_t *path)
 {
     struct subset_table table[4];
     for (int z = 0; z < 4; z++)

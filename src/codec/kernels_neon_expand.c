@@ -12,18 +12,18 @@
 #include "codec/neon.h"
 #include "codec/tables.h"
 
-TQ_INLINE uint8x16_t xor3(uint8x16_t a, uint8x16_t b, uint8x16_t c)
+CPU_INLINE uint8x16_t xor3(uint8x16_t a, uint8x16_t b, uint8x16_t c)
 {
     return veorq_u8(veorq_u8(a, b), c);
 }
 
 /* Bits of a where mask is set, else of b. */
-TQ_INLINE uint8x16_t choose(int mask, uint8x16_t a, uint8x16_t b)
+CPU_INLINE uint8x16_t choose(int mask, uint8x16_t a, uint8x16_t b)
 {
     return vbslq_u8(vdupq_n_u8((uint8_t)mask), a, b);
 }
 
-TQ_INLINE uint8x16_t low_nibble(uint8x16_t x)
+CPU_INLINE uint8x16_t low_nibble(uint8x16_t x)
 {
     return vandq_u8(x, vdupq_n_u8(0x0F));
 }
@@ -49,8 +49,8 @@ static uint8x16x2_t level_table(int bits, int bias)
 }
 
 /* Two outputs from 4-bit fields x and their z1 in bit 0 of each field. */
-TQ_INLINE void levels4(uint8_t *out, int stride, uint8x16_t x, uint8x16_t z1,
-                       uint8x16x2_t table)
+CPU_INLINE void levels4(uint8_t *out, int stride, uint8x16_t x, uint8x16_t z1,
+                        uint8x16x2_t table)
 {
     z1 = vandq_u8(z1, vdupq_n_u8(0x11));
     vst1q_u8(out, vqtbl2q_u8(table, vsliq_n_u8(x, z1, 4)));
@@ -59,8 +59,8 @@ TQ_INLINE void levels4(uint8_t *out, int stride, uint8x16_t x, uint8x16_t z1,
 
 /* Four outputs: fields 0 and 2 of each byte select by the nibbles of `even`, 1 and 3 by
  * those of `odd`. */
-TQ_INLINE void store_levels(uint8_t *out, int stride, uint8x16_t even, uint8x16_t odd,
-                            uint8x16_t table)
+CPU_INLINE void store_levels(uint8_t *out, int stride, uint8x16_t even, uint8x16_t odd,
+                             uint8x16_t table)
 {
     vst1q_u8(out, vqtbl1q_u8(table, low_nibble(even)));
     vst1q_u8(out + stride, vqtbl1q_u8(table, low_nibble(odd)));
@@ -69,8 +69,8 @@ TQ_INLINE void store_levels(uint8_t *out, int stride, uint8x16_t even, uint8x16_
 }
 
 /* Four outputs from 2-bit fields x and their z1 in bit 0 of each field. */
-TQ_INLINE void levels2(uint8_t *out, int stride, uint8x16_t x, uint8x16_t z1,
-                       uint8x16_t table)
+CPU_INLINE void levels2(uint8_t *out, int stride, uint8x16_t x, uint8x16_t z1,
+                        uint8x16_t table)
 {
     store_levels(out, stride, choose(0x33, x, vshlq_n_u8(z1, 2)),
                  choose(0x33, vshrq_n_u8(x, 2), z1), table);
@@ -78,8 +78,8 @@ TQ_INLINE void levels2(uint8_t *out, int stride, uint8x16_t x, uint8x16_t z1,
 
 /* Four outputs of turbo3 from 2-bit fields w and, for the same fields, pairs v | z1 << 1.
  */
-TQ_INLINE void levels3(uint8_t *out, int stride, uint8x16_t w, uint8x16_t pairs,
-                       uint8x16_t table)
+CPU_INLINE void levels3(uint8_t *out, int stride, uint8x16_t w, uint8x16_t pairs,
+                        uint8x16_t table)
 {
     store_levels(out, stride, choose(0x33, pairs, vshlq_n_u8(w, 2)),
                  choose(0x33, vshrq_n_u8(pairs, 2), w), table);
@@ -94,8 +94,8 @@ struct walk {
     uint8x16_t before, x, next, wrapped[2];
 };
 
-TQ_INLINE void walk_start(struct walk *w, const uint8_t *quarter, int rows,
-                          uint8x16_t before, uint8x16_t wrapped0, uint8x16_t wrapped1)
+CPU_INLINE void walk_start(struct walk *w, const uint8_t *quarter, int rows,
+                           uint8x16_t before, uint8x16_t wrapped0, uint8x16_t wrapped1)
 {
     *w = (struct walk){.at = quarter,
                        .rows = rows,
@@ -107,7 +107,7 @@ TQ_INLINE void walk_start(struct walk *w, const uint8_t *quarter, int rows,
 }
 
 /* z1 of row n, whose codes go to *x; advances. */
-TQ_INLINE uint8x16_t walk_row(struct walk *w, int n, uint8x16_t *x)
+CPU_INLINE uint8x16_t walk_row(struct walk *w, int n, uint8x16_t *x)
 {
     uint8x16_t after;
     if (n + 2 < w->rows)
@@ -123,14 +123,14 @@ TQ_INLINE uint8x16_t walk_row(struct walk *w, int n, uint8x16_t *x)
 
 /* ---- keys ---- */
 
-TQ_INLINE uint8x16_t words_left(uint8x16_t x, int b)
+CPU_INLINE uint8x16_t words_left(uint8x16_t x, int b)
 {
     const uint32x4_t v = vreinterpretq_u32_u8(x);
     const uint32x4_t up = vshlq_u32(v, vdupq_n_s32(b));
     return vreinterpretq_u8_u32(vorrq_u32(up, vshlq_u32(v, vdupq_n_s32(b - 32))));
 }
 
-TQ_INLINE void walk_keys(struct walk *w, const uint8_t *quarter, int rows, int b)
+CPU_INLINE void walk_keys(struct walk *w, const uint8_t *quarter, int rows, int b)
 {
     walk_start(w, quarter, rows, words_left(vld1q_u8(quarter + 64 * (rows - 1)), b),
                words_left(vld1q_u8(quarter), 32 - b),
@@ -138,8 +138,8 @@ TQ_INLINE void walk_keys(struct walk *w, const uint8_t *quarter, int rows, int b
 }
 
 /* A quarter of a tile whose only array has fields of b = 2 or 4 bits. */
-TQ_INLINE void expand_keys(uint8_t *out, const uint8_t *tile, int b, int d,
-                           uint8x16x2_t table)
+CPU_INLINE void expand_keys(uint8_t *out, const uint8_t *tile, int b, int d,
+                            uint8x16x2_t table)
 {
     const int rows = d * b / 32;
     struct walk w;
@@ -156,7 +156,7 @@ TQ_INLINE void expand_keys(uint8_t *out, const uint8_t *tile, int b, int d,
 
 /* turbo3 with v in dwords: bit 2g + e of v row n goes with field g of w row n + e * rows.
  */
-TQ_INLINE void expand_keys3(uint8_t *out, const uint8_t *tile, int d, uint8x16_t table)
+CPU_INLINE void expand_keys3(uint8_t *out, const uint8_t *tile, int d, uint8x16_t table)
 {
     const int rows = d / 32;
     struct walk w;
@@ -173,7 +173,7 @@ TQ_INLINE void expand_keys3(uint8_t *out, const uint8_t *tile, int d, uint8x16_t
 
 /* Byte c of dword j <- bits 4c .. 4c + 3 of 16-bit word 4 * quarter + j of v, each at the
  * low end of a 2-bit field. */
-TQ_INLINE uint8x16_t spread(const uint16x8_t v[2], int quarter)
+CPU_INLINE uint8x16_t spread(const uint16x8_t v[2], int quarter)
 {
     static const uint8_t twice[16] = {0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7};
     static const int8_t down[16] = {0, -4, 0, -4, 0, -4, 0, -4,
@@ -186,12 +186,12 @@ TQ_INLINE uint8x16_t spread(const uint16x8_t v[2], int quarter)
     return vqtbl1q_u8(vld1q_u8(apart), low_nibble(vshlq_u8(bytes, vld1q_s8(down))));
 }
 
-TQ_INLINE uint16x8_t load_words(const uint8_t *p)
+CPU_INLINE uint16x8_t load_words(const uint8_t *p)
 {
     return vreinterpretq_u16_u8(vld1q_u8(p));
 }
 
-TQ_INLINE uint16x8_t words_right(uint16x8_t x)
+CPU_INLINE uint16x8_t words_right(uint16x8_t x)
 {
     return vsliq_n_u16(vshrq_n_u16(x, 1), x, 15);
 }
@@ -261,17 +261,17 @@ void tq_expand_k_neon(uint8_t *out, const uint8_t *code, int bits, int d, int ti
 /* ---- values ---- */
 
 /* Lane i of a row of 16 dwords is lane i + 1 or i - 1 of another; at is a quarter. */
-TQ_INLINE uint8x16_t lanes_down(const uint8_t *row, int at)
+CPU_INLINE uint8x16_t lanes_down(const uint8_t *row, int at)
 {
     return vextq_u8(vld1q_u8(row + at), vld1q_u8(row + (at + 16) % 64), 4);
 }
 
-TQ_INLINE uint8x16_t lanes_up(const uint8_t *row, int at)
+CPU_INLINE uint8x16_t lanes_up(const uint8_t *row, int at)
 {
     return vextq_u8(vld1q_u8(row + (at + 48) % 64), vld1q_u8(row + at), 12);
 }
 
-TQ_INLINE void walk_values(struct walk *w, const uint8_t *block, int rows, int at)
+CPU_INLINE void walk_values(struct walk *w, const uint8_t *block, int rows, int at)
 {
     walk_start(w, block + at, rows, lanes_up(block + 64 * (rows - 1), at),
                lanes_down(block, at), lanes_down(block + 64, at));
@@ -279,8 +279,8 @@ TQ_INLINE void walk_values(struct walk *w, const uint8_t *block, int rows, int a
 
 /* A quarter of a block of 8 (b = 4) or 16 (b = 2) tokens; groups of four go to out,
  * d * 4 bytes each. */
-TQ_INLINE void expand_values(uint8_t *out, const uint8_t *block, int at, int b, int d,
-                             uint8x16x2_t table)
+CPU_INLINE void expand_values(uint8_t *out, const uint8_t *block, int at, int b, int d,
+                              uint8x16x2_t table)
 {
     struct walk w;
     walk_values(&w, block, d / 16, at);
@@ -295,8 +295,8 @@ TQ_INLINE void expand_values(uint8_t *out, const uint8_t *block, int at, int b, 
 }
 
 /* 16 tokens of turbo3: bit 4 * half + f of a byte of v goes with field f of w. */
-TQ_INLINE void expand_values3(uint8_t *out, const uint8_t *wrow, const uint8_t *vrow,
-                              int at, int half, int d, uint8x16_t table)
+CPU_INLINE void expand_values3(uint8_t *out, const uint8_t *wrow, const uint8_t *vrow,
+                               int at, int half, int d, uint8x16_t table)
 {
     const int8x16_t shift = vdupq_n_s8((int8_t)(-4 * half));
     struct walk walk;

@@ -10,7 +10,7 @@
 enum { TOKENS = TQ_PAGE_TOKENS };
 
 /* Four tokens, weighted. */
-TQ_INLINE float32x4_t load_weighted(const uint16_t *x, const float *weight, int j)
+CPU_INLINE float32x4_t load_weighted(const uint16_t *x, const float *weight, int j)
 {
     return vmulq_f32(tq_load_half(x + j), vld1q_f32(weight + j));
 }

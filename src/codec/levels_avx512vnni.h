@@ -14,24 +14,24 @@
 
 CPU_TARGET_BEGIN(CPU_TARGET_AVX512VNNI)
 
-TQ_INLINE __m512i tq_byte_mask(int m)
+CPU_INLINE __m512i tq_byte_mask(int m)
 {
     return _mm512_set1_epi8((char)m);
 }
 
-TQ_INLINE __m512i tq_choose(__m512i mask, __m512i a, __m512i b)
+CPU_INLINE __m512i tq_choose(__m512i mask, __m512i a, __m512i b)
 {
     return _mm512_ternarylogic_epi64(mask, a, b, TQ_SELECT);
 }
 
-TQ_INLINE __m512i tq_xor3(__m512i a, __m512i b, __m512i c)
+CPU_INLINE __m512i tq_xor3(__m512i a, __m512i b, __m512i c)
 {
     return _mm512_ternarylogic_epi64(a, b, c, TQ_XOR3);
 }
 
 /* Table of levels + bias over the index that the functions below form: for 4 bits
  * v, w (3), z1 from bit 0 up; for 3 bits v, z1, w (2); for 2 bits v, w, z1. */
-TQ_INLINE __m512i tq_level_table(int bits, int bias)
+CPU_INLINE __m512i tq_level_table(int bits, int bias)
 {
     static const _Alignas(64) uint8_t lane[64] = {
         0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
@@ -59,7 +59,7 @@ TQ_INLINE __m512i tq_level_table(int bits, int bias)
 }
 
 /* Two vectors of levels from a row x of 4-bit fields and its z1 in bit 0 of each. */
-TQ_INLINE void tq_levels4(__m512i v[2], __m512i x, __m512i z1, __m512i table)
+CPU_INLINE void tq_levels4(__m512i v[2], __m512i x, __m512i z1, __m512i table)
 {
     const __m512i low = tq_byte_mask(0x0F);
     v[0] = _mm512_permutexvar_epi8(tq_choose(low, x, _mm512_slli_epi16(z1, 4)), table);
@@ -67,7 +67,7 @@ TQ_INLINE void tq_levels4(__m512i v[2], __m512i x, __m512i z1, __m512i table)
 }
 
 /* Four vectors whose indices are the nibbles of even and odd. */
-TQ_INLINE void tq_four_levels(__m512i v[4], __m512i even, __m512i odd, __m512i table)
+CPU_INLINE void tq_four_levels(__m512i v[4], __m512i even, __m512i odd, __m512i table)
 {
     v[0] = _mm512_permutexvar_epi8(even, table);
     v[1] = _mm512_permutexvar_epi8(odd, table);
@@ -76,7 +76,7 @@ TQ_INLINE void tq_four_levels(__m512i v[4], __m512i even, __m512i odd, __m512i t
 }
 
 /* Four vectors from a row x of 2-bit fields and its z1 in bit 0 of each. */
-TQ_INLINE void tq_levels2(__m512i v[4], __m512i x, __m512i z1, __m512i table)
+CPU_INLINE void tq_levels2(__m512i v[4], __m512i x, __m512i z1, __m512i table)
 {
     const __m512i low = tq_byte_mask(0x33);
     tq_four_levels(v, tq_choose(low, x, _mm512_slli_epi16(z1, 2)),
@@ -85,7 +85,7 @@ TQ_INLINE void tq_levels2(__m512i v[4], __m512i x, __m512i z1, __m512i table)
 
 /* Four vectors of turbo3 from a row w of 2-bit fields and, for the same fields, pairs
  * v | z1 << 1. */
-TQ_INLINE void tq_levels3(__m512i v[4], __m512i w, __m512i pairs, __m512i table)
+CPU_INLINE void tq_levels3(__m512i v[4], __m512i w, __m512i pairs, __m512i table)
 {
     const __m512i low = tq_byte_mask(0x33);
     tq_four_levels(v, tq_choose(low, pairs, _mm512_slli_epi16(w, 2)),
@@ -102,22 +102,22 @@ struct tq_key_walk {
 };
 
 /* The words one field of b bits earlier or later. */
-TQ_INLINE __m512i tq_fields_up(__m512i x, int b)
+CPU_INLINE __m512i tq_fields_up(__m512i x, int b)
 {
     return b == 4   ? _mm512_rol_epi32(x, 4)
            : b == 2 ? _mm512_rol_epi32(x, 2)
                     : _mm512_rol_epi32(x, 1);
 }
 
-TQ_INLINE __m512i tq_fields_down(__m512i x, int b)
+CPU_INLINE __m512i tq_fields_down(__m512i x, int b)
 {
     return b == 4   ? _mm512_ror_epi32(x, 4)
            : b == 2 ? _mm512_ror_epi32(x, 2)
                     : _mm512_ror_epi32(x, 1);
 }
 
-TQ_INLINE void tq_key_walk_start(struct tq_key_walk *k, const uint8_t *at, int rows,
-                                 int b)
+CPU_INLINE void tq_key_walk_start(struct tq_key_walk *k, const uint8_t *at, int rows,
+                                  int b)
 {
     k->at = at;
     k->rows = rows;
@@ -129,7 +129,7 @@ TQ_INLINE void tq_key_walk_start(struct tq_key_walk *k, const uint8_t *at, int r
 }
 
 /* z1 of row n, whose codes go to *x; advances. */
-TQ_INLINE __m512i tq_key_walk_row(struct tq_key_walk *k, int n, __m512i *x)
+CPU_INLINE __m512i tq_key_walk_row(struct tq_key_walk *k, int n, __m512i *x)
 {
     __m512i after;
     if (n + 2 < k->rows)
@@ -148,13 +148,13 @@ struct tq_key_words {
     __m256i v[TQ_DIM_MAX / 16], z1[TQ_DIM_MAX / 16];
 };
 
-TQ_INLINE __m256i tq_rotate_words(__m256i x, int left)
+CPU_INLINE __m256i tq_rotate_words(__m256i x, int left)
 {
     return left ? _mm256_or_si256(_mm256_slli_epi16(x, 1), _mm256_srli_epi16(x, 15))
                 : _mm256_or_si256(_mm256_srli_epi16(x, 1), _mm256_slli_epi16(x, 15));
 }
 
-TQ_INLINE void tq_key_words_load(struct tq_key_words *k, const uint8_t *at, int rows)
+CPU_INLINE void tq_key_words_load(struct tq_key_words *k, const uint8_t *at, int rows)
 {
     for (int n = 0; n < rows; n++)
         k->v[n] = _mm256_loadu_si256((const void *)(at + 32 * n));
@@ -169,7 +169,7 @@ TQ_INLINE void tq_key_words_load(struct tq_key_words *k, const uint8_t *at, int 
 }
 
 /* Byte c of each dword <- bits from 4c + f - at up of that dword. */
-TQ_INLINE __m512i tq_spread(__m256i words, int f, int at)
+CPU_INLINE __m512i tq_spread(__m256i words, int f, int at)
 {
     const __m512i offset = _mm512_set1_epi64(0x2C2824200C080400);
     const __m512i shift = _mm512_add_epi8(offset, _mm512_set1_epi8((char)(f - at)));
@@ -177,8 +177,8 @@ TQ_INLINE __m512i tq_spread(__m256i words, int f, int at)
 }
 
 /* The four vectors of row n: bit g of a word goes with field g of w. */
-TQ_INLINE void tq_key_words_row(__m512i v[4], const struct tq_key_words *k, __m512i w,
-                                int n, __m512i table)
+CPU_INLINE void tq_key_words_row(__m512i v[4], const struct tq_key_words *k, __m512i w,
+                                 int n, __m512i table)
 {
     const __m512i fields[4] = {_mm512_slli_epi16(w, 2), w, _mm512_srli_epi16(w, 2),
                                _mm512_srli_epi16(w, 4)};
@@ -194,18 +194,18 @@ TQ_INLINE void tq_key_words_row(__m512i v[4], const struct tq_key_words *k, __m5
 /* ---- value blocks ---- */
 
 /* Lane l <- lane l + 1 or l - 1, modulo 16. */
-TQ_INLINE __m512i tq_lanes_down(__m512i x)
+CPU_INLINE __m512i tq_lanes_down(__m512i x)
 {
     return _mm512_alignr_epi32(x, x, 1);
 }
 
-TQ_INLINE __m512i tq_lanes_up(__m512i x)
+CPU_INLINE __m512i tq_lanes_up(__m512i x)
 {
     return _mm512_alignr_epi32(x, x, 15);
 }
 
 /* Row r of a block, around its ends; -1 <= r < rows + 2. */
-TQ_INLINE __m512i tq_value_row(const uint8_t *block, int r, int rows)
+CPU_INLINE __m512i tq_value_row(const uint8_t *block, int r, int rows)
 {
     if (r < 0)
         return tq_lanes_up(_mm512_loadu_si512(block + 64 * (rows - 1)));
@@ -222,8 +222,8 @@ struct tq_value_walk {
     __m512i before, x, next;
 };
 
-TQ_INLINE void tq_value_walk_start(struct tq_value_walk *k, const uint8_t *block, int r,
-                                   int n, int rows)
+CPU_INLINE void tq_value_walk_start(struct tq_value_walk *k, const uint8_t *block, int r,
+                                    int n, int rows)
 {
     k->block = block;
     k->r = r;
@@ -234,7 +234,7 @@ TQ_INLINE void tq_value_walk_start(struct tq_value_walk *k, const uint8_t *block
     k->next = tq_value_row(block, r + 1, rows);
 }
 
-TQ_INLINE __m512i tq_value_walk_row(struct tq_value_walk *k, int i, __m512i *x)
+CPU_INLINE __m512i tq_value_walk_row(struct tq_value_walk *k, int i, __m512i *x)
 {
     const int r = k->r + i + 2;
     const __m512i after = i + 2 < k->n ? _mm512_loadu_si512(k->block + 64 * r)
@@ -248,8 +248,8 @@ TQ_INLINE __m512i tq_value_walk_row(struct tq_value_walk *k, int i, __m512i *x)
 
 /* The four vectors of turbo3 for 16 tokens: bit 4 * half + f of a byte of z0 and z1 goes
  * with field f of w. */
-TQ_INLINE void tq_value_levels3(__m512i v[4], __m512i w, __m512i z0, __m512i z1, int half,
-                                __m512i table)
+CPU_INLINE void tq_value_levels3(__m512i v[4], __m512i w, __m512i z0, __m512i z1,
+                                 int half, __m512i table)
 {
     const __m512i low = tq_byte_mask(0x03), even_bits = tq_byte_mask(0x55);
     if (half) {

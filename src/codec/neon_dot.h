@@ -20,7 +20,7 @@ typedef void tq_dot_rows_fn(int32x4_t dot[][4], const uint8_t *k, const int8_t *
 typedef void tq_sum_rows_fn(uint32x4_t sum[][4], const int8_t *v, const uint8_t *const *w,
                             int d, int g0, int g1, int n);
 
-TQ_INLINE int8x16_t tq_four_bytes(const void *p)
+CPU_INLINE int8x16_t tq_four_bytes(const void *p)
 {
     int32_t v;
     memcpy(&v, p, sizeof v);
@@ -28,16 +28,16 @@ TQ_INLINE int8x16_t tq_four_bytes(const void *p)
 }
 
 /* NaN stays. */
-TQ_INLINE float32x4_t tq_clamp_scores(float32x4_t s)
+CPU_INLINE float32x4_t tq_clamp_scores(float32x4_t s)
 {
     s = vminq_f32(s, vdupq_n_f32(TQ_SCORE_MAX));
     return vmaxq_f32(s, vdupq_n_f32(-TQ_SCORE_MAX));
 }
 
 /* Queries i0 and on of `limbs` rows each, as many as n rows hold, against a tile. */
-TQ_INLINE void tq_score_block(tq_dot_rows_fn *dot_rows, int n, float *s, const uint8_t *k,
-                              const uint16_t *kscale, const struct tq_code_queries *q,
-                              int i0, int d, int limbs)
+CPU_INLINE void tq_score_block(tq_dot_rows_fn *dot_rows, int n, float *s,
+                               const uint8_t *k, const uint16_t *kscale,
+                               const struct tq_code_queries *q, int i0, int d, int limbs)
 {
     const int n_query = n / limbs;
     const int8_t *rows[TQ_DOT_ROWS];
@@ -71,10 +71,10 @@ TQ_INLINE void tq_score_block(tq_dot_rows_fn *dot_rows, int n, float *s, const u
 }
 
 /* score_codes; `most` rows go into a block. */
-TQ_INLINE void tq_score_by_rows(tq_dot_rows_fn *dot_rows, int most, float *s,
-                                const uint8_t *k, const uint16_t *kscale,
-                                const struct tq_code_queries *q, int d, int n, int tile0,
-                                int tile1)
+CPU_INLINE void tq_score_by_rows(tq_dot_rows_fn *dot_rows, int most, float *s,
+                                 const uint8_t *k, const uint16_t *kscale,
+                                 const struct tq_code_queries *q, int d, int n, int tile0,
+                                 int tile1)
 {
     for (int t = tile0; t < tile1; t++) {
         const uint8_t *tile = k + t * 16 * d;
@@ -98,9 +98,9 @@ TQ_INLINE void tq_score_by_rows(tq_dot_rows_fn *dot_rows, int most, float *s,
 }
 
 /* n rows of weights over all dimensions. */
-TQ_INLINE void tq_sum_block(tq_sum_rows_fn *sum_rows, int n, float *o, const int8_t *v,
-                            const uint8_t *w, const float *g, const float *c, int limbs,
-                            int d, int g0, int g1)
+CPU_INLINE void tq_sum_block(tq_sum_rows_fn *sum_rows, int n, float *o, const int8_t *v,
+                             const uint8_t *w, const float *g, const float *c, int limbs,
+                             int d, int g0, int g1)
 {
     const int n_query = n / limbs;
     const uint8_t *rows[TQ_DOT_ROWS];
@@ -135,9 +135,9 @@ TQ_INLINE void tq_sum_block(tq_sum_rows_fn *sum_rows, int n, float *o, const int
 }
 
 /* sum_codes; `most` rows go into a block. */
-TQ_INLINE void tq_sum_by_rows(tq_sum_rows_fn *sum_rows, int most, float *o,
-                              const int8_t *v, const uint8_t *w, const float *g,
-                              const float *c, int limbs, int d, int n, int g0, int g1)
+CPU_INLINE void tq_sum_by_rows(tq_sum_rows_fn *sum_rows, int most, float *o,
+                               const int8_t *v, const uint8_t *w, const float *g,
+                               const float *c, int limbs, int d, int n, int g0, int g1)
 {
     int i = 0;
     if (limbs == 2) {

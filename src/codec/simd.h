@@ -2,7 +2,6 @@
 #ifndef CODEC_SIMD_H
 #define CODEC_SIMD_H
 
-#define TQ_INLINE static inline __attribute__((always_inline))
 #define TQ_APART __attribute__((noinline))
 
 /* Arrays of vectors stay in registers only if the loops over them vanish. */

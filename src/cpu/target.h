@@ -18,6 +18,9 @@
 #define CPU_TARGET_END _Pragma("GCC pop_options")
 #endif
 
+/* A function that becomes part of the kernels that call it. */
+#define CPU_INLINE static inline __attribute__((always_inline))
+
 #define CPU_TARGET_AVX2 "avx2,fma,f16c,bmi2"
 #define CPU_TARGET_AVXVNNI "avx2,fma,f16c,bmi2,avxvnni"
 #define CPU_TARGET_AVX512 "avx2,fma,f16c,bmi2,avx512f,avx512bw,avx512dq,avx512vl"

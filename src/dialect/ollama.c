@@ -47,9 +47,9 @@ static void print_ollama_error(struct buf *out, int *http_status,
 }
 
 static const struct field_table *const tables[] = {
-    &ollama_chat_fields, &ollama_generate_fields, &ollama_embed_fields,
-    &ollama_embeddings_fields, &ollama_option_fields, &ollama_create_fields,
-    &ollama_parameter_fields, &ollama_copy_fields, &ollama_pull_fields,
+    &ollama_chat_fields,       &ollama_generate_fields, &ollama_embed_fields,
+    &ollama_embeddings_fields, &ollama_option_fields,   &ollama_create_fields,
+    &ollama_parameter_fields,  &ollama_copy_fields,     &ollama_pull_fields,
     &ollama_delete_fields};
 
 /* Source: Ollama, docs/modelfile.mdx, PARAMETER. */

@@ -80,8 +80,8 @@ void machine_close(struct machine *m);
 void machine_clear(struct machine *m);
 
 /* The functions below return a state, or MACHINE_FAULT with m->fault set: FAULT_FULL can
- * be tried again after machine_keep, FAULT_LARGE cannot be followed, or not with the effort
- * that is left. */
+ * be tried again after machine_keep, FAULT_LARGE cannot be followed, or not with the
+ * effort that is left. */
 uint16_t machine_start(struct machine *m);
 uint16_t machine_step_slow(struct machine *m, uint16_t state, uint8_t byte);
 /* The same state with its counters frozen: for texts of at most its slack bytes. */

@@ -19,7 +19,7 @@ struct pull_source {
     struct model_name name; // in the store
     struct model_name from; // at the server
     bool hub;
-    bool named; // the host is the name's, not one of the options
+    bool named;                // the host is the name's, not one of the options
     char base[HTTP_URL_BYTES]; // scheme, host and port of the server, no '/' at the end
     const struct pull_package *package;
 };

@@ -10,17 +10,17 @@
  * that few registers are busy, but not intrinsics. */
 typedef uint32_t dwords __attribute__((vector_size(32)));
 
-INLINE __m256i shift_right(__m256i x, int n)
+CPU_INLINE __m256i shift_right(__m256i x, int n)
 {
     return (__m256i)((dwords)x >> n);
 }
 
-INLINE __m256i shift_left(__m256i x, int n)
+CPU_INLINE __m256i shift_left(__m256i x, int n)
 {
     return (__m256i)((dwords)x << n);
 }
 
-INLINE void nibbles(struct sub *s, const uint8_t *qs, int h)
+CPU_INLINE void nibbles(struct sub *s, const uint8_t *qs, int h)
 {
     const __m256i low = _mm256_set1_epi8(15);
 #pragma GCC unroll 4
@@ -33,7 +33,7 @@ INLINE void nibbles(struct sub *s, const uint8_t *qs, int h)
 
 /* All bits of byte c <- bit 4v + c of a row's dword: copy its byte v / 2 four times and
  * test one bit in each. */
-INLINE __m256i bits_set(__m256i x, int v)
+CPU_INLINE __m256i bits_set(__m256i x, int v)
 {
     const __m256i spread =
         _mm256_add_epi8(_mm256_set_epi32(0x0c0c0c0c, 0x08080808, 0x04040404, 0,
@@ -45,7 +45,7 @@ INLINE __m256i bits_set(__m256i x, int v)
 }
 
 /* Those bits go to bit 4 of the codes. */
-INLINE void fifth_bits(struct sub *s, const uint8_t *qh, int h)
+CPU_INLINE void fifth_bits(struct sub *s, const uint8_t *qh, int h)
 {
     const __m256i x = word(qh, h), bit4 = _mm256_set1_epi8(16);
 #pragma GCC unroll 8
@@ -53,14 +53,14 @@ INLINE void fifth_bits(struct sub *s, const uint8_t *qh, int h)
         s->w[v] = _mm256_or_si256(s->w[v], _mm256_and_si256(bits_set(x, v), bit4));
 }
 
-INLINE void decode_q4_0(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_q4_0(struct sub *s, const uint8_t *block, int j, int h)
 {
     (void)j;
     s->scale[0] = halves(block, h);
     nibbles(s, block + TILE_HALF, h);
 }
 
-INLINE void decode_q4_1(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_q4_1(struct sub *s, const uint8_t *block, int j, int h)
 {
     (void)j;
     s->scale[0] = halves(block, h);
@@ -68,7 +68,7 @@ INLINE void decode_q4_1(struct sub *s, const uint8_t *block, int j, int h)
     nibbles(s, block + 2 * TILE_HALF, h);
 }
 
-INLINE void decode_q5_0(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_q5_0(struct sub *s, const uint8_t *block, int j, int h)
 {
     (void)j;
     s->scale[0] = halves(block, h);
@@ -76,7 +76,7 @@ INLINE void decode_q5_0(struct sub *s, const uint8_t *block, int j, int h)
     fifth_bits(s, block + TILE_HALF, h);
 }
 
-INLINE void decode_q5_1(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_q5_1(struct sub *s, const uint8_t *block, int j, int h)
 {
     (void)j;
     s->scale[0] = halves(block, h);
@@ -85,7 +85,7 @@ INLINE void decode_q5_1(struct sub *s, const uint8_t *block, int j, int h)
     fifth_bits(s, block + 2 * TILE_HALF, h);
 }
 
-INLINE void decode_q8_0(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_q8_0(struct sub *s, const uint8_t *block, int j, int h)
 {
     (void)j;
     s->scale[0] = halves(block, h);
@@ -95,12 +95,12 @@ INLINE void decode_q8_0(struct sub *s, const uint8_t *block, int j, int h)
 }
 
 /* (x >> shift) & mask in each row's dword */
-INLINE __m256i field(__m256i x, int shift, int mask)
+CPU_INLINE __m256i field(__m256i x, int shift, int mask)
 {
     return _mm256_and_si256(shift_right(x, shift), _mm256_set1_epi32(mask));
 }
 
-INLINE void scales_k(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void scales_k(struct sub *s, const uint8_t *block, int j, int h)
 {
     const uint8_t *words = block + 2 * TILE_HALF;
     const __m256i low = word(words, h), mid = word(words + TILE_WORD, h);
@@ -120,7 +120,7 @@ INLINE void scales_k(struct sub *s, const uint8_t *block, int j, int h)
                       _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_setzero_si256(), min)));
 }
 
-INLINE void nibbles_k(struct sub *s, const uint8_t *qs, int j, int h)
+CPU_INLINE void nibbles_k(struct sub *s, const uint8_t *qs, int j, int h)
 {
     const __m256i low = _mm256_set1_epi8(15);
     const int shift = 4 * (j & 1);
@@ -130,13 +130,13 @@ INLINE void nibbles_k(struct sub *s, const uint8_t *qs, int j, int h)
         s->w[v] = _mm256_and_si256(shift_right(word(qs + TILE_WORD * v, h), shift), low);
 }
 
-INLINE void decode_q4_k(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_q4_k(struct sub *s, const uint8_t *block, int j, int h)
 {
     scales_k(s, block, j, h);
     nibbles_k(s, block + 2 * TILE_HALF + 3 * TILE_WORD, j, h);
 }
 
-INLINE void decode_q5_k(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_q5_k(struct sub *s, const uint8_t *block, int j, int h)
 {
     const uint8_t *qh = block + 2 * TILE_HALF + 3 * TILE_WORD;
     const __m256i one = _mm256_set1_epi8(1);
@@ -150,7 +150,7 @@ INLINE void decode_q5_k(struct sub *s, const uint8_t *block, int j, int h)
     }
 }
 
-INLINE void decode_q6_k(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_q6_k(struct sub *s, const uint8_t *block, int j, int h)
 {
     const int n = j >> 2, k = j & 3;
     const uint8_t *ql = block + TILE_WORD * (16 * n + 8 * (k & 1));
@@ -174,7 +174,7 @@ INLINE void decode_q6_k(struct sub *s, const uint8_t *block, int j, int h)
 }
 
 /* Codes of two bits: four subs share 8 words. */
-INLINE void two_bits(struct sub *s, const uint8_t *qs, int j, int h)
+CPU_INLINE void two_bits(struct sub *s, const uint8_t *qs, int j, int h)
 {
     const __m256i low = _mm256_set1_epi8(3);
     const int shift = 2 * (j & 3);
@@ -185,14 +185,14 @@ INLINE void two_bits(struct sub *s, const uint8_t *qs, int j, int h)
 }
 
 /* Bytes 0 and 1 of each dword become its halves. */
-INLINE __m256i byte_pair(__m256i x)
+CPU_INLINE __m256i byte_pair(__m256i x)
 {
     const __m128i at =
         _mm_set_epi32((int)0xff0dff0c, (int)0xff09ff08, (int)0xff05ff04, (int)0xff01ff00);
     return _mm256_shuffle_epi8(x, _mm256_broadcastsi128_si256(at));
 }
 
-INLINE void decode_q2_k(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_q2_k(struct sub *s, const uint8_t *block, int j, int h)
 {
     /* bytes 2j and 2j + 1 */
     const __m256i both = shift_right(word(block + TILE_WORD * (j >> 1), h), 16 * (j & 1));
@@ -204,7 +204,7 @@ INLINE void decode_q2_k(struct sub *s, const uint8_t *block, int j, int h)
     two_bits(s, block + TILE_WORD * 4, j, h);
 }
 
-INLINE void decode_q3_k(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_q3_k(struct sub *s, const uint8_t *block, int j, int h)
 {
     const uint8_t *scales = block + TILE_WORD * 24;
     const __m256i lows = word(scales + TILE_WORD * ((j >> 1) & 1), h);
@@ -225,13 +225,13 @@ INLINE void decode_q3_k(struct sub *s, const uint8_t *block, int j, int h)
     }
 }
 
-INLINE __m256i levels_iq4(void)
+CPU_INLINE __m256i levels_iq4(void)
 {
     const __m128i x = _mm_setr_epi8(LEVELS_IQ4);
     return _mm256_broadcastsi128_si256(x);
 }
 
-INLINE void decode_iq4_nl(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_iq4_nl(struct sub *s, const uint8_t *block, int j, int h)
 {
     (void)j;
     s->scale[0] = halves(block, h);
@@ -240,13 +240,13 @@ INLINE void decode_iq4_nl(struct sub *s, const uint8_t *block, int j, int h)
 }
 
 /* 8 unsigned halves */
-INLINE __m256i wide_halves(const uint8_t *p, int h)
+CPU_INLINE __m256i wide_halves(const uint8_t *p, int h)
 {
     return _mm256_cvtepu16_epi32(
         _mm_loadu_si128((const __m128i *)(const void *)(p + 16 * h)));
 }
 
-INLINE void decode_iq4_xs(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_iq4_xs(struct sub *s, const uint8_t *block, int j, int h)
 {
     const uint8_t *words = block + 2 * TILE_HALF;
     const __m256i low = field(word(words, h), 4 * j, 15);
@@ -261,7 +261,7 @@ INLINE void decode_iq4_xs(struct sub *s, const uint8_t *block, int j, int h)
 
 /* level_e8m0_half: the larger of (e - 1) << 23 and (e + 1) << 21, which wins for the
  * subnormals of e = 0 and 1. */
-INLINE __m256 scales_e8m0(const uint8_t *p, int h)
+CPU_INLINE __m256 scales_e8m0(const uint8_t *p, int h)
 {
     const __m256i e =
         _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p + 8 * h)));
@@ -272,13 +272,13 @@ INLINE __m256 scales_e8m0(const uint8_t *p, int h)
     return _mm256_castsi256_ps(_mm256_max_epi32(normal, least));
 }
 
-INLINE __m256i levels_e2m1(void)
+CPU_INLINE __m256i levels_e2m1(void)
 {
     const __m128i x = _mm_setr_epi8(LEVELS_E2M1);
     return _mm256_broadcastsi128_si256(_mm_add_epi8(x, _mm_set1_epi8(12)));
 }
 
-INLINE void decode_mxfp4(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_mxfp4(struct sub *s, const uint8_t *block, int j, int h)
 {
     (void)j;
     s->scale[0] = scales_e8m0(block, h);
@@ -286,7 +286,7 @@ INLINE void decode_mxfp4(struct sub *s, const uint8_t *block, int j, int h)
     s->level = levels_e2m1();
 }
 
-INLINE void decode_nvfp4(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_nvfp4(struct sub *s, const uint8_t *block, int j, int h)
 {
     const uint8_t *qs = block + TILE_WORD * (1 + 4 * j);
     const __m256i d = word(block, h), low = _mm256_set1_epi8(15);
@@ -313,7 +313,7 @@ INLINE void decode_nvfp4(struct sub *s, const uint8_t *block, int j, int h)
 
 /* level_trit of bytes.  There is no product of bytes: odd and even ones go through 16
  * bits.  Of 3 x in units of 256, 1 begins at x = 86 and 2 at 171. */
-INLINE __m256i trits(__m256i x, int power)
+CPU_INLINE __m256i trits(__m256i x, int power)
 {
     const __m256i by = _mm256_set1_epi16((short)power);
     const __m256i even =
@@ -326,7 +326,7 @@ INLINE __m256i trits(__m256i x, int power)
     return _mm256_sub_epi8(_mm256_setzero_si256(), _mm256_add_epi8(one, two));
 }
 
-INLINE void decode_tq1_0(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_tq1_0(struct sub *s, const uint8_t *block, int j, int h)
 {
     static const uint8_t power[5] = {1, 3, 9, 27, 81};
     s->scale[0] = halves(block + TILE_WORD * 13, h);
@@ -339,13 +339,13 @@ INLINE void decode_tq1_0(struct sub *s, const uint8_t *block, int j, int h)
     }
 }
 
-INLINE void decode_tq2_0(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_tq2_0(struct sub *s, const uint8_t *block, int j, int h)
 {
     s->scale[0] = halves(block + TILE_WORD * 16, h);
     two_bits(s, block, j, h);
 }
 
-INLINE void decode_q1_0(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_q1_0(struct sub *s, const uint8_t *block, int j, int h)
 {
     const __m256i x = word(block + TILE_HALF + TILE_WORD * j, h);
     s->scale[0] = halves(block, h);
@@ -354,7 +354,7 @@ INLINE void decode_q1_0(struct sub *s, const uint8_t *block, int j, int h)
         s->w[v] = _mm256_and_si256(bits_set(x, v), _mm256_set1_epi8(2));
 }
 
-INLINE void decode_q2_0(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_q2_0(struct sub *s, const uint8_t *block, int j, int h)
 {
     s->scale[0] = halves(block, h);
 #pragma GCC unroll 8

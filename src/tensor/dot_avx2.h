@@ -13,8 +13,6 @@
 #include "tensor/matrix.h"
 #include "tensor/tile.h"
 
-#define INLINE static inline __attribute__((always_inline))
-
 #include "tensor/prefetch.h"
 
 /* 32 columns of rows 8h .. 8h + 7: code of column 4v + c in byte 4r + c of w[v].  Where
@@ -37,31 +35,31 @@ struct format {
     void (*decode)(struct sub *s, const uint8_t *block, int j, int h);
 };
 
-INLINE __m256 halves(const uint8_t *p, int h)
+CPU_INLINE __m256 halves(const uint8_t *p, int h)
 {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p + 16 * h)));
 }
 
-INLINE __m256i word(const uint8_t *p, int h)
+CPU_INLINE __m256i word(const uint8_t *p, int h)
 {
     return _mm256_loadu_si256((const __m256i *)(const void *)(p + 32 * h));
 }
 
 /* Looking codes up where they are used keeps few registers busy: GCC does not move a
  * shuffle, as it moves shifts and masks. */
-INLINE __m256i code(const struct format f, const struct sub *s, int v)
+CPU_INLINE __m256i code(const struct format f, const struct sub *s, int v)
 {
     return f.levels ? _mm256_shuffle_epi8(s->level, s->w[v]) : s->w[v];
 }
 
 /* The order of words, for the same reason: w[v] and w[v + 4] are nibbles of the same
  * bytes in blocks of 32. */
-INLINE int word_at(const struct format f, int i)
+CPU_INLINE int word_at(const struct format f, int i)
 {
     return f.levels && f.n_scale == 1 ? i / 2 + i % 2 * 4 : i;
 }
 
-INLINE __m256i four_columns(const int8_t *q)
+CPU_INLINE __m256i four_columns(const int8_t *q)
 {
     int32_t four;
     memcpy(&four, q, sizeof four);
@@ -70,21 +68,20 @@ INLINE __m256i four_columns(const int8_t *q)
 
 #if defined(DOT_VNNI)
 
-/* Products of 4 columns, added.  Written out because GCC 12 surrounds the intrinsic with
- * register moves. */
-INLINE __m256i add_products(const struct format f, __m256i sum, __m256i w, __m256i x)
+/* Products of 4 columns, added. */
+CPU_INLINE __m256i add_products(const struct format f, __m256i sum, __m256i w, __m256i x)
 {
     if (f.signs) {
         x = _mm256_sign_epi8(x, w);
         w = _mm256_abs_epi8(w);
     }
-    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(w), "x"(x));
-    return sum;
+    return cpu_dpbusd_256(sum, w, x);
 }
 
 /* sum [token][half] += sums over columns 4 v0 .. 4 v1 - 1, without the offset. */
-INLINE void dot_words(const int n_tok, const struct format f, __m256i sum[4][2],
-                      const struct sub s[2], const struct act_block *x, int v0, int v1)
+CPU_INLINE void dot_words(const int n_tok, const struct format f, __m256i sum[4][2],
+                          const struct sub s[2], const struct act_block *x, int v0,
+                          int v1)
 {
 #pragma GCC unroll 8
     for (int v = v0; v < v1; v++)
@@ -101,7 +98,7 @@ INLINE void dot_words(const int n_tok, const struct format f, __m256i sum[4][2],
 /* part [half] <- or += products of 4 columns, added in pairs to 16 bits.  Written out
  * because GCC 12 adds in trees and moves loads about, for which 16 registers are too few:
  * a third of the instructions were spills. */
-INLINE void first_pairs(__m256i part[2], __m256i w0, __m256i w1, const int8_t *q)
+CPU_INLINE void first_pairs(__m256i part[2], __m256i w0, __m256i w1, const int8_t *q)
 {
     __asm__("vpbroadcastd %[q], %[p1]\n\t"
             "vpmaddubsw %[p1], %[w0], %[p0]\n\t"
@@ -110,7 +107,7 @@ INLINE void first_pairs(__m256i part[2], __m256i w0, __m256i w1, const int8_t *q
             : [w0] "x"(w0), [w1] "x"(w1), [q] "m"(*(const int8_t(*)[4])q));
 }
 
-INLINE void add_pairs(__m256i part[2], __m256i w0, __m256i w1, const int8_t *q)
+CPU_INLINE void add_pairs(__m256i part[2], __m256i w0, __m256i w1, const int8_t *q)
 {
     __m256i t0, t1;
     __asm__("vpbroadcastd %[q], %[t1]\n\t"
@@ -123,8 +120,8 @@ INLINE void add_pairs(__m256i part[2], __m256i w0, __m256i w1, const int8_t *q)
 }
 
 /* For signed codes w of magnitude m: the sign moves to the activation. */
-INLINE void signed_pairs(__m256i part[2], const __m256i w[2], const __m256i m[2],
-                         const int8_t *q)
+CPU_INLINE void signed_pairs(__m256i part[2], const __m256i w[2], const __m256i m[2],
+                             const int8_t *q)
 {
     __asm__("vpbroadcastd %[q], %[p1]\n\t"
             "vpsignb %[w0], %[p1], %[p0]\n\t"
@@ -137,8 +134,9 @@ INLINE void signed_pairs(__m256i part[2], const __m256i w[2], const __m256i m[2]
 }
 
 /* sum [token][half] += sums over columns 4 v0 .. 4 v1 - 1, without the offset. */
-INLINE void dot_words(const int n_tok, const struct format f, __m256i sum[4][2],
-                      const struct sub s[2], const struct act_block *x, int v0, int v1)
+CPU_INLINE void dot_words(const int n_tok, const struct format f, __m256i sum[4][2],
+                          const struct sub s[2], const struct act_block *x, int v0,
+                          int v1)
 {
     const __m256i one = _mm256_set1_epi16(1);
 #pragma GCC unroll 8
@@ -169,19 +167,19 @@ INLINE void dot_words(const int n_tok, const struct format f, __m256i sum[4][2],
 
 #endif
 
-INLINE void clear_sums(const int n_tok, __m256i sum[4][2])
+CPU_INLINE void clear_sums(const int n_tok, __m256i sum[4][2])
 {
 #pragma GCC unroll 4
     for (int t = 0; t < n_tok; t++)
         sum[t][0] = sum[t][1] = _mm256_setzero_si256();
 }
 
-INLINE __m256i join16(__m256i low, __m256i high)
+CPU_INLINE __m256i join16(__m256i low, __m256i high)
 {
     return _mm256_blend_epi16(low, _mm256_slli_epi32(high, 16), 0xaa);
 }
 
-INLINE __m256i join16_scalars(int32_t low, int32_t high)
+CPU_INLINE __m256i join16_scalars(int32_t low, int32_t high)
 {
     return _mm256_set1_epi32((int32_t)((uint32_t)low & 0xffff) |
                              (int32_t)((uint32_t)high << 16));
@@ -189,8 +187,8 @@ INLINE __m256i join16_scalars(int32_t low, int32_t high)
 
 /* scale * (code - offset) of 32 columns times activations, and two mins if there are.
  * Sums of 16 columns fit 16 bits: below 128 * 16 * (largest code, 7). */
-INLINE __m256 factor_sums(const struct format f, __m256i lo, __m256i hi,
-                          const struct sub *s, const struct act_block *x)
+CPU_INLINE __m256 factor_sums(const struct format f, __m256i lo, __m256i hi,
+                              const struct sub *s, const struct act_block *x)
 {
     __m256i both = join16(lo, hi);
     if (f.offset)
@@ -206,8 +204,8 @@ INLINE __m256 factor_sums(const struct format f, __m256i lo, __m256i hi,
     return y;
 }
 
-INLINE __m256 scale_sums(const struct format f, __m256i lo, __m256i hi,
-                         const struct sub *s, const struct act_block *x)
+CPU_INLINE __m256 scale_sums(const struct format f, __m256i lo, __m256i hi,
+                             const struct sub *s, const struct act_block *x)
 {
     const int first = f.n_scale == 2 ? x->sum[0] : x->sum32;
     if (f.offset)
@@ -222,8 +220,8 @@ INLINE __m256 scale_sums(const struct format f, __m256i lo, __m256i hi,
 }
 
 /* acc [token][half] += products of 32 columns. */
-INLINE void dot_sub(const int n_tok, const struct format f, __m256 (*acc)[2],
-                    const struct sub s[2], const struct act_block *x)
+CPU_INLINE void dot_sub(const int n_tok, const struct format f, __m256 (*acc)[2],
+                        const struct sub s[2], const struct act_block *x)
 {
     __m256i lo[4][2], hi[4][2];
     clear_sums(n_tok, lo);
@@ -248,7 +246,7 @@ INLINE void dot_sub(const int n_tok, const struct format f, __m256 (*acc)[2],
 }
 
 /* The first n_row of 16 lanes. */
-INLINE void store_rows(float *dst, __m256 lo, __m256 hi, int n_row)
+CPU_INLINE void store_rows(float *dst, __m256 lo, __m256 hi, int n_row)
 {
     float all[TILE_ROWS];
     if (n_row == TILE_ROWS) {
@@ -261,8 +259,8 @@ INLINE void store_rows(float *dst, __m256 lo, __m256 hi, int n_row)
     memcpy(dst, all, (size_t)n_row * sizeof *dst);
 }
 
-INLINE void dot_tokens(const int n_tok, const struct format f, float *dst, size_t ld,
-                       int n_row, const uint8_t *tile, const struct act *a, int tok)
+CPU_INLINE void dot_tokens(const int n_tok, const struct format f, float *dst, size_t ld,
+                           int n_row, const uint8_t *tile, const struct act *a, int tok)
 {
     const int n_block = a->n_in / 32;
     const size_t step = (size_t)act_group(a, tok);
@@ -286,8 +284,8 @@ INLINE void dot_tokens(const int n_tok, const struct format f, float *dst, size_
 }
 
 /* dot_sub with s in memory: no load of it goes to other tokens' code. */
-INLINE void dot_decoded(const int n_tok, const struct format f, __m256 (*acc)[2],
-                        struct sub s[2], const struct act_block *x)
+CPU_INLINE void dot_decoded(const int n_tok, const struct format f, __m256 (*acc)[2],
+                            struct sub s[2], const struct act_block *x)
 {
     __asm__ volatile("" : "+m"(*(struct sub(*)[2])s));
     dot_sub(n_tok, f, acc, s, x);
@@ -295,8 +293,8 @@ INLINE void dot_decoded(const int n_tok, const struct format f, __m256 (*acc)[2]
 
 /* Many tokens: a sub is decoded once for all of them.  It goes through memory, as do the
  * sums, because 16 registers hold neither. */
-INLINE void dot_group(const struct format f, float *dst, size_t ld, int n_row,
-                      const uint8_t *tile, const struct act *a, int tok, int n_tok)
+CPU_INLINE void dot_group(const struct format f, float *dst, size_t ld, int n_row,
+                          const uint8_t *tile, const struct act *a, int tok, int n_tok)
 {
     const int n_block = a->n_in / 32;
     const size_t step = (size_t)act_group(a, tok);
@@ -332,8 +330,8 @@ INLINE void dot_group(const struct format f, float *dst, size_t ld, int n_row,
         store_rows(dst + (size_t)t * ld, acc[t][0], acc[t][1], n_row);
 }
 
-INLINE void dot_any(const struct format f, float *dst, size_t ld, int n_row,
-                    const uint8_t *tile, const struct act *a, int tok, int n_tok)
+CPU_INLINE void dot_any(const struct format f, float *dst, size_t ld, int n_row,
+                        const uint8_t *tile, const struct act *a, int tok, int n_tok)
 {
     if (n_tok == 1)
         dot_tokens(1, f, dst, ld, n_row, tile, a, tok);

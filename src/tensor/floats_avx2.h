@@ -3,12 +3,11 @@
 #ifndef TENSOR_FLOATS_AVX2_H
 #define TENSOR_FLOATS_AVX2_H
 
-#ifndef INLINE
-#define INLINE static inline __attribute__((always_inline))
+#ifndef CPU_INLINE
 #endif
 
 /* exp(r), |r| <= ln 2 / 2; see kernels.h. */
-INLINE __m256 exp_rest8(__m256 r)
+CPU_INLINE __m256 exp_rest8(__m256 r)
 {
     __m256 p = _mm256_set1_ps(1.0f / 5040);
     p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(1.0f / 720));
@@ -21,14 +20,14 @@ INLINE __m256 exp_rest8(__m256 r)
 }
 
 /* x 2^n; the low bits of n are the integer. */
-INLINE __m256 times_power8(__m256 x, __m256i n)
+CPU_INLINE __m256 times_power8(__m256 x, __m256i n)
 {
     const __m256i exponent = _mm256_add_epi32(n, _mm256_set1_epi32(127));
     return _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23)));
 }
 
 /* See kernels.h.  min and max return their second operand for NaN. */
-INLINE __m256 exp_held8(__m256 x)
+CPU_INLINE __m256 exp_held8(__m256 x)
 {
     x = _mm256_max_ps(_mm256_set1_ps(-KERNEL_EXP_MAX), x);
     x = _mm256_min_ps(_mm256_set1_ps(KERNEL_EXP_MAX), x);
@@ -41,18 +40,18 @@ INLINE __m256 exp_held8(__m256 x)
 }
 
 /* x sigmoid(g), e = exp(-g) */
-INLINE __m256 sigmoid_times8(__m256 x, __m256 e)
+CPU_INLINE __m256 sigmoid_times8(__m256 x, __m256 e)
 {
     return _mm256_div_ps(x, _mm256_add_ps(_mm256_set1_ps(1.0f), e));
 }
 
-INLINE __m256 silu8(__m256 x)
+CPU_INLINE __m256 silu8(__m256 x)
 {
     return sigmoid_times8(x, exp_held8(_mm256_sub_ps(_mm256_setzero_ps(), x)));
 }
 
 /* Sum of squares, in double. */
-INLINE double squares(const float *x, int n)
+CPU_INLINE double squares(const float *x, int n)
 {
     __m256d sum4[2] = {_mm256_setzero_pd(), _mm256_setzero_pd()};
     double sum = 0, part[4];

@@ -3,18 +3,17 @@
 #ifndef TENSOR_FLOATS_AVX512_H
 #define TENSOR_FLOATS_AVX512_H
 
-#ifndef INLINE
-#define INLINE static inline __attribute__((always_inline))
+#ifndef CPU_INLINE
 #endif
 
 /* Lanes below rest, all from 16 on. */
-INLINE __mmask16 lanes_below(size_t rest)
+CPU_INLINE __mmask16 lanes_below(size_t rest)
 {
     return (__mmask16)(rest < 16 ? (1u << rest) - 1 : 0xffff);
 }
 
 /* exp(r), |r| <= ln 2 / 2; see kernels.h. */
-INLINE __m512 exp_rest16(__m512 r)
+CPU_INLINE __m512 exp_rest16(__m512 r)
 {
     __m512 p = _mm512_set1_ps(1.0f / 5040);
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 720));
@@ -27,14 +26,14 @@ INLINE __m512 exp_rest16(__m512 r)
 }
 
 /* x 2^n; the low bits of n are the integer. */
-INLINE __m512 times_power16(__m512 x, __m512i n)
+CPU_INLINE __m512 times_power16(__m512 x, __m512i n)
 {
     const __m512i exponent = _mm512_add_epi32(n, _mm512_set1_epi32(127));
     return _mm512_mul_ps(x, _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23)));
 }
 
 /* See kernels.h.  min and max return their second operand for NaN. */
-INLINE __m512 exp_held16(__m512 x)
+CPU_INLINE __m512 exp_held16(__m512 x)
 {
     x = _mm512_max_ps(_mm512_set1_ps(-KERNEL_EXP_MAX), x);
     x = _mm512_min_ps(_mm512_set1_ps(KERNEL_EXP_MAX), x);
@@ -47,18 +46,18 @@ INLINE __m512 exp_held16(__m512 x)
 }
 
 /* x sigmoid(g), e = exp(-g) */
-INLINE __m512 sigmoid_times16(__m512 x, __m512 e)
+CPU_INLINE __m512 sigmoid_times16(__m512 x, __m512 e)
 {
     return _mm512_div_ps(x, _mm512_add_ps(_mm512_set1_ps(1.0f), e));
 }
 
-INLINE __m512 silu16(__m512 x)
+CPU_INLINE __m512 silu16(__m512 x)
 {
     return sigmoid_times16(x, exp_held16(_mm512_sub_ps(_mm512_setzero_ps(), x)));
 }
 
 /* Sum of squares, in double. */
-INLINE double squares(const float *x, int n)
+CPU_INLINE double squares(const float *x, int n)
 {
     __m512d sum0 = _mm512_setzero_pd(), sum1 = sum0;
     for (int i = 0; i < n; i += 16) {

@@ -6,12 +6,11 @@
 
 #include "tensor/kernels.h"
 
-#ifndef INLINE
-#define INLINE static inline __attribute__((always_inline))
+#ifndef CPU_INLINE
 #endif
 
 /* exp(r), |r| <= ln 2 / 2; see kernels.h. */
-INLINE float32x4_t exp_rest4(float32x4_t r)
+CPU_INLINE float32x4_t exp_rest4(float32x4_t r)
 {
     float32x4_t p = vdupq_n_f32(1.0f / 5040);
     p = vfmaq_f32(vdupq_n_f32(1.0f / 720), p, r);
@@ -24,14 +23,14 @@ INLINE float32x4_t exp_rest4(float32x4_t r)
 }
 
 /* x 2^n; the low bits of n are the integer. */
-INLINE float32x4_t times_power4(float32x4_t x, int32x4_t n)
+CPU_INLINE float32x4_t times_power4(float32x4_t x, int32x4_t n)
 {
     const int32x4_t exponent = vaddq_s32(n, vdupq_n_s32(127));
     return vmulq_f32(x, vreinterpretq_f32_s32(vshlq_n_s32(exponent, 23)));
 }
 
 /* See kernels.h.  NaN stays. */
-INLINE float32x4_t exp_held4(float32x4_t x)
+CPU_INLINE float32x4_t exp_held4(float32x4_t x)
 {
     x = vmaxq_f32(x, vdupq_n_f32(-KERNEL_EXP_MAX));
     x = vminq_f32(x, vdupq_n_f32(KERNEL_EXP_MAX));
@@ -44,18 +43,18 @@ INLINE float32x4_t exp_held4(float32x4_t x)
 }
 
 /* x sigmoid(g), e = exp(-g) */
-INLINE float32x4_t sigmoid_times4(float32x4_t x, float32x4_t e)
+CPU_INLINE float32x4_t sigmoid_times4(float32x4_t x, float32x4_t e)
 {
     return vdivq_f32(x, vaddq_f32(vdupq_n_f32(1.0f), e));
 }
 
-INLINE float32x4_t silu4(float32x4_t x)
+CPU_INLINE float32x4_t silu4(float32x4_t x)
 {
     return sigmoid_times4(x, exp_held4(vnegq_f32(x)));
 }
 
 /* Sum of squares, in double. */
-INLINE double squares(const float *x, int n)
+CPU_INLINE double squares(const float *x, int n)
 {
     float64x2_t part[4];
     double sum = 0;

@@ -28,17 +28,17 @@ CPU_TARGET_BEGIN(CPU_TARGET_AVX2)
 DOT_FORMATS(DOT)
 #undef DOT
 
-INLINE __m256 column_f32(const uint8_t *tile, size_t i, int h)
+CPU_INLINE __m256 column_f32(const uint8_t *tile, size_t i, int h)
 {
     return _mm256_castsi256_ps(word(tile + TILE_WORD * i, h));
 }
 
-INLINE __m256 column_f16(const uint8_t *tile, size_t i, int h)
+CPU_INLINE __m256 column_f16(const uint8_t *tile, size_t i, int h)
 {
     return halves(tile + TILE_HALF * i, h);
 }
 
-INLINE __m256 column_bf16(const uint8_t *tile, size_t i, int h)
+CPU_INLINE __m256 column_bf16(const uint8_t *tile, size_t i, int h)
 {
     const __m128i x =
         _mm_loadu_si128((const __m128i *)(const void *)(tile + TILE_HALF * i + 16 * h));
@@ -48,8 +48,8 @@ INLINE __m256 column_bf16(const uint8_t *tile, size_t i, int h)
 typedef __m256 column_fn(const uint8_t *tile, size_t i, int h);
 
 /* Four partial sums, by column modulo 4. */
-INLINE void dot_columns(column_fn *column, float *dst, int n_row, const uint8_t *tile,
-                        const float *x, size_t n_in)
+CPU_INLINE void dot_columns(column_fn *column, float *dst, int n_row, const uint8_t *tile,
+                            const float *x, size_t n_in)
 {
     __m256 acc[4][2];
     size_t i = 0;
@@ -79,8 +79,8 @@ INLINE void dot_columns(column_fn *column, float *dst, int n_row, const uint8_t 
 }
 
 /* The same sums for four tokens, one after the other: there are registers for one. */
-INLINE void dot_columns4(column_fn *column, float *dst, size_t ld, int n_row,
-                         const uint8_t *tile, const float *x, size_t n_in)
+CPU_INLINE void dot_columns4(column_fn *column, float *dst, size_t ld, int n_row,
+                             const uint8_t *tile, const float *x, size_t n_in)
 {
     __m256 sum[4][4][2]; // [column modulo 4][token][half]
     for (size_t c = 0; c < 4; c++) {
@@ -108,8 +108,9 @@ INLINE void dot_columns4(column_fn *column, float *dst, size_t ld, int n_row,
     }
 }
 
-INLINE void dot_columns_any(column_fn *column, float *dst, size_t ld, int n_row,
-                            const uint8_t *tile, const struct act *a, int tok, int n_tok)
+CPU_INLINE void dot_columns_any(column_fn *column, float *dst, size_t ld, int n_row,
+                                const uint8_t *tile, const struct act *a, int tok,
+                                int n_tok)
 {
     const size_t n_in = (size_t)a->n_in;
     const float *x = a->x + (size_t)tok * n_in;
@@ -142,7 +143,7 @@ static void rms_norm_avx2(float *dst, const float *x, const float *w, int n, flo
         dst[i] = x[i] * scale * w[i];
 }
 
-INLINE __m256 swiglu8(__m256 g, __m256 u)
+CPU_INLINE __m256 swiglu8(__m256 g, __m256 u)
 {
     return _mm256_mul_ps(silu8(g), u);
 }
@@ -162,13 +163,13 @@ static void swiglu_avx2(float *dst, const float *gate, const float *up, size_t n
     }
 }
 
-INLINE __m256i magnitudes(const float *x)
+CPU_INLINE __m256i magnitudes(const float *x)
 {
     return _mm256_and_si256(_mm256_castps_si256(_mm256_loadu_ps(x)),
                             _mm256_set1_epi32(0x7fffffff));
 }
 
-INLINE uint32_t reduce_max(__m256i x)
+CPU_INLINE uint32_t reduce_max(__m256i x)
 {
     __m128i y = _mm_max_epu32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
     y = _mm_max_epu32(y, _mm_shuffle_epi32(y, 0x4e));
@@ -177,7 +178,7 @@ INLINE uint32_t reduce_max(__m256i x)
 }
 
 /* 16 codes, and their sum. */
-INLINE int32_t quantize16(int8_t *q, const float *x, float inverse)
+CPU_INLINE int32_t quantize16(int8_t *q, const float *x, float inverse)
 {
     const __m256 by = _mm256_set1_ps(inverse);
     const __m256i a = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), by));

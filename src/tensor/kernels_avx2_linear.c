@@ -14,50 +14,50 @@ CPU_TARGET_BEGIN(CPU_TARGET_AVX2)
 typedef __m256 vec;
 enum { LANES = 8, ROWS = 4 };
 
-INLINE vec load(const float *p)
+CPU_INLINE vec load(const float *p)
 {
     return _mm256_loadu_ps(p);
 }
 
-INLINE void store(float *p, vec x)
+CPU_INLINE void store(float *p, vec x)
 {
     _mm256_storeu_ps(p, x);
 }
 
 /* Lanes below n. */
-INLINE __m256i first_lanes(size_t n)
+CPU_INLINE __m256i first_lanes(size_t n)
 {
     static const int32_t mask[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
     return _mm256_loadu_si256((const __m256i *)(const void *)(mask + 8 - n));
 }
 
-INLINE vec load_first(const float *p, size_t n)
+CPU_INLINE vec load_first(const float *p, size_t n)
 {
     return _mm256_maskload_ps(p, first_lanes(n));
 }
 
-INLINE void store_first(float *p, vec x, size_t n)
+CPU_INLINE void store_first(float *p, vec x, size_t n)
 {
     _mm256_maskstore_ps(p, first_lanes(n), x);
 }
 
-INLINE vec all(float x)
+CPU_INLINE vec all(float x)
 {
     return _mm256_set1_ps(x);
 }
 
-INLINE vec mul(vec a, vec b)
+CPU_INLINE vec mul(vec a, vec b)
 {
     return _mm256_mul_ps(a, b);
 }
 
-INLINE vec mul_add(vec a, vec b, vec c)
+CPU_INLINE vec mul_add(vec a, vec b, vec c)
 {
     return _mm256_fmadd_ps(a, b, c);
 }
 
 /* Each as ((0 + 2) + (1 + 3)) + ((4 + 6) + (5 + 7)). */
-INLINE void lane_sums(float sum[ROWS], const vec x[ROWS])
+CPU_INLINE void lane_sums(float sum[ROWS], const vec x[ROWS])
 {
     const vec a =
         _mm256_add_ps(_mm256_unpacklo_ps(x[0], x[1]), _mm256_unpackhi_ps(x[0], x[1]));
@@ -70,19 +70,19 @@ INLINE void lane_sums(float sum[ROWS], const vec x[ROWS])
         sum, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
 }
 
-INLINE vec silu(vec x)
+CPU_INLINE vec silu(vec x)
 {
     return silu8(x);
 }
 
-INLINE vec sigmoid_mul(vec x, vec gate)
+CPU_INLINE vec sigmoid_mul(vec x, vec gate)
 {
     return sigmoid_times8(x, exp_held8(_mm256_sub_ps(_mm256_setzero_ps(), gate)));
 }
 
 /* exp(-2 u) of four values as rest and power, in double: an error of 2 u, which may be
  * 87, is the relative error of its exponential. */
-INLINE __m128 gelu_rest(__m128i *n, __m128 x)
+CPU_INLINE __m128 gelu_rest(__m128i *n, __m128 x)
 {
     const __m256d y = _mm256_cvtps_pd(x);
     const __m256d by = _mm256_fmadd_pd(_mm256_mul_pd(y, y),
@@ -96,7 +96,7 @@ INLINE __m128 gelu_rest(__m128i *n, __m128 x)
         _mm256_fnmadd_pd(_mm256_cvtepi32_pd(*n), _mm256_set1_pd(KERNEL_LN2_DOUBLE), z));
 }
 
-INLINE vec gelu_mul(vec x, vec up)
+CPU_INLINE vec gelu_mul(vec x, vec up)
 {
     __m128i n[2];
     const __m128 lo = gelu_rest(n, _mm256_castps256_ps128(x));

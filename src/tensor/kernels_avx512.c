@@ -13,24 +13,22 @@
 
 CPU_TARGET_BEGIN(CPU_TARGET_AVX512VNNI)
 
-#define INLINE static inline __attribute__((always_inline))
-
 #include "tensor/floats_avx512.h"
 #include "tensor/prefetch.h"
 
-INLINE __m512 column_f32(const uint8_t *tile, size_t i)
+CPU_INLINE __m512 column_f32(const uint8_t *tile, size_t i)
 {
     return _mm512_loadu_ps(tile + TILE_WORD * i);
 }
 
-INLINE __m512 column_f16(const uint8_t *tile, size_t i)
+CPU_INLINE __m512 column_f16(const uint8_t *tile, size_t i)
 {
     const __m256i x =
         _mm256_loadu_si256((const __m256i *)(const void *)(tile + TILE_HALF * i));
     return _mm512_cvtph_ps(x);
 }
 
-INLINE __m512 column_bf16(const uint8_t *tile, size_t i)
+CPU_INLINE __m512 column_bf16(const uint8_t *tile, size_t i)
 {
     const __m256i x =
         _mm256_loadu_si256((const __m256i *)(const void *)(tile + TILE_HALF * i));
@@ -40,9 +38,9 @@ INLINE __m512 column_bf16(const uint8_t *tile, size_t i)
 typedef __m512 column_fn(const uint8_t *tile, size_t i);
 
 /* Four partial sums for each token, by column modulo 4. */
-INLINE void dot_columns(const int n_tok, column_fn *column, size_t column_bytes,
-                        float *dst, size_t ld, int n_row, const uint8_t *tile,
-                        const struct act *a, int tok)
+CPU_INLINE void dot_columns(const int n_tok, column_fn *column, size_t column_bytes,
+                            float *dst, size_t ld, int n_row, const uint8_t *tile,
+                            const struct act *a, int tok)
 {
     const size_t n_in = (size_t)a->n_in;
     const float *x = a->x + (size_t)tok * n_in;
@@ -81,9 +79,9 @@ INLINE void dot_columns(const int n_tok, column_fn *column, size_t column_bytes,
                                             _mm512_add_ps(acc[t][2], acc[t][3])));
 }
 
-INLINE void dot_columns_any(column_fn *column, size_t column_bytes, float *dst, size_t ld,
-                            int n_row, const uint8_t *tile, const struct act *a, int tok,
-                            int n_tok)
+CPU_INLINE void dot_columns_any(column_fn *column, size_t column_bytes, float *dst,
+                                size_t ld, int n_row, const uint8_t *tile,
+                                const struct act *a, int tok, int n_tok)
 {
     for (; n_tok >= 4; n_tok -= 4, tok += 4, dst += 4 * ld)
         dot_columns(4, column, column_bytes, dst, ld, n_row, tile, a, tok);

@@ -8,14 +8,13 @@
 
 #include <immintrin.h>
 
+#include "cpu/byte_products.h"
 #include "cpu/target.h"
 #include "tensor/levels.h"
 #include "tensor/matrix.h"
 #include "tensor/tile.h"
 
 CPU_TARGET_BEGIN(CPU_TARGET_AVX512VNNI)
-
-#define INLINE static inline __attribute__((always_inline))
 
 #include "tensor/prefetch.h"
 
@@ -32,17 +31,17 @@ struct format {
     void (*decode)(struct sub *s, const uint8_t *block, int j);
 };
 
-INLINE __m512 halves(const uint8_t *p)
+CPU_INLINE __m512 halves(const uint8_t *p)
 {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
 }
 
-INLINE __m512i word(const uint8_t *p)
+CPU_INLINE __m512i word(const uint8_t *p)
 {
     return _mm512_loadu_si512(p);
 }
 
-INLINE void nibbles(struct sub *s, const uint8_t *qs)
+CPU_INLINE void nibbles(struct sub *s, const uint8_t *qs)
 {
     const __m512i low = _mm512_set1_epi8(15);
 #pragma GCC unroll 4
@@ -54,14 +53,14 @@ INLINE void nibbles(struct sub *s, const uint8_t *qs)
 }
 
 /* a | (b & c) */
-INLINE __m512i or_and(__m512i a, __m512i b, __m512i c)
+CPU_INLINE __m512i or_and(__m512i a, __m512i b, __m512i c)
 {
     return _mm512_ternarylogic_epi64(a, b, c, 0xf8);
 }
 
 /* Bit 4v + c of a row's dword goes to bit 4 of byte c: take the 8 bits that start 4 below
  * it.  Offsets are within a qword of two rows, modulo 64. */
-INLINE void fifth_bits(struct sub *s, const uint8_t *qh)
+CPU_INLINE void fifth_bits(struct sub *s, const uint8_t *qh)
 {
     const __m512i x = word(qh), bit4 = _mm512_set1_epi8(16);
 #pragma GCC unroll 8
@@ -72,14 +71,14 @@ INLINE void fifth_bits(struct sub *s, const uint8_t *qh)
     }
 }
 
-INLINE void decode_q4_0(struct sub *s, const uint8_t *block, int j)
+CPU_INLINE void decode_q4_0(struct sub *s, const uint8_t *block, int j)
 {
     (void)j;
     s->scale[0] = halves(block);
     nibbles(s, block + TILE_HALF);
 }
 
-INLINE void decode_q4_1(struct sub *s, const uint8_t *block, int j)
+CPU_INLINE void decode_q4_1(struct sub *s, const uint8_t *block, int j)
 {
     (void)j;
     s->scale[0] = halves(block);
@@ -87,7 +86,7 @@ INLINE void decode_q4_1(struct sub *s, const uint8_t *block, int j)
     nibbles(s, block + 2 * TILE_HALF);
 }
 
-INLINE void decode_q5_0(struct sub *s, const uint8_t *block, int j)
+CPU_INLINE void decode_q5_0(struct sub *s, const uint8_t *block, int j)
 {
     (void)j;
     s->scale[0] = halves(block);
@@ -95,7 +94,7 @@ INLINE void decode_q5_0(struct sub *s, const uint8_t *block, int j)
     fifth_bits(s, block + TILE_HALF);
 }
 
-INLINE void decode_q5_1(struct sub *s, const uint8_t *block, int j)
+CPU_INLINE void decode_q5_1(struct sub *s, const uint8_t *block, int j)
 {
     (void)j;
     s->scale[0] = halves(block);
@@ -104,7 +103,7 @@ INLINE void decode_q5_1(struct sub *s, const uint8_t *block, int j)
     fifth_bits(s, block + 2 * TILE_HALF);
 }
 
-INLINE void decode_q8_0(struct sub *s, const uint8_t *block, int j)
+CPU_INLINE void decode_q8_0(struct sub *s, const uint8_t *block, int j)
 {
     (void)j;
     s->scale[0] = halves(block);
@@ -115,13 +114,13 @@ INLINE void decode_q8_0(struct sub *s, const uint8_t *block, int j)
 }
 
 /* (x >> shift) & mask in each row's dword */
-INLINE __m512i field(__m512i x, int shift, int mask)
+CPU_INLINE __m512i field(__m512i x, int shift, int mask)
 {
     return _mm512_and_si512(_mm512_srlv_epi32(x, _mm512_set1_epi32(shift)),
                             _mm512_set1_epi32(mask));
 }
 
-INLINE void scales_k(struct sub *s, const uint8_t *block, int j)
+CPU_INLINE void scales_k(struct sub *s, const uint8_t *block, int j)
 {
     const uint8_t *words = block + 2 * TILE_HALF;
     const __m512i low = word(words), mid = word(words + TILE_WORD);
@@ -142,7 +141,7 @@ INLINE void scales_k(struct sub *s, const uint8_t *block, int j)
                       _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_setzero_si512(), min)));
 }
 
-INLINE void nibbles_k(struct sub *s, const uint8_t *qs, int j)
+CPU_INLINE void nibbles_k(struct sub *s, const uint8_t *qs, int j)
 {
     const __m512i low = _mm512_set1_epi8(15), shift = _mm512_set1_epi32(4 * (j & 1));
     qs += 8 * TILE_WORD * (j >> 1);
@@ -152,13 +151,13 @@ INLINE void nibbles_k(struct sub *s, const uint8_t *qs, int j)
             _mm512_and_si512(_mm512_srlv_epi32(word(qs + TILE_WORD * v), shift), low);
 }
 
-INLINE void decode_q4_k(struct sub *s, const uint8_t *block, int j)
+CPU_INLINE void decode_q4_k(struct sub *s, const uint8_t *block, int j)
 {
     scales_k(s, block, j);
     nibbles_k(s, block + 2 * TILE_HALF + 3 * TILE_WORD, j);
 }
 
-INLINE void decode_q5_k(struct sub *s, const uint8_t *block, int j)
+CPU_INLINE void decode_q5_k(struct sub *s, const uint8_t *block, int j)
 {
     const uint8_t *qh = block + 2 * TILE_HALF + 3 * TILE_WORD;
     const __m512i to_bit4 = _mm512_set1_epi32((j - 4) & 31), bit4 = _mm512_set1_epi8(16);
@@ -170,7 +169,7 @@ INLINE void decode_q5_k(struct sub *s, const uint8_t *block, int j)
             or_and(s->w[v], _mm512_rorv_epi32(word(qh + TILE_WORD * v), to_bit4), bit4);
 }
 
-INLINE void decode_q6_k(struct sub *s, const uint8_t *block, int j)
+CPU_INLINE void decode_q6_k(struct sub *s, const uint8_t *block, int j)
 {
     const int n = j >> 2, k = j & 3;
     const uint8_t *ql = block + TILE_WORD * (16 * n + 8 * (k & 1));
@@ -195,7 +194,7 @@ INLINE void decode_q6_k(struct sub *s, const uint8_t *block, int j)
 }
 
 /* Codes of two bits: four subs share 8 words. */
-INLINE void two_bits(struct sub *s, const uint8_t *qs, int j)
+CPU_INLINE void two_bits(struct sub *s, const uint8_t *qs, int j)
 {
     const __m512i low = _mm512_set1_epi8(3), shift = _mm512_set1_epi32(2 * (j & 3));
     qs += 8 * TILE_WORD * (j >> 2);
@@ -205,7 +204,7 @@ INLINE void two_bits(struct sub *s, const uint8_t *qs, int j)
             _mm512_and_si512(_mm512_srlv_epi32(word(qs + TILE_WORD * v), shift), low);
 }
 
-INLINE void decode_q2_k(struct sub *s, const uint8_t *block, int j)
+CPU_INLINE void decode_q2_k(struct sub *s, const uint8_t *block, int j)
 {
     const __m512i both = word(block + TILE_WORD * (j >> 1));
     const __m512 d = halves(block + TILE_WORD * 20);
@@ -220,7 +219,7 @@ INLINE void decode_q2_k(struct sub *s, const uint8_t *block, int j)
     two_bits(s, block + TILE_WORD * 4, j);
 }
 
-INLINE void decode_q3_k(struct sub *s, const uint8_t *block, int j)
+CPU_INLINE void decode_q3_k(struct sub *s, const uint8_t *block, int j)
 {
     const uint8_t *scales = block + TILE_WORD * 24;
     const __m512i lows = word(scales + TILE_WORD * ((j >> 1) & 1));
@@ -244,20 +243,20 @@ INLINE void decode_q3_k(struct sub *s, const uint8_t *block, int j)
 }
 
 /* Codes that stand for levels become bytes of `level`. */
-INLINE void look_up(struct sub *s, __m512i level)
+CPU_INLINE void look_up(struct sub *s, __m512i level)
 {
 #pragma GCC unroll 8
     for (int v = 0; v < 8; v++)
         s->w[v] = _mm512_shuffle_epi8(level, s->w[v]);
 }
 
-INLINE __m512i levels_iq4(void)
+CPU_INLINE __m512i levels_iq4(void)
 {
     const __m128i x = _mm_setr_epi8(LEVELS_IQ4);
     return _mm512_broadcast_i32x4(_mm_add_epi8(x, _mm_set1_epi8(-128)));
 }
 
-INLINE void decode_iq4_nl(struct sub *s, const uint8_t *block, int j)
+CPU_INLINE void decode_iq4_nl(struct sub *s, const uint8_t *block, int j)
 {
     (void)j;
     s->scale[0] = halves(block);
@@ -265,7 +264,7 @@ INLINE void decode_iq4_nl(struct sub *s, const uint8_t *block, int j)
     look_up(s, levels_iq4());
 }
 
-INLINE void decode_iq4_xs(struct sub *s, const uint8_t *block, int j)
+CPU_INLINE void decode_iq4_xs(struct sub *s, const uint8_t *block, int j)
 {
     const uint8_t *words = block + 2 * TILE_HALF;
     const __m256i halves_h =
@@ -282,7 +281,7 @@ INLINE void decode_iq4_xs(struct sub *s, const uint8_t *block, int j)
 
 /* level_e8m0_half: the larger of (e - 1) << 23 and (e + 1) << 21, which wins for the
  * subnormals of e = 0 and 1. */
-INLINE __m512 scales_e8m0(const uint8_t *p)
+CPU_INLINE __m512 scales_e8m0(const uint8_t *p)
 {
     const __m512i e =
         _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
@@ -293,13 +292,13 @@ INLINE __m512 scales_e8m0(const uint8_t *p)
     return _mm512_castsi512_ps(_mm512_max_epi32(normal, least));
 }
 
-INLINE __m512i levels_e2m1(void)
+CPU_INLINE __m512i levels_e2m1(void)
 {
     const __m128i x = _mm_setr_epi8(LEVELS_E2M1);
     return _mm512_broadcast_i32x4(_mm_add_epi8(x, _mm_set1_epi8(16)));
 }
 
-INLINE void decode_mxfp4(struct sub *s, const uint8_t *block, int j)
+CPU_INLINE void decode_mxfp4(struct sub *s, const uint8_t *block, int j)
 {
     (void)j;
     s->scale[0] = scales_e8m0(block);
@@ -307,7 +306,7 @@ INLINE void decode_mxfp4(struct sub *s, const uint8_t *block, int j)
     look_up(s, levels_e2m1());
 }
 
-INLINE void decode_nvfp4(struct sub *s, const uint8_t *block, int j)
+CPU_INLINE void decode_nvfp4(struct sub *s, const uint8_t *block, int j)
 {
     const uint8_t *qs = block + TILE_WORD * (1 + 4 * j);
     const __m512i d = word(block), low = _mm512_set1_epi8(15);
@@ -331,7 +330,7 @@ INLINE void decode_nvfp4(struct sub *s, const uint8_t *block, int j)
     look_up(s, levels_e2m1());
 }
 
-INLINE void decode_tq2_0(struct sub *s, const uint8_t *block, int j)
+CPU_INLINE void decode_tq2_0(struct sub *s, const uint8_t *block, int j)
 {
     s->scale[0] = halves(block + TILE_WORD * 16);
     two_bits(s, block, j);
@@ -340,22 +339,9 @@ INLINE void decode_tq2_0(struct sub *s, const uint8_t *block, int j)
 /* Tokens whose products take turns: as many as there are registers for. */
 enum { TURN = 4 };
 
-/* acc <- acc + w times the four activations at p, for each row: broadcast by the product
- * itself, for which compilers take an instruction and a register more. */
-INLINE __m512i dot4(__m512i acc, __m512i w, const int8_t *p)
-{
-    struct four {
-        int8_t q[4];
-    };
-    __asm__("vpdpbusd %2%{1to16%}, %1, %0"
-            : "+v"(acc)
-            : "v"(w), "m"(*(const struct four *)(const void *)p));
-    return acc;
-}
-
 /* - 2^up * sum for each row: the sum fits the lower half of its dword, whose upper half
  * is multiplied by zero. */
-INLINE __m512i minus_offset(int up, const int32_t *sum)
+CPU_INLINE __m512i minus_offset(int up, const int32_t *sum)
 {
     __m512i acc = _mm512_setzero_si512();
     __asm__("vpdpwssd %2%{1to16%}, %1, %0"
@@ -366,8 +352,8 @@ INLINE __m512i minus_offset(int up, const int32_t *sum)
 
 /* Sums of (code - offset) times activations over 32 columns of n tokens: of all in lo,
  * or of the halves in lo and hi; in turn, so that few instructions wait for others. */
-INLINE void sums(__m512i *lo, __m512i *hi, const int n, const struct format f,
-                 const struct sub *s, const struct act_block *x)
+CPU_INLINE void sums(__m512i *lo, __m512i *hi, const int n, const struct format f,
+                     const struct sub *s, const struct act_block *x)
 {
     const int two_scales = f.n_scale == 2, two_chains = two_scales || n < TURN;
 #pragma GCC unroll 4
@@ -382,9 +368,9 @@ INLINE void sums(__m512i *lo, __m512i *hi, const int n, const struct format f,
     for (int v = 0; v < 4; v++)
 #pragma GCC unroll 4
         for (int t = 0; t < n; t++) {
-            lo[t] = dot4(lo[t], s->w[v], x[t].q + 4 * v);
+            lo[t] = cpu_dpbusd_512_four(lo[t], s->w[v], x[t].q + 4 * v);
             if (two_chains)
-                hi[t] = dot4(hi[t], s->w[v + 4], x[t].q + 4 * (v + 4));
+                hi[t] = cpu_dpbusd_512_four(hi[t], s->w[v + 4], x[t].q + 4 * (v + 4));
         }
     if (two_scales)
         return;
@@ -393,22 +379,22 @@ INLINE void sums(__m512i *lo, __m512i *hi, const int n, const struct format f,
 #pragma GCC unroll 4
         for (int t = 0; t < n; t++)
             if (!two_chains)
-                lo[t] = dot4(lo[t], s->w[v], x[t].q + 4 * v);
+                lo[t] = cpu_dpbusd_512_four(lo[t], s->w[v], x[t].q + 4 * v);
 #pragma GCC unroll 4
     for (int t = 0; t < n; t++)
         if (two_chains)
             lo[t] = _mm512_add_epi32(lo[t], hi[t]);
 }
 
-INLINE __m512 floats(int32_t x)
+CPU_INLINE __m512 floats(int32_t x)
 {
     return _mm512_cvtepi32_ps(_mm512_set1_epi32(x));
 }
 
 /* acc <- acc + scale * sums, and mins if there are; lo has all 32 columns, or with two
  * scales the first 16 and hi the others. */
-INLINE __m512 add_sub(__m512 acc, __m512i lo, __m512i hi, const struct format f,
-                      const struct sub *s, const struct act_block *x)
+CPU_INLINE __m512 add_sub(__m512 acc, __m512i lo, __m512i hi, const struct format f,
+                          const struct sub *s, const struct act_block *x)
 {
     const __m512 by = _mm512_set1_ps(x->scale);
     if (f.n_scale == 2) {
@@ -426,8 +412,8 @@ INLINE __m512 add_sub(__m512 acc, __m512i lo, __m512i hi, const struct format f,
     return acc;
 }
 
-INLINE void dot_tokens(const int n_tok, const struct format f, float *dst, size_t ld,
-                       int n_row, const uint8_t *tile, const struct act *a, int tok)
+CPU_INLINE void dot_tokens(const int n_tok, const struct format f, float *dst, size_t ld,
+                           int n_row, const uint8_t *tile, const struct act *a, int tok)
 {
     const int n_block = a->n_in / 32;
     const size_t step = n_tok == ACT_GROUP ? ACT_GROUP : (size_t)act_group(a, tok);
@@ -459,8 +445,8 @@ INLINE void dot_tokens(const int n_tok, const struct format f, float *dst, size_
 }
 
 /* n_tok as a sum of 16, 8, 4, 3, 2 and 1, largest first. */
-INLINE void dot_any(const struct format f, float *dst, size_t ld, int n_row,
-                    const uint8_t *tile, const struct act *a, int tok, int n_tok)
+CPU_INLINE void dot_any(const struct format f, float *dst, size_t ld, int n_row,
+                        const uint8_t *tile, const struct act *a, int tok, int n_tok)
 {
     if (n_tok & 16) {
         dot_tokens(16, f, dst, ld, n_row, tile, a, tok);

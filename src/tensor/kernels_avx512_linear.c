@@ -14,44 +14,44 @@ CPU_TARGET_BEGIN(CPU_TARGET_AVX512VNNI)
 typedef __m512 vec;
 enum { LANES = 16, ROWS = 8 };
 
-INLINE vec load(const float *p)
+CPU_INLINE vec load(const float *p)
 {
     return _mm512_loadu_ps(p);
 }
 
-INLINE void store(float *p, vec x)
+CPU_INLINE void store(float *p, vec x)
 {
     _mm512_storeu_ps(p, x);
 }
 
-INLINE vec load_first(const float *p, size_t n)
+CPU_INLINE vec load_first(const float *p, size_t n)
 {
     return _mm512_maskz_loadu_ps(lanes_below(n), p);
 }
 
-INLINE void store_first(float *p, vec x, size_t n)
+CPU_INLINE void store_first(float *p, vec x, size_t n)
 {
     _mm512_mask_storeu_ps(p, lanes_below(n), x);
 }
 
-INLINE vec all(float x)
+CPU_INLINE vec all(float x)
 {
     return _mm512_set1_ps(x);
 }
 
-INLINE vec mul(vec a, vec b)
+CPU_INLINE vec mul(vec a, vec b)
 {
     return _mm512_mul_ps(a, b);
 }
 
-INLINE vec mul_add(vec a, vec b, vec c)
+CPU_INLINE vec mul_add(vec a, vec b, vec c)
 {
     return _mm512_fmadd_ps(a, b, c);
 }
 
 /* Of four: lanes as ((0 + 2) + (1 + 3)) in each quarter, quarters as (0 + 2) + (1 + 3).
  */
-INLINE __m128 lane_sums4(const vec x[4])
+CPU_INLINE __m128 lane_sums4(const vec x[4])
 {
     const vec a =
         _mm512_add_ps(_mm512_unpacklo_ps(x[0], x[1]), _mm512_unpackhi_ps(x[0], x[1]));
@@ -65,24 +65,24 @@ INLINE __m128 lane_sums4(const vec x[4])
     return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
 }
 
-INLINE void lane_sums(float sum[ROWS], const vec x[ROWS])
+CPU_INLINE void lane_sums(float sum[ROWS], const vec x[ROWS])
 {
     _mm_storeu_ps(sum, lane_sums4(x));
     _mm_storeu_ps(sum + 4, lane_sums4(x + 4));
 }
 
-INLINE vec silu(vec x)
+CPU_INLINE vec silu(vec x)
 {
     return silu16(x);
 }
 
-INLINE vec sigmoid_mul(vec x, vec gate)
+CPU_INLINE vec sigmoid_mul(vec x, vec gate)
 {
     return sigmoid_times16(x, exp_held16(_mm512_sub_ps(_mm512_setzero_ps(), gate)));
 }
 
 /* exp(-2 u) of eight values as rest and power, in double: see kernels_avx2_linear.c. */
-INLINE __m256 gelu_rest(__m256i *n, __m256 x)
+CPU_INLINE __m256 gelu_rest(__m256i *n, __m256 x)
 {
     const __m512d y = _mm512_cvtps_pd(x);
     const __m512d by = _mm512_fmadd_pd(_mm512_mul_pd(y, y),
@@ -96,7 +96,7 @@ INLINE __m256 gelu_rest(__m256i *n, __m256 x)
         _mm512_fnmadd_pd(_mm512_cvtepi32_pd(*n), _mm512_set1_pd(KERNEL_LN2_DOUBLE), z));
 }
 
-INLINE vec gelu_mul(vec x, vec up)
+CPU_INLINE vec gelu_mul(vec x, vec up)
 {
     __m256i n[2];
     const __m256 lo = gelu_rest(n, _mm512_castps512_ps256(x));

@@ -7,6 +7,7 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "cpu/byte_products.h"
 #include "cpu/target.h"
 #include "tensor/matrix.h"
 #include "tensor/tile.h"

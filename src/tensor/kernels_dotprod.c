@@ -12,7 +12,7 @@
 CPU_TARGET_BEGIN(CPU_TARGET_DOTPROD)
 
 /* acc + words 4i .. 4i + 3 of a sub times 16 activations. */
-INLINE int32x4_t dot16(int32x4_t acc, const struct sub *s, int8x16_t q, int i)
+CPU_INLINE int32x4_t dot16(int32x4_t acc, const struct sub *s, int8x16_t q, int i)
 {
     acc = vdotq_laneq_s32(acc, s->w[4 * i], q, 0);
     acc = vdotq_laneq_s32(acc, s->w[4 * i + 1], q, 1);
@@ -20,8 +20,8 @@ INLINE int32x4_t dot16(int32x4_t acc, const struct sub *s, int8x16_t q, int i)
     return vdotq_laneq_s32(acc, s->w[4 * i + 3], q, 3);
 }
 
-INLINE void sums_dotprod(const struct format f, int32x4_t sum[2], const struct sub *s,
-                         const int8_t *q)
+CPU_INLINE void sums_dotprod(const struct format f, int32x4_t sum[2], const struct sub *s,
+                             const int8_t *q)
 {
     const int8x16_t low = vld1q_s8(q), high = vld1q_s8(q + 16);
     sum[0] = dot16(vdupq_n_s32(0), s, low, 0);

@@ -1,5 +1,5 @@
 /* kernels_linear.h - the kernels of linear.h over the vectors of a level, written once.
- * The file that includes it has these first, all INLINE:
+ * The file that includes it has these first, all CPU_INLINE:
  *
  *   vec, LANES                        a register of floats
  *   ROWS                              rows of a state at a time: registers for 2 ROWS
@@ -17,12 +17,12 @@
 #include "tensor/kernels.h"
 
 /* n is the constant LANES, or less for what is left at the end. */
-INLINE vec load_lanes(const float *p, size_t n)
+CPU_INLINE vec load_lanes(const float *p, size_t n)
 {
     return n == LANES ? load(p) : load_first(p, n);
 }
 
-INLINE void store_lanes(float *p, vec x, size_t n)
+CPU_INLINE void store_lanes(float *p, vec x, size_t n)
 {
     if (n == LANES)
         store(p, x);
@@ -58,7 +58,7 @@ struct rows {
 };
 
 /* Columns c .. c + n - 1. */
-INLINE void columns(struct rows *x, const struct delta d, size_t c, size_t n)
+CPU_INLINE void columns(struct rows *x, const struct delta d, size_t c, size_t n)
 {
     const vec k = load_lanes(d.k + c, n);
     const vec decay = d.by_channel ? load_lanes(d.decay + c, n) : all(*d.decay);
@@ -82,8 +82,8 @@ INLINE void columns(struct rows *x, const struct delta d, size_t c, size_t n)
 
 /* Update n_row rows at last by their deltas, and put those of the rows at next in their
  * place, for whose outputs and values there are out and v. */
-INLINE void pass(float by[ROWS], float *next, float *last, float *out, const float *v,
-                 const struct delta d, const int parts, const int n_row)
+CPU_INLINE void pass(float by[ROWS], float *next, float *last, float *out, const float *v,
+                     const struct delta d, const int parts, const int n_row)
 {
     struct rows x = {.next = next, .last = last, .parts = parts, .n_row = n_row};
     size_t c = 0;
@@ -117,8 +117,8 @@ INLINE void pass(float by[ROWS], float *next, float *last, float *out, const flo
 }
 
 /* A row's sums have the same order whatever its neighbours. */
-INLINE void all_rows(float *state, float *out, const float *v, const struct delta d,
-                     int d_v)
+CPU_INLINE void all_rows(float *state, float *out, const float *v, const struct delta d,
+                         int d_v)
 {
     const size_t some = ROWS * d.d_k;
     float by[ROWS] = {0};
@@ -135,7 +135,7 @@ INLINE void all_rows(float *state, float *out, const float *v, const struct delt
     }
 }
 
-INLINE float dot(const float *x, const float *y, size_t n)
+CPU_INLINE float dot(const float *x, const float *y, size_t n)
 {
     vec sum[ROWS];
     float all_sums[ROWS];
@@ -165,8 +165,8 @@ void LEVEL(delta_step)(float *state, float *out, const float *q, const float *k,
 
 /* ---- the others ---- */
 
-INLINE void conv_channels(float *dst, const float *window, size_t stride,
-                          const float *weight, int n_tap, size_t n_channel, size_t n)
+CPU_INLINE void conv_channels(float *dst, const float *window, size_t stride,
+                              const float *weight, int n_tap, size_t n_channel, size_t n)
 {
     vec sum = all(0);
     for (size_t t = 0; t < (size_t)n_tap; t++)
@@ -199,7 +199,8 @@ void LEVEL(l2_norm)(float *dst, const float *x, int n, float eps, float scale)
 
 typedef vec pair_fn(vec a, vec b);
 
-INLINE void for_pairs(pair_fn *fn, float *dst, const float *a, const float *b, size_t n)
+CPU_INLINE void for_pairs(pair_fn *fn, float *dst, const float *a, const float *b,
+                          size_t n)
 {
     size_t i = 0;
     for (; i + LANES <= n; i += LANES)

@@ -10,7 +10,7 @@
 #include "tensor/floats_neon.h"
 #include "tensor/neon_blocks.h"
 
-INLINE int8x16_t four_bytes(const int8_t *q)
+CPU_INLINE int8x16_t four_bytes(const int8_t *q)
 {
     int32_t four;
     memcpy(&four, q, sizeof four);
@@ -18,8 +18,8 @@ INLINE int8x16_t four_bytes(const int8_t *q)
 }
 
 /* Words v0 .. v1 - 1 of a sub times their activations. */
-INLINE int32x4_t sum_words(const struct format f, const struct sub *s, const int8_t *q,
-                           int v0, int v1)
+CPU_INLINE int32x4_t sum_words(const struct format f, const struct sub *s,
+                               const int8_t *q, int v0, int v1)
 {
     int32x4_t low = vdupq_n_s32(0), high = low; // pairs of columns: rows 0, 1 and 2, 3
 #pragma GCC unroll 8
@@ -39,8 +39,8 @@ INLINE int32x4_t sum_words(const struct format f, const struct sub *s, const int
     return vpaddq_s32(low, high);
 }
 
-INLINE void sums_neon(const struct format f, int32x4_t sum[2], const struct sub *s,
-                      const int8_t *q)
+CPU_INLINE void sums_neon(const struct format f, int32x4_t sum[2], const struct sub *s,
+                          const int8_t *q)
 {
     if (f.n_scale == 2) {
         sum[0] = sum_words(f, s, q, 0, 4);
@@ -56,17 +56,17 @@ NEON_BLOCK_TYPES(DOT)
 
 /* ---- float types ---- */
 
-INLINE float32x4_t column_f32(const uint8_t *tile, size_t i, int h)
+CPU_INLINE float32x4_t column_f32(const uint8_t *tile, size_t i, int h)
 {
     return vreinterpretq_f32_u8(word(tile + TILE_WORD * i, h));
 }
 
-INLINE float32x4_t column_f16(const uint8_t *tile, size_t i, int h)
+CPU_INLINE float32x4_t column_f16(const uint8_t *tile, size_t i, int h)
 {
     return halves(tile + TILE_HALF * i, h);
 }
 
-INLINE float32x4_t column_bf16(const uint8_t *tile, size_t i, int h)
+CPU_INLINE float32x4_t column_bf16(const uint8_t *tile, size_t i, int h)
 {
     const uint16x4_t x = vreinterpret_u16_u8(vld1_u8(tile + TILE_HALF * i + 8 * h));
     return vreinterpretq_f32_u32(vshll_n_u16(x, 16));
@@ -75,9 +75,9 @@ INLINE float32x4_t column_bf16(const uint8_t *tile, size_t i, int h)
 typedef float32x4_t column_fn(const uint8_t *tile, size_t i, int h);
 
 /* Column i, i % 4 = c, into quarters h0 .. h0 + n_h - 1 of the partial sums. */
-INLINE void add_column(column_fn *column, float32x4_t acc[2][4][4], const uint8_t *tile,
-                       size_t i, size_t c, int h0, int n_h, const float *x, size_t n_in,
-                       int n_tok)
+CPU_INLINE void add_column(column_fn *column, float32x4_t acc[2][4][4],
+                           const uint8_t *tile, size_t i, size_t c, int h0, int n_h,
+                           const float *x, size_t n_in, int n_tok)
 {
 #pragma GCC unroll 4
     for (int h = 0; h < n_h; h++) {
@@ -90,8 +90,9 @@ INLINE void add_column(column_fn *column, float32x4_t acc[2][4][4], const uint8_
 
 /* Four partial sums, by column modulo 4: one token takes a whole tile at a time, two
  * take half of it, so that the sums stay in 16 registers. */
-INLINE void dot_quarters(column_fn *column, float dst[2][TILE_ROWS], const uint8_t *tile,
-                         const float *x, size_t n_in, int h0, int n_h, int n_tok)
+CPU_INLINE void dot_quarters(column_fn *column, float dst[2][TILE_ROWS],
+                             const uint8_t *tile, const float *x, size_t n_in, int h0,
+                             int n_h, int n_tok)
 {
     float32x4_t acc[2][4][4];
     size_t i = 0;
@@ -117,8 +118,8 @@ INLINE void dot_quarters(column_fn *column, float dst[2][TILE_ROWS], const uint8
     }
 }
 
-INLINE void dot_columns(column_fn *column, float *dst, size_t ld, int n_row,
-                        const uint8_t *tile, const struct act *a, int tok, int n_tok)
+CPU_INLINE void dot_columns(column_fn *column, float *dst, size_t ld, int n_row,
+                            const uint8_t *tile, const struct act *a, int tok, int n_tok)
 {
     const size_t n_in = (size_t)a->n_in, row_bytes = (size_t)n_row * sizeof *dst;
     const float *x = a->x + (size_t)tok * n_in;
@@ -159,7 +160,7 @@ static void rms_norm_neon(float *dst, const float *x, const float *w, int n, flo
         dst[i] = x[i] * scale * w[i];
 }
 
-INLINE float32x4_t swiglu4(float32x4_t g, float32x4_t u)
+CPU_INLINE float32x4_t swiglu4(float32x4_t g, float32x4_t u)
 {
     return vmulq_f32(silu4(g), u);
 }
@@ -179,7 +180,7 @@ static void swiglu_neon(float *dst, const float *gate, const float *up, size_t n
 }
 
 /* 16 codes, and their sum. */
-INLINE int32_t quantize16(int8_t *q, const float *x, float inverse)
+CPU_INLINE int32_t quantize16(int8_t *q, const float *x, float inverse)
 {
     int32x4_t v[4];
 #pragma GCC unroll 4

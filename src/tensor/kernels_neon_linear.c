@@ -10,63 +10,63 @@
 typedef float32x4_t vec;
 enum { LANES = 4, ROWS = 4 };
 
-INLINE vec load(const float *p)
+CPU_INLINE vec load(const float *p)
 {
     return vld1q_f32(p);
 }
 
-INLINE void store(float *p, vec x)
+CPU_INLINE void store(float *p, vec x)
 {
     vst1q_f32(p, x);
 }
 
-INLINE vec load_first(const float *p, size_t n)
+CPU_INLINE vec load_first(const float *p, size_t n)
 {
     float x[LANES] = {0};
     memcpy(x, p, n * sizeof *x);
     return vld1q_f32(x);
 }
 
-INLINE void store_first(float *p, vec v, size_t n)
+CPU_INLINE void store_first(float *p, vec v, size_t n)
 {
     float x[LANES];
     vst1q_f32(x, v);
     memcpy(p, x, n * sizeof *x);
 }
 
-INLINE vec all(float x)
+CPU_INLINE vec all(float x)
 {
     return vdupq_n_f32(x);
 }
 
-INLINE vec mul(vec a, vec b)
+CPU_INLINE vec mul(vec a, vec b)
 {
     return vmulq_f32(a, b);
 }
 
-INLINE vec mul_add(vec a, vec b, vec c)
+CPU_INLINE vec mul_add(vec a, vec b, vec c)
 {
     return vfmaq_f32(c, a, b);
 }
 
 /* Each as (0 + 1) + (2 + 3). */
-INLINE void lane_sums(float sum[ROWS], const vec x[ROWS])
+CPU_INLINE void lane_sums(float sum[ROWS], const vec x[ROWS])
 {
     vst1q_f32(sum, vpaddq_f32(vpaddq_f32(x[0], x[1]), vpaddq_f32(x[2], x[3])));
 }
 
-INLINE vec silu(vec x)
+CPU_INLINE vec silu(vec x)
 {
     return silu4(x);
 }
 
-INLINE vec sigmoid_mul(vec x, vec gate)
+CPU_INLINE vec sigmoid_mul(vec x, vec gate)
 {
     return sigmoid_times4(x, exp_held4(vnegq_f32(gate)));
 }
 
 /* exp(-2 u) of two values as rest and power, in double: see kernels_avx2_linear.c. */
-INLINE float32x2_t gelu_rest(int32x2_t *n, float32x2_t x)
+CPU_INLINE float32x2_t gelu_rest(int32x2_t *n, float32x2_t x)
 {
     const float64x2_t y = vcvt_f64_f32(x);
     const float64x2_t by = vfmaq_n_f64(vdupq_n_f64(-KERNEL_GELU), vmulq_f64(y, y),
@@ -79,7 +79,7 @@ INLINE float32x2_t gelu_rest(int32x2_t *n, float32x2_t x)
     return vcvt_f32_f64(vfmsq_n_f64(z, vcvtq_f64_s64(whole), KERNEL_LN2_DOUBLE));
 }
 
-INLINE vec gelu_mul(vec x, vec up)
+CPU_INLINE vec gelu_mul(vec x, vec up)
 {
     int32x2_t n[2];
     const float32x2_t lo = gelu_rest(n, vget_low_f32(x));

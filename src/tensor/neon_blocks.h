@@ -13,8 +13,7 @@
 #include "tensor/matrix.h"
 #include "tensor/tile.h"
 
-#ifndef INLINE
-#define INLINE static inline __attribute__((always_inline))
+#ifndef CPU_INLINE
 #endif
 
 /* 32 columns of rows 4h .. 4h + 3: code of column 4v + c in byte 4r + c of w[v]. */
@@ -39,17 +38,17 @@ struct format {
 typedef void sums_fn(const struct format f, int32x4_t sum[2], const struct sub *s,
                      const int8_t *q);
 
-INLINE float32x4_t halves(const uint8_t *p, int h)
+CPU_INLINE float32x4_t halves(const uint8_t *p, int h)
 {
     return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(p + 8 * h)));
 }
 
-INLINE uint8x16_t word(const uint8_t *p, int h)
+CPU_INLINE uint8x16_t word(const uint8_t *p, int h)
 {
     return vld1q_u8(p + 16 * h);
 }
 
-INLINE void nibbles(struct sub *s, const uint8_t *qs, int h)
+CPU_INLINE void nibbles(struct sub *s, const uint8_t *qs, int h)
 {
 #pragma GCC unroll 4
     for (int v = 0; v < 4; v++) {
@@ -59,14 +58,14 @@ INLINE void nibbles(struct sub *s, const uint8_t *qs, int h)
     }
 }
 
-INLINE int8x16_t or_codes(int8x16_t w, uint8x16_t bits)
+CPU_INLINE int8x16_t or_codes(int8x16_t w, uint8x16_t bits)
 {
     return vorrq_s8(w, vreinterpretq_s8_u8(bits));
 }
 
 /* Bit 4v + c of a row's dword goes to bit 4 of byte c of w[v]: copy its byte v / 2 four
  * times and test one bit in each. */
-INLINE void fifth_bits(struct sub *s, const uint8_t *qh, int h)
+CPU_INLINE void fifth_bits(struct sub *s, const uint8_t *qh, int h)
 {
     static const uint8_t row[16] = {0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12};
     static const uint8_t bit[2][16] = {
@@ -81,14 +80,14 @@ INLINE void fifth_bits(struct sub *s, const uint8_t *qh, int h)
     }
 }
 
-INLINE void decode_q4_0(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_q4_0(struct sub *s, const uint8_t *block, int j, int h)
 {
     (void)j;
     s->scale[0] = halves(block, h);
     nibbles(s, block + TILE_HALF, h);
 }
 
-INLINE void decode_q4_1(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_q4_1(struct sub *s, const uint8_t *block, int j, int h)
 {
     (void)j;
     s->scale[0] = halves(block, h);
@@ -96,7 +95,7 @@ INLINE void decode_q4_1(struct sub *s, const uint8_t *block, int j, int h)
     nibbles(s, block + 2 * TILE_HALF, h);
 }
 
-INLINE void decode_q5_0(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_q5_0(struct sub *s, const uint8_t *block, int j, int h)
 {
     (void)j;
     s->scale[0] = halves(block, h);
@@ -104,7 +103,7 @@ INLINE void decode_q5_0(struct sub *s, const uint8_t *block, int j, int h)
     fifth_bits(s, block + TILE_HALF, h);
 }
 
-INLINE void decode_q5_1(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_q5_1(struct sub *s, const uint8_t *block, int j, int h)
 {
     (void)j;
     s->scale[0] = halves(block, h);
@@ -113,7 +112,7 @@ INLINE void decode_q5_1(struct sub *s, const uint8_t *block, int j, int h)
     fifth_bits(s, block + 2 * TILE_HALF, h);
 }
 
-INLINE void decode_q8_0(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_q8_0(struct sub *s, const uint8_t *block, int j, int h)
 {
     (void)j;
     s->scale[0] = halves(block, h);
@@ -123,13 +122,13 @@ INLINE void decode_q8_0(struct sub *s, const uint8_t *block, int j, int h)
 }
 
 /* (x >> shift) & mask in each row's dword; shift may be negative. */
-INLINE uint32x4_t field(uint8x16_t x, int shift, uint32_t mask)
+CPU_INLINE uint32x4_t field(uint8x16_t x, int shift, uint32_t mask)
 {
     return vandq_u32(vshlq_u32(vreinterpretq_u32_u8(x), vdupq_n_s32(-shift)),
                      vdupq_n_u32(mask));
 }
 
-INLINE void scales_k(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void scales_k(struct sub *s, const uint8_t *block, int j, int h)
 {
     const uint8_t *words = block + 2 * TILE_HALF;
     const uint8x16_t low = word(words, h), mid = word(words + TILE_WORD, h);
@@ -147,7 +146,7 @@ INLINE void scales_k(struct sub *s, const uint8_t *block, int j, int h)
     s->min[0] = vmulq_f32(halves(block + TILE_HALF, h), vnegq_f32(vcvtq_f32_u32(min)));
 }
 
-INLINE void nibbles_k(struct sub *s, const uint8_t *qs, int j, int h)
+CPU_INLINE void nibbles_k(struct sub *s, const uint8_t *qs, int j, int h)
 {
     const int8x16_t down = vdupq_n_s8((int8_t)(-4 * (j & 1)));
     qs += 8 * TILE_WORD * (j >> 1);
@@ -157,13 +156,13 @@ INLINE void nibbles_k(struct sub *s, const uint8_t *qs, int j, int h)
             vandq_u8(vshlq_u8(word(qs + TILE_WORD * v, h), down), vdupq_n_u8(15)));
 }
 
-INLINE void decode_q4_k(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_q4_k(struct sub *s, const uint8_t *block, int j, int h)
 {
     scales_k(s, block, j, h);
     nibbles_k(s, block + 2 * TILE_HALF + 3 * TILE_WORD, j, h);
 }
 
-INLINE void decode_q5_k(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_q5_k(struct sub *s, const uint8_t *block, int j, int h)
 {
     const uint8_t *qh = block + 2 * TILE_HALF + 3 * TILE_WORD;
     const uint8x16_t bit = vdupq_n_u8((uint8_t)(1 << j)), bit4 = vdupq_n_u8(16);
@@ -176,7 +175,7 @@ INLINE void decode_q5_k(struct sub *s, const uint8_t *block, int j, int h)
     }
 }
 
-INLINE void decode_q6_k(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_q6_k(struct sub *s, const uint8_t *block, int j, int h)
 {
     const int n = j >> 2, k = j & 3;
     const uint8_t *ql = block + TILE_WORD * (16 * n + 8 * (k & 1));
@@ -202,7 +201,7 @@ INLINE void decode_q6_k(struct sub *s, const uint8_t *block, int j, int h)
 }
 
 /* Codes of two bits: four subs share 8 words. */
-INLINE void two_bits(struct sub *s, const uint8_t *qs, int j, int h)
+CPU_INLINE void two_bits(struct sub *s, const uint8_t *qs, int j, int h)
 {
     const int8x16_t down = vdupq_n_s8((int8_t)(-2 * (j & 3)));
     qs += 8 * TILE_WORD * (j >> 2);
@@ -212,7 +211,7 @@ INLINE void two_bits(struct sub *s, const uint8_t *qs, int j, int h)
             vandq_u8(vshlq_u8(word(qs + TILE_WORD * v, h), down), vdupq_n_u8(3)));
 }
 
-INLINE void decode_q2_k(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_q2_k(struct sub *s, const uint8_t *block, int j, int h)
 {
     const uint8x16_t both = word(block + TILE_WORD * (j >> 1), h);
     const float32x4_t d = halves(block + TILE_WORD * 20, h);
@@ -226,7 +225,7 @@ INLINE void decode_q2_k(struct sub *s, const uint8_t *block, int j, int h)
     two_bits(s, block + TILE_WORD * 4, j, h);
 }
 
-INLINE void decode_q3_k(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_q3_k(struct sub *s, const uint8_t *block, int j, int h)
 {
     const uint8_t *scales = block + TILE_WORD * 24;
     const uint8x16_t lows = word(scales + TILE_WORD * ((j >> 1) & 1), h);
@@ -251,7 +250,7 @@ INLINE void decode_q3_k(struct sub *s, const uint8_t *block, int j, int h)
 }
 
 /* Codes that stand for levels become those. */
-INLINE void look_up(struct sub *s, const int8_t level[16])
+CPU_INLINE void look_up(struct sub *s, const int8_t level[16])
 {
     const int8x16_t table = vld1q_s8(level);
 #pragma GCC unroll 8
@@ -261,7 +260,7 @@ INLINE void look_up(struct sub *s, const int8_t level[16])
 
 static const int8_t iq4[16] = {LEVELS_IQ4}, e2m1[16] = {LEVELS_E2M1};
 
-INLINE void decode_iq4_nl(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_iq4_nl(struct sub *s, const uint8_t *block, int j, int h)
 {
     (void)j;
     s->scale[0] = halves(block, h);
@@ -269,7 +268,7 @@ INLINE void decode_iq4_nl(struct sub *s, const uint8_t *block, int j, int h)
     look_up(s, iq4);
 }
 
-INLINE void decode_iq4_xs(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_iq4_xs(struct sub *s, const uint8_t *block, int j, int h)
 {
     const uint8_t *words = block + 2 * TILE_HALF;
     const uint16x4_t halves_h = vreinterpret_u16_u8(vld1_u8(block + TILE_HALF + 8 * h));
@@ -284,7 +283,7 @@ INLINE void decode_iq4_xs(struct sub *s, const uint8_t *block, int j, int h)
 
 /* level_e8m0_half: the larger of (e - 1) << 23 and (e + 1) << 21, which wins for the
  * subnormals of e = 0 and 1. */
-INLINE float32x4_t scales_e8m0(const uint8_t *p, int h)
+CPU_INLINE float32x4_t scales_e8m0(const uint8_t *p, int h)
 {
     uint32_t four;
     memcpy(&four, p + 4 * h, sizeof four);
@@ -295,7 +294,7 @@ INLINE float32x4_t scales_e8m0(const uint8_t *p, int h)
     return vreinterpretq_f32_s32(vmaxq_s32(normal, least));
 }
 
-INLINE void decode_mxfp4(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_mxfp4(struct sub *s, const uint8_t *block, int j, int h)
 {
     (void)j;
     s->scale[0] = scales_e8m0(block, h);
@@ -303,7 +302,7 @@ INLINE void decode_mxfp4(struct sub *s, const uint8_t *block, int j, int h)
     look_up(s, e2m1);
 }
 
-INLINE void decode_nvfp4(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_nvfp4(struct sub *s, const uint8_t *block, int j, int h)
 {
     const uint8_t *qs = block + TILE_WORD * (1 + 4 * j);
     const uint8x16_t d = word(block, h);
@@ -325,15 +324,15 @@ INLINE void decode_nvfp4(struct sub *s, const uint8_t *block, int j, int h)
     look_up(s, e2m1);
 }
 
-INLINE void decode_tq2_0(struct sub *s, const uint8_t *block, int j, int h)
+CPU_INLINE void decode_tq2_0(struct sub *s, const uint8_t *block, int j, int h)
 {
     s->scale[0] = halves(block + TILE_WORD * 16, h);
     two_bits(s, block, j, h);
 }
 
 /* scale * (code - offset) times 32 activations, and two mins if there are. */
-INLINE float32x4_t dot_sub(sums_fn *sums, const struct format f, const struct sub *s,
-                           const struct act_block *x)
+CPU_INLINE float32x4_t dot_sub(sums_fn *sums, const struct format f, const struct sub *s,
+                               const struct act_block *x)
 {
     int32x4_t sum[2];
     sums(f, sum, s, x->q);
@@ -357,9 +356,9 @@ INLINE float32x4_t dot_sub(sums_fn *sums, const struct format f, const struct su
 
 /* Sums stay in memory: with the quarters unrolled they would fill half of the registers,
  * and the weights would spill. */
-INLINE void dot_tokens(sums_fn *sums, const int n_tok, const struct format f, float *dst,
-                       size_t ld, int n_row, const uint8_t *tile, const struct act *a,
-                       int tok)
+CPU_INLINE void dot_tokens(sums_fn *sums, const int n_tok, const struct format f,
+                           float *dst, size_t ld, int n_row, const uint8_t *tile,
+                           const struct act *a, int tok)
 {
     const int n_block = a->n_in / 32;
     const size_t step = (size_t)act_group(a, tok);
@@ -385,9 +384,9 @@ INLINE void dot_tokens(sums_fn *sums, const int n_tok, const struct format f, fl
         memcpy(dst + (size_t)t * ld, acc[t], (size_t)n_row * sizeof *dst);
 }
 
-INLINE void dot_any(sums_fn *sums, const struct format f, float *dst, size_t ld,
-                    int n_row, const uint8_t *tile, const struct act *a, int tok,
-                    int n_tok)
+CPU_INLINE void dot_any(sums_fn *sums, const struct format f, float *dst, size_t ld,
+                        int n_row, const uint8_t *tile, const struct act *a, int tok,
+                        int n_tok)
 {
     for (; n_tok >= 4; n_tok -= 4, tok += 4, dst += 4 * ld)
         dot_tokens(sums, 4, f, dst, ld, n_row, tile, a, tok);

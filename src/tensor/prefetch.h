@@ -1,5 +1,5 @@
 /* prefetch.h - weights on their way from memory, for kernels that read them once.
- * Included inside a target, behind INLINE. */
+ * Included inside a target, behind CPU_INLINE. */
 #ifndef TENSOR_PREFETCH_H
 #define TENSOR_PREFETCH_H
 
@@ -11,7 +11,7 @@
  * token: 12.5 GB/s without these, 36 with).  The lines of 8 KB are asked for in turn from
  * both halves: hardware that reads ahead within 4 KB then does so in two places at a time
  * (docs/performance.md, 4).  Reading ahead of the matrix is harmless. */
-INLINE void prefetch(const uint8_t *p, size_t bytes)
+CPU_INLINE void prefetch(const uint8_t *p, size_t bytes)
 {
     enum { LINE = 64, HALF = 4096 };
 #pragma GCC unroll 16
