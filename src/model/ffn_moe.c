@@ -409,17 +409,15 @@ static void run_pass(struct moe_job *j)
     for (int i = 0; i < j->n_segment; i++) {
         const size_t at = (size_t)a->first[i] * n_ff;
         const int expert = a->expert[j->pair0 + a->first[i]];
-        a->parts[2 * i] =
-            (struct matmul_part){a->gate + at, n_ff, &j->w->gate[expert], &a->in[i]};
-        a->parts[2 * i + 1] =
-            (struct matmul_part){a->up + at, n_ff, &j->w->up[expert], &a->in[i]};
+        a->parts[2 * i] = matmul_part(a->gate + at, n_ff, &j->w->gate[expert], &a->in[i]);
+        a->parts[2 * i + 1] = matmul_part(a->up + at, n_ff, &j->w->up[expert], &a->in[i]);
     }
     matmul_many(a->parts, 2 * j->n_segment, m->kernels, m->pool);
     pool_run(m->pool, (n + PAIRS_PER_ITEM - 1) / PAIRS_PER_ITEM, activate_pairs, j);
     for (int i = 0; i < j->n_segment; i++) {
         const int expert = a->expert[j->pair0 + a->first[i]];
-        a->parts[i] = (struct matmul_part){a->down + (size_t)a->first[i] * n_embd, n_embd,
-                                           &j->w->down[expert], &a->hidden[i]};
+        a->parts[i] = matmul_part(a->down + (size_t)a->first[i] * n_embd, n_embd,
+                                  &j->w->down[expert], &a->hidden[i]);
     }
     matmul_many(a->parts, j->n_segment, m->kernels, m->pool);
     pool_run(m->pool, (m->hp.n_embd + COLUMNS_PER_ITEM - 1) / COLUMNS_PER_ITEM,

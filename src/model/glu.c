@@ -137,8 +137,9 @@ void glu_forward(const struct model *m, struct step *s, const struct glu *f,
 {
     const size_t n_ff = (size_t)f->gate.n_out, n_tok = (size_t)s->n_tok;
     float *gate = (float *)(void *)scratch, *up = gate + n_tok * n_ff;
-    matmul(gate, n_ff, &f->gate, &s->act, m->kernels, m->pool);
-    matmul(up, n_ff, &f->up, &s->act, m->kernels, m->pool);
+    struct matmul_part in[] = {matmul_part(gate, n_ff, &f->gate, &s->act),
+                               matmul_part(up, n_ff, &f->up, &s->act)};
+    matmul_many(in, 2, m->kernels, m->pool);
     struct activate_job job = {m, f, gate, up, n_tok * n_ff, 1 << 14};
     pool_run(m->pool, (int)((job.n + job.chunk - 1) / job.chunk), activate_item, &job);
     act_load(&s->act, m->kernels, m->pool, gate, s->n_tok, f->gate.n_out);

@@ -276,11 +276,12 @@ static void attn_forward(struct context *c, struct step *s, int layer, float *ou
         j.gated = (float *)(void *)c->layer_scratch;
 
     const size_t n_v = (size_t)(hp->n_head_kv * hp->head_dim_v);
-    matmul(j.gated ? j.gated : j.core.q, (size_t)query_rows(m), &j.w->q, &s->act,
-           m->kernels, m->pool);
-    matmul(j.core.k, (size_t)(hp->n_head_kv * hp->head_dim), &j.w->k, &s->act, m->kernels,
-           m->pool);
-    matmul(j.core.v, n_v, &j.w->v, &s->act, m->kernels, m->pool);
+    const size_t n_k = (size_t)(hp->n_head_kv * hp->head_dim);
+    float *q = j.gated ? j.gated : j.core.q;
+    struct matmul_part qkv[] = {matmul_part(q, (size_t)query_rows(m), &j.w->q, &s->act),
+                                matmul_part(j.core.k, n_k, &j.w->k, &s->act),
+                                matmul_part(j.core.v, n_v, &j.w->v, &s->act)};
+    matmul_many(qkv, 3, m->kernels, m->pool);
     attn_core_rows(&j.core, prepare_token, &j);
     j.core.sinks = j.w->sinks;
     attn_core_run(&j.core);

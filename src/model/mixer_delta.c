@@ -206,20 +206,22 @@ static void delta_forward(struct context *c, struct step *s, int layer, float *o
     delta_core_open(&j.core, c, s, layer, 1, c->layer_scratch + used);
     j.core.conv = j.w->conv;
     j.core.map = m->arch->delta_heads_tiled ? HEADS_TILED : HEADS_GROUPED;
+    struct matmul_part in[4];
+    int n = 0;
     if (j.w->all.n_out) {
-        matmul(j.all, (size_t)j.core.n_channel + width, &j.w->all, &s->act, m->kernels,
-               m->pool);
+        in[n++] =
+            matmul_part(j.all, (size_t)j.core.n_channel + width, &j.w->all, &s->act);
     } else {
-        matmul(j.core.u, (size_t)j.core.n_channel, &j.w->qkv, &s->act, m->kernels,
-               m->pool);
-        matmul(j.gate, width, &j.w->gate, &s->act, m->kernels, m->pool);
+        in[n++] = matmul_part(j.core.u, (size_t)j.core.n_channel, &j.w->qkv, &s->act);
+        in[n++] = matmul_part(j.gate, width, &j.w->gate, &s->act);
     }
     if (j.w->ba.n_out) {
-        matmul(j.ba, 2 * n_value, &j.w->ba, &s->act, m->kernels, m->pool);
+        in[n++] = matmul_part(j.ba, 2 * n_value, &j.w->ba, &s->act);
     } else {
-        matmul(j.ba, 2 * n_value, &j.w->beta, &s->act, m->kernels, m->pool);
-        matmul(j.ba + n_value, 2 * n_value, &j.w->alpha, &s->act, m->kernels, m->pool);
+        in[n++] = matmul_part(j.ba, 2 * n_value, &j.w->beta, &s->act);
+        in[n++] = matmul_part(j.ba + n_value, 2 * n_value, &j.w->alpha, &s->act);
     }
+    matmul_many(in, n, m->kernels, m->pool);
     pool_run(m->pool, s->n_tok, gates_item, &j);
     delta_core_run(&j.core);
     pool_run(m->pool, s->n_tok, finish_item, &j);

@@ -181,12 +181,14 @@ static void kda_forward(struct context *c, struct step *s, int layer, float *out
     delta_core_open(&j.core, c, s, layer, hp->linear.d_k, c->layer_scratch + used);
     j.core.conv = j.w->conv;
     const size_t n_channel = (size_t)j.core.n_channel;
-    matmul(j.core.u, n_channel, &j.w->q, &s->act, k, m->pool);
-    matmul(j.core.u + width, n_channel, &j.w->k, &s->act, k, m->pool);
-    matmul(j.core.u + 2 * width, n_channel, &j.w->v, &s->act, k, m->pool);
-    matmul(j.core.beta, n_head, &j.w->beta, &s->act, k, m->pool);
-    matmul(j.decay_a, d, &j.w->decay_a, &s->act, k, m->pool);
-    matmul(j.gate_a, d, &j.w->gate_a, &s->act, k, m->pool);
+    struct matmul_part in[] = {
+        matmul_part(j.core.u, n_channel, &j.w->q, &s->act),
+        matmul_part(j.core.u + width, n_channel, &j.w->k, &s->act),
+        matmul_part(j.core.u + 2 * width, n_channel, &j.w->v, &s->act),
+        matmul_part(j.core.beta, n_head, &j.w->beta, &s->act),
+        matmul_part(j.decay_a, d, &j.w->decay_a, &s->act),
+        matmul_part(j.gate_a, d, &j.w->gate_a, &s->act)};
+    matmul_many(in, sizeof in / sizeof *in, k, m->pool);
     act_load(&s->act, k, m->pool, j.decay_a, s->n_tok, (int)d);
     matmul(j.core.decay, width, &j.w->decay_b, &s->act, k, m->pool);
     act_load(&s->act, k, m->pool, j.gate_a, s->n_tok, (int)d);

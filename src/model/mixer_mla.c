@@ -227,9 +227,9 @@ static void multiply_heads(struct mla_job *j, float *dst, int width,
     const struct model *m = j->m;
     const int n_head = m->hp.n_head;
     for (int h = 0; h < n_head; h++)
-        j->parts[h] = (struct matmul_part){dst + (size_t)h * (size_t)width,
-                                           (size_t)n_head * (size_t)width, &matrices[h],
-                                           &j->act[h]};
+        j->parts[h] =
+            matmul_part(dst + (size_t)h * (size_t)width, (size_t)n_head * (size_t)width,
+                        &matrices[h], &j->act[h]);
     matmul_many(j->parts, n_head, m->kernels, m->pool);
 }
 
@@ -242,8 +242,10 @@ static void mla_forward(struct context *c, struct step *s, int layer, float *out
     struct mla_job j = {.m = m, .w = m->layers[layer].mixer_weights};
     const size_t used = carve_mla(&j, c->layer_scratch, c);
     attn_core_open(&j.core, c, s, layer, &shape, c->layer_scratch + used);
-    matmul(j.q, (size_t)(hp->n_head * l->d_k), &j.w->q, &s->act, m->kernels, m->pool);
-    matmul(j.latent, (size_t)shape.d, &j.w->kv_a, &s->act, m->kernels, m->pool);
+    struct matmul_part in[] = {
+        matmul_part(j.q, (size_t)(hp->n_head * l->d_k), &j.w->q, &s->act),
+        matmul_part(j.latent, (size_t)shape.d, &j.w->kv_a, &s->act)};
+    matmul_many(in, 2, m->kernels, m->pool);
     open_heads(&j, nope_width(hp));
     attn_core_rows(&j.core, split_token, &j);
     multiply_heads(&j, j.core.q, shape.d, j.w->k_b);

@@ -104,18 +104,27 @@ void act_load(struct act *a, const struct tensor_kernels *k, struct pool *pool,
 void act_gather(struct act *dst, float *x, const struct act *src, const int32_t *tok,
                 int n);
 
-/* dst [n_tok][n_out] (row stride ld) <- W x. */
-void matmul(float *dst, size_t ld, const struct matrix *m, const struct act *a,
-            const struct tensor_kernels *k, struct pool *pool);
-
-/* The same for n products at once, which share nothing but their threads. */
+/* One product: dst [a->n_tok][m->n_out] (row stride ld) <- W x. */
 struct matmul_part {
-    float *dst; // [a->n_tok][m->n_out]
+    float *dst;
     size_t ld;
     const struct matrix *m;
     const struct act *a;
+    int first_item, n_range, n_tok_range; // how it is cut; set by matmul_many
 };
-void matmul_many(const struct matmul_part *parts, int n, const struct tensor_kernels *k,
+
+static inline struct matmul_part matmul_part(float *dst, size_t ld,
+                                             const struct matrix *m, const struct act *a)
+{
+    return (struct matmul_part){.dst = dst, .ld = ld, .m = m, .a = a};
+}
+
+/* n products at once, which share nothing but their threads: one start and one end for
+ * all, and no thread waits between them. */
+void matmul_many(struct matmul_part *parts, int n, const struct tensor_kernels *k,
                  struct pool *pool);
+/* One of them. */
+void matmul(float *dst, size_t ld, const struct matrix *m, const struct act *a,
+            const struct tensor_kernels *k, struct pool *pool);
 
 #endif
