@@ -2,7 +2,9 @@
 # make lib          the library alone, which needs nothing but a C compiler
 # make install      both, a manual page and completions, under PREFIX=/usr/local
 # make lib install  the library alone
-# make check        all tests, under two minutes          make check SAN=address,undefined
+# make check        units, kernels, golden models, fuzzers for a moment: under two minutes
+# make check-api    the command line, servers and clients: some seven minutes
+#                   both with SAN=address,undefined too; script/test does all of it
 # make bench        kernel timings                        make fuzz FUZZ_SECONDS=600
 # make check-crowd  the scheduler, at length
 # make check-store-kill  the store, killed at every moment
@@ -126,9 +128,15 @@ $(OUT)/tests/check/%: $(OUT)/tests/check/%.o $(LIB_OBJ)
 # Where clang is missing, and with other sanitizers than their own, fuzzers are left out.
 CHECK_FUZZ := $(if $(SAN),,$(if $(shell command -v $(FUZZ_CC)),$(FUZZ)))
 
-check: $(OUT)/turbine $(UNIT) $(CHECK) $(ASKED) $(SCRIPTED) $(FORGET) $(NO_MEMORY) $(CHECK_FUZZ) house symbols
-	@TURBINE=$(OUT)/turbine PYTHON=$(PYTHON) tools/run_tests.sh $(UNIT) $(CHECK)
+GOLDEN := tests/api/test_golden.py
+RUN_TESTS := TURBINE=$(OUT)/turbine PYTHON=$(PYTHON) tools/run_tests.sh
+
+check: $(OUT)/turbine $(UNIT) $(CHECK) $(CHECK_FUZZ) house symbols
+	@$(RUN_TESTS) $(UNIT) $(CHECK) $(GOLDEN)
 	@$(if $(CHECK_FUZZ),tools/run_fuzz.sh $(FUZZ_SECONDS) $(CHECK_FUZZ),true)
+
+check-api: $(OUT)/turbine $(ASKED) $(SCRIPTED) $(FORGET) $(NO_MEMORY)
+	@$(RUN_TESTS) $(filter-out $(GOLDEN),$(wildcard tests/api/test_*.py))
 
 unit: $(UNIT) $(CHECK)
 	@tools/run_tests.sh $(UNIT) $(CHECK)
@@ -262,6 +270,6 @@ clean:
 
 -include $(OBJ:.o=.d) $(UNIT:=.d) $(CHECK:=.d) $(ASKED:=.d) $(patsubst %.c,$(OUT)/%.d,$(wildcard tests/server/*.c)) $(BENCH:=.d) $(OUT)/bench/route_sim.d $(NEON_OBJ:.o=.d) $(NEON_CHECK:=.d) \
          $(FUZZ_OBJ:.o=.d) $(patsubst build/fuzz/%,build/fuzz/tests/fuzz/%.d,$(FUZZ))
-.PHONY: all lib check check-crowd check-store-kill docs check-neon neon-tools check-emulated unit house symbols bench fuzz format install \
+.PHONY: all lib check check-api check-crowd check-store-kill docs check-neon neon-tools check-emulated unit house symbols bench fuzz format install \
         install-lib install-turbine clean
 .SECONDARY:

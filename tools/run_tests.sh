@@ -1,7 +1,7 @@
 #!/bin/sh
-# Run test programs (cmocka or plain) and, if TURBINE is set, the files of tests/api with
-# pytest, as many at a time as there are processors; end with "N passed, N failed, N skipped".
-# run_tests.sh PROGRAM...
+# Run test programs (cmocka or plain) and files of tests/api, with pytest and TURBINE, as many
+# at a time as there are processors; end with "N passed, N failed, N skipped".
+# run_tests.sh PROGRAM|FILE.py...
 
 # The number before a word in pytest's last line, as in "3 passed, 1 skipped in 0.52s".
 count() {
@@ -65,16 +65,15 @@ out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 
 # Those that take longest come first, so that no processor waits for the last.
-long='test_batch test_golden.py test_library.py test_plan.py test_session test_attention test_damaged_models test_bench.py'
-all=$*
-[ -z "$TURBINE" ] || all="$all $(echo tests/api/test_*.py)"
+long='test_golden.py test_batch test_session test_attention test_damaged_models
+    test_pull.py test_store_kill.py test_route.py test_library.py test_serve.py test_route_load.py'
 queue=
 for name in $long; do
-    for t in $all; do
+    for t in "$@"; do
         [ "$(basename "$t")" != "$name" ] || queue="$queue $t"
     done
 done
-for t in $all; do
+for t in "$@"; do
     case " $queue " in
     *" $t "*) ;;
     *) queue="$queue $t" ;;
