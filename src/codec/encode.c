@@ -74,20 +74,17 @@ static void gather_rows(const struct tq_codec *c, struct encoder *e,
                    exact + (tile * c->d + i) * 16, 32);
 }
 
-/* Codes and energies of the columns that `better` (0 or 255) marks, eight at a time. */
+/* Codes of the columns that `better` (0 or 255) marks, and their energies. */
 static void take_columns(uint8_t *code, int32_t *chosen, const uint8_t *new_code,
                          const int32_t *new_chosen, const uint8_t *better, int d)
 {
-    for (int j = 0; j < TQ_LANES; j += 8) {
-        uint64_t mask;
-        memcpy(&mask, better + j, sizeof mask);
-        for (int t = 0; mask && t < d; t++) {
-            uint64_t a, b;
-            memcpy(&a, code + t * TQ_PAGE_TOKENS + j, sizeof a);
-            memcpy(&b, new_code + t * TQ_LANES + j, sizeof b);
-            a ^= (a ^ b) & mask;
-            memcpy(code + t * TQ_PAGE_TOKENS + j, &a, sizeof a);
-        }
+    for (int t = 0; t < d; t++) {
+        /* A row by itself, which compilers then see as vectors. */
+        uint8_t row[TQ_LANES];
+        memcpy(row, code + t * TQ_PAGE_TOKENS, sizeof row);
+        for (int j = 0; j < TQ_LANES; j++)
+            row[j] ^= (uint8_t)((row[j] ^ new_code[t * TQ_LANES + j]) & better[j]);
+        memcpy(code + t * TQ_PAGE_TOKENS, row, sizeof row);
     }
     for (int j = 0; j < TQ_LANES; j++)
         chosen[j] = better[j] ? new_chosen[j] : chosen[j];
@@ -100,11 +97,12 @@ static void search_gains(const struct tq_codec *c, struct encoder *e, int bits, 
 {
     const int d = c->d;
     float *least = e->distortion + j;
+    c->kernels->energies(e->energy + j, e->rows + j, d);
     for (int g = 0; g < TQ_GAINS; g++) {
         const float gain = tq_gain[bits - 2][g], unit = 1.0f / (gain * gain);
         int32_t chosen[TQ_LANES], cost[TQ_LANES];
         uint8_t better[TQ_LANES];
-        c->kernels->normalise(e->x, e->energy + j, e->rows + j, d, gain);
+        c->kernels->normalise(e->x, e->rows + j, e->energy + j, d, gain);
         c->kernels->viterbi(e->trial, chosen, cost, e->x, e->order, bits, d, e->path);
         for (int k = 0; k < TQ_LANES; k++) {
             const float distortion = (float)cost[k] * unit;
@@ -153,15 +151,19 @@ static void clear_rows(uint16_t *rows, const uint8_t *which, int d)
             rows[i * TQ_PAGE_TOKENS + j] = 0;
 }
 
-/* The median of the n first, which are sorted. */
-static uint16_t median(uint16_t *x, int n)
+/* The value that n / 2 of n are not above, or 0 of none: bit by bit, the largest that no
+ * more than n / 2 are below.  What is behind the n is UINT16_MAX. */
+static uint16_t median(const uint16_t x[TQ_PAGE_TOKENS], int n)
 {
-    for (int i = 1; i < n; i++)
-        for (int k = i; k && x[k] < x[k - 1]; k--) {
-            const uint16_t swap = x[k];
-            x[k] = x[k - 1], x[k - 1] = swap;
-        }
-    return n ? x[n / 2] : 0;
+    unsigned least = 0;
+    for (unsigned bit = 1u << 15; n && bit; bit >>= 1) {
+        const uint16_t trial = (uint16_t)(least | bit);
+        uint16_t below = 0;
+        for (int i = 0; i < TQ_PAGE_TOKENS; i++)
+            below = (uint16_t)(below + (x[i] < trial));
+        least |= below <= n / 2 ? bit : 0;
+    }
+    return (uint16_t)least;
 }
 
 /* Weights of the rows in the mean of a page: equal for those that have anything, except
@@ -169,16 +171,17 @@ static uint16_t median(uint16_t *x, int n)
  * none. Marks the empty rows and the broken ones, which are not finite. */
 static void weigh_rows(struct encoder *e, float weight[TQ_PAGE_TOKENS], int d)
 {
-    uint16_t top[TQ_PAGE_TOKENS], sorted[TQ_PAGE_TOKENS];
+    uint16_t top[TQ_PAGE_TOKENS], used[TQ_PAGE_TOKENS];
     int n = 0, n_used = 0;
+    memset(used, 0xff, sizeof used);
     row_tops(top, e->rows, d);
     for (int j = 0; j < TQ_PAGE_TOKENS; j++) {
         e->broken[j] = top[j] >= 0x7c00;
         e->empty[j] = e->broken[j] || top[j] == 0;
         if (!e->empty[j])
-            sorted[n++] = top[j];
+            used[n++] = top[j];
     }
-    const float most = 2.0f * tq_f16_to_f32(median(sorted, n));
+    const float most = 2.0f * tq_f16_to_f32(median(used, n));
     for (int j = 0; j < TQ_PAGE_TOKENS; j++) {
         weight[j] = !e->empty[j] && tq_f16_to_f32(top[j]) <= most ? 1.0f : 0.0f;
         n_used += weight[j] != 0.0f;

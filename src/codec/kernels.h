@@ -44,10 +44,13 @@ struct tq_code_queries {
  *
  * transpose  out [d][64] <- rows [64][d]; d % 16 == 0.
  *
+ * energies   energy[32] <- sums of squares of the first 32 columns of x [d][64], in row
+ *            order.
+ *
  * normalise  out [d][32] <- x [d][64], the first 32 columns only, each column divided by
- *            its root mean square and multiplied by gain; rounded, saturated to +-32767.
- *            energy[32] <- sum of squares in row order.  A column whose energy is not
- *            positive and finite gives zeros.
+ *            its root mean square, of energy[32], and multiplied by gain; rounded,
+ *            saturated to +-32767.  A column whose energy is not positive and finite
+ *            gives zeros.
  *
  * viterbi    code [d][32] <- trellis codes w << 1 | v of the
  *            columns of x [d][32]: code row t belongs to x row order[t].
@@ -56,7 +59,7 @@ struct tq_code_queries {
  *            scratch.
  *
  * quantise8  code [d][64] <- the 64 columns of x [d][64], over scale[64], which is a
- *            127th of the column's largest magnitude.  energy as in normalise.
+ *            127th of the column's largest magnitude.  energy[64] as in energies.
  *
  * pack_k     out, the codes of a key page, <- code [d][64], rows in time order
  * pack_v     (turbo8, bits 8: in dimension order); all compressed d.

@@ -41,9 +41,9 @@ CPU_INLINE __m256i to_words(__m256i a, __m256i b)
     return _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xD8);
 }
 
-void tq_normalise_avx2(int16_t *out, float *energy, const uint16_t *x, int d, float gain)
+void tq_energies_avx2(float *energy, const uint16_t *x, int d)
 {
-    __m256 sum[4], ok[4], factor[4];
+    __m256 sum[4];
     TQ_UNROLL
     for (int k = 0; k < 4; k++)
         sum[k] = _mm256_setzero_ps();
@@ -55,10 +55,19 @@ void tq_normalise_avx2(int16_t *out, float *energy, const uint16_t *x, int d, fl
         }
     }
     TQ_UNROLL
-    for (int k = 0; k < 4; k++) {
+    for (int k = 0; k < 4; k++)
         _mm256_storeu_ps(energy + 8 * k, sum[k]);
-        ok[k] = usable_lanes(sum[k]);
-        const __m256 mean = _mm256_div_ps(sum[k], _mm256_set1_ps((float)d));
+}
+
+void tq_normalise_avx2(int16_t *out, const uint16_t *x, const float *energy, int d,
+                       float gain)
+{
+    __m256 ok[4], factor[4];
+    TQ_UNROLL
+    for (int k = 0; k < 4; k++) {
+        const __m256 sum = _mm256_loadu_ps(energy + 8 * k);
+        ok[k] = usable_lanes(sum);
+        const __m256 mean = _mm256_div_ps(sum, _mm256_set1_ps((float)d));
         factor[k] = _mm256_div_ps(_mm256_set1_ps(gain), _mm256_sqrt_ps(mean));
     }
     for (int i = 0; i < d; i++) {

@@ -25,17 +25,26 @@ CPU_INLINE __mmask16 usable_lanes(__m512 energy)
            _mm512_cmp_ps_mask(energy, _mm512_set1_ps(FLT_MAX), _CMP_LE_OQ);
 }
 
-void tq_normalise_avx512(int16_t *out, float *energy, const uint16_t *x, int d,
+void tq_energies_avx512(float *energy, const uint16_t *x, int d)
+{
+    __m512 sum[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+    for (int i = 0; i < d; i++) {
+        TQ_UNROLL
+        for (int k = 0; k < 2; k++) {
+            const __m512 v = load_half(x + i * ROW + 16 * k);
+            sum[k] = _mm512_add_ps(sum[k], _mm512_mul_ps(v, v));
+        }
+    }
+    _mm512_storeu_ps(energy, sum[0]);
+    _mm512_storeu_ps(energy + 16, sum[1]);
+}
+
+void tq_normalise_avx512(int16_t *out, const uint16_t *x, const float *energy, int d,
                          float gain)
 {
     const __m512 most = _mm512_set1_ps(32767.0f), least = _mm512_set1_ps(-32767.0f);
     for (int j = 0; j < TQ_LANES; j += 16) {
-        __m512 sum = _mm512_setzero_ps();
-        for (int i = 0; i < d; i++) {
-            const __m512 v = load_half(x + i * ROW + j);
-            sum = _mm512_add_ps(sum, _mm512_mul_ps(v, v));
-        }
-        _mm512_storeu_ps(energy + j, sum);
+        const __m512 sum = _mm512_loadu_ps(energy + j);
         const __mmask16 ok = usable_lanes(sum);
         const __m512 mean = _mm512_div_ps(sum, _mm512_set1_ps((float)d));
         const __m512 factor =

@@ -21,17 +21,23 @@ static bool usable(float energy)
     return energy > 0.0f && energy <= FLT_MAX;
 }
 
-void tq_normalise_c(int16_t *out, float *energy, const uint16_t *x, int d, float gain)
+void tq_energies_c(float *energy, const uint16_t *x, int d)
 {
     for (int j = 0; j < TQ_LANES; j++) {
-        float sum = 0.0f;
+        energy[j] = 0.0f;
         for (int i = 0; i < d; i++) {
             const float v = tq_f16_to_f32(x[i * ROW + j]);
-            sum += v * v;
+            energy[j] += v * v;
         }
-        energy[j] = sum;
-        const bool ok = usable(sum);
-        const float factor = ok ? gain / sqrtf(sum / (float)d) : 0.0f;
+    }
+}
+
+void tq_normalise_c(int16_t *out, const uint16_t *x, const float *energy, int d,
+                    float gain)
+{
+    for (int j = 0; j < TQ_LANES; j++) {
+        const bool ok = usable(energy[j]);
+        const float factor = ok ? gain / sqrtf(energy[j] / (float)d) : 0.0f;
         for (int i = 0; i < d; i++) {
             float v = ok ? tq_f16_to_f32(x[i * ROW + j]) * factor : 0.0f;
             v = v < 32767.0f ? v : 32767.0f;

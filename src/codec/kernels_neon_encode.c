@@ -31,12 +31,10 @@ CPU_INLINE int32x4_t quantise(const uint16_t *x, float32x4_t factor, uint32x4_t 
     return vcvtnq_s32_f32(vmaxnmq_f32(vminnmq_f32(v, most), vnegq_f32(most)));
 }
 
-void tq_normalise_neon(int16_t *out, float *energy, const uint16_t *x, int d, float gain)
+void tq_energies_neon(float *energy, const uint16_t *x, int d)
 {
-    const float32x4_t most = vdupq_n_f32(32767.0f);
     for (int j = 0; j < TQ_LANES; j += 8) {
-        float32x4_t sum[2] = {vdupq_n_f32(0.0f), vdupq_n_f32(0.0f)}, factor[2];
-        uint32x4_t ok[2];
+        float32x4_t sum[2] = {vdupq_n_f32(0.0f), vdupq_n_f32(0.0f)};
         for (int i = 0; i < d; i++) {
             TQ_UNROLL
             for (int k = 0; k < 2; k++) {
@@ -44,11 +42,23 @@ void tq_normalise_neon(int16_t *out, float *energy, const uint16_t *x, int d, fl
                 sum[k] = vaddq_f32(sum[k], vmulq_f32(v, v));
             }
         }
+        vst1q_f32(energy + j, sum[0]);
+        vst1q_f32(energy + j + 4, sum[1]);
+    }
+}
+
+void tq_normalise_neon(int16_t *out, const uint16_t *x, const float *energy, int d,
+                       float gain)
+{
+    const float32x4_t most = vdupq_n_f32(32767.0f);
+    for (int j = 0; j < TQ_LANES; j += 8) {
+        float32x4_t factor[2];
+        uint32x4_t ok[2];
         TQ_UNROLL
         for (int k = 0; k < 2; k++) {
-            vst1q_f32(energy + j + 4 * k, sum[k]);
-            ok[k] = usable_lanes(sum[k]);
-            const float32x4_t mean = vdivq_f32(sum[k], vdupq_n_f32((float)d));
+            const float32x4_t sum = vld1q_f32(energy + j + 4 * k);
+            ok[k] = usable_lanes(sum);
+            const float32x4_t mean = vdivq_f32(sum, vdupq_n_f32((float)d));
             factor[k] = vdivq_f32(vdupq_n_f32(gain), vsqrtq_f32(mean));
         }
         for (int i = 0; i < d; i++) {

@@ -3,9 +3,6 @@
 #ifndef TENSOR_FLOATS_AVX2_H
 #define TENSOR_FLOATS_AVX2_H
 
-#ifndef CPU_INLINE
-#endif
-
 /* exp(r), |r| <= ln 2 / 2; see kernels.h. */
 CPU_INLINE __m256 exp_rest8(__m256 r)
 {

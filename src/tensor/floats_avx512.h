@@ -3,9 +3,6 @@
 #ifndef TENSOR_FLOATS_AVX512_H
 #define TENSOR_FLOATS_AVX512_H
 
-#ifndef CPU_INLINE
-#endif
-
 /* Lanes below rest, all from 16 on. */
 CPU_INLINE __mmask16 lanes_below(size_t rest)
 {

@@ -4,10 +4,8 @@
 
 #include <arm_neon.h>
 
+#include "cpu/target.h"
 #include "tensor/kernels.h"
-
-#ifndef CPU_INLINE
-#endif
 
 /* exp(r), |r| <= ln 2 / 2; see kernels.h. */
 CPU_INLINE float32x4_t exp_rest4(float32x4_t r)

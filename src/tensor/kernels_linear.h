@@ -2,10 +2,12 @@
  * The file that includes it has these first, all CPU_INLINE:
  *
  *   vec, LANES                        a register of floats
- *   ROWS                              rows of a state at a time: registers for 2 ROWS
- * sums, ROWS deltas and four others load(p), store(p, x) load_first(p, n), store_first(p,
- * x, n)   n < LANES lanes, the others zero all(x), mul(a, b), mul_add(a, b, c)   a b + c,
- * rounded once lane_sums(float sum[ROWS], const vec x[ROWS])   in one order for every row
+ *   ROWS                              rows of a state at a time: registers for
+ *                                     2 ROWS sums, ROWS deltas and four others
+ *   load(p), store(p, x)
+ *   load_first(p, n), store_first(p, x, n)          n < LANES lanes, the others zero
+ *   all(x), mul(a, b), mul_add(a, b, c)             a b + c, rounded once
+ *   lane_sums(float sum[ROWS], const vec x[ROWS])   in one order for every row
  *   squares(x, n), silu(x)
  *   sigmoid_mul(x, gate), gelu_mul(gate, up)        of a register
  *   LEVEL(name)                       the kernel's name at this level */

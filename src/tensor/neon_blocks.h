@@ -9,12 +9,10 @@
 #include <arm_neon.h>
 #include <string.h>
 
+#include "cpu/target.h"
 #include "tensor/levels.h"
 #include "tensor/matrix.h"
 #include "tensor/tile.h"
-
-#ifndef CPU_INLINE
-#endif
 
 /* 32 columns of rows 4h .. 4h + 3: code of column 4v + c in byte 4r + c of w[v]. */
 struct sub {

@@ -1,5 +1,5 @@
 /* prefetch.h - weights on their way from memory, for kernels that read them once.
- * Included inside a target, behind CPU_INLINE. */
+ * Included inside a target. */
 #ifndef TENSOR_PREFETCH_H
 #define TENSOR_PREFETCH_H
 
