@@ -290,6 +290,47 @@ static void test_batch_independence(void **state)
     check_independence(DTYPE_F16, 20, 20, tensor_kernels_for(CPU_ISA_C));
 }
 
+/* Products of all sizes at once, some of nothing, against each by itself. */
+static void test_many_products(void **state)
+{
+    (void)state;
+    enum { N = 6 };
+    static const struct {
+        enum dtype t;
+        int n_out, n_tok, used;
+    } of[N] = {{DTYPE_Q4_K, 1027, 1, 0}, {DTYPE_Q8_0, 83, 33, 33},
+               {DTYPE_Q6_K, 7, 1, 1},    {DTYPE_F16, 20, 2, 0},
+               {DTYPE_Q4_K, 1027, 5, 5}, {DTYPE_Q4_K, 16, 19, 0}};
+    const struct tensor_kernels *k = tensor_kernels_for(cpu_detect());
+    for (int n_thread = 1; n_thread <= 3; n_thread++) {
+        struct pool *pool = open_pool(n_thread);
+        struct setup s[N];
+        struct matmul_part parts[N];
+        float *want[N], *got[N];
+        for (int i = 0; i < N; i++) {
+            const size_t n = (size_t)of[i].n_out * (size_t)of[i].n_tok;
+            setup_open(&s[i], of[i].t, of[i].n_out, 512, of[i].n_tok, pool);
+            act_load(&s[i].act, k, pool, s[i].x, of[i].n_tok, 512);
+            s[i].act.n_tok = of[i].used;
+            want[i] = mem_array(n, sizeof **want);
+            got[i] = mem_array(n, sizeof **got);
+            matmul(want[i], (size_t)of[i].n_out, &s[i].m, &s[i].act, k, pool);
+            parts[i] = matmul_part(got[i], (size_t)of[i].n_out, &s[i].m, &s[i].act);
+        }
+        matmul_many(parts, 0, k, pool);
+        matmul_many(parts, N, k, pool);
+        for (int i = 0; i < N; i++) {
+            const size_t n = (size_t)of[i].n_out * (size_t)of[i].n_tok;
+            assert_memory_equal(got[i], want[i], n * sizeof **got);
+            assert_true((want[i][0] != 0) == (of[i].used > 0));
+            mem_free(want[i]);
+            mem_free(got[i]);
+            setup_close(&s[i]);
+        }
+        pool_close(pool);
+    }
+}
+
 static void test_not_finite_reaches_the_result(void **state)
 {
     (void)state;
@@ -401,6 +442,7 @@ int main(void)
         cmocka_unit_test(test_rows_survive_packing),
         cmocka_unit_test(test_product),
         cmocka_unit_test(test_batch_independence),
+        cmocka_unit_test(test_many_products),
         cmocka_unit_test(test_not_finite_reaches_the_result),
         cmocka_unit_test(test_random_weights),
         cmocka_unit_test(test_norm_and_activation),
