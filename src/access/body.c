@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/hex.h"
+#include "base/json_parse.h"
 
 enum { BODY_DEPTH_MAX = 64, BODY_VALUES_MAX = 1000000 };
 
@@ -86,7 +87,7 @@ json_t *body_parse(char *text, size_t n, struct api_error *err)
     }
     if (check_bounds(text, n, err))
         return NULL;
-    json_t *v = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why);
+    json_t *v = json_parse(text, n, JSON_REJECT_DUPLICATES, &why);
     if (!v)
         (void)!api_fail(err, STATUS_BAD_INPUT, API_ERROR_INVALID, NULL,
                         "the body is not valid JSON: %s (line %d, byte %d)", why.text,

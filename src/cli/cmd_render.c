@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/json_parse.h"
 #include "cli/cli.h"
 #include "cli/models.h"
 #include "gguf/gguf.h"
@@ -37,7 +38,7 @@ static enum status read_vars(json_t **out, const char *path, struct error *err)
     json_error_t at;
     enum status s = read_file(&text, path, err);
     if (s == STATUS_OK) {
-        json_t *j = json_loadb(text.data ? text.data : "", text.len, JSON_ALLOW_NUL, &at);
+        json_t *j = json_parse(text.data ? text.data : "", text.len, JSON_ALLOW_NUL, &at);
         if (!j)
             s = fail(err, STATUS_BAD_INPUT, "%s: line %d: %s", path, at.line, at.text);
         else if (json_is_array(j))

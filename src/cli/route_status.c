@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/json_parse.h"
 #include "http/client.h"
 
 enum {
@@ -111,7 +112,7 @@ static enum status ask_once(const struct route_status_options *o, struct error *
     const struct http_call call = {
         .method = "GET", .url = url, .key = o->key, .timeout_ms = STATUS_MS};
     enum status s = http_call(&call, &status, &body, err);
-    json_t *root = s ? NULL : json_loadb(body.data ? body.data : "", body.len, 0, NULL);
+    json_t *root = s ? NULL : json_parse(body.data ? body.data : "", body.len, 0, NULL);
     if (!s && status != 200)
         s = fail(err, STATUS_IO, "%s: HTTP status %d", url, status);
     else if (!s && !json_is_array(json_object_get(root, "backends")))

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json_parse.h"
 #include "cli/run.h"
 #include "store/modelfile.h"
 
@@ -76,7 +77,7 @@ enum status run_set_format(struct run_settings *s, const char *value, struct err
     json_error_t why;
     json_t *format = !strcmp(value, "json")
                          ? json_string("json")
-                         : json_loads(value, JSON_REJECT_DUPLICATES, &why);
+                         : json_parse(value, strlen(value), JSON_REJECT_DUPLICATES, &why);
     if (!json_is_string(format) && !json_is_object(format)) {
         json_decref(format);
         return fail(err, STATUS_BAD_ARG,

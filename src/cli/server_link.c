@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json_parse.h"
 #include "cli/environment.h"
 #include "dialect/json_print.h"
 #include "http/client.h"
@@ -45,7 +46,7 @@ bool server_link_url(char *url, size_t n, const char *host)
 static enum status server_error(const char *address, int status, const struct buf *body,
                                 struct error *err)
 {
-    json_t *root = json_loadb(body->data ? body->data : "", body->len, 0, NULL);
+    json_t *root = json_parse(body->data ? body->data : "", body->len, 0, NULL);
     const json_t *e = json_object_get(root, "error");
     const char *text =
         json_string_value(json_is_object(e) ? json_object_get(e, "message") : e);
@@ -106,7 +107,7 @@ static enum status timed_call(const char *url, const char *method, const char *p
         s = call_server(&c, &status, &got, err);
     if (!s && answer) {
         *answer =
-            got.len ? json_loadb(got.data, got.len, JSON_DECODE_ANY, &why) : json_null();
+            got.len ? json_parse(got.data, got.len, JSON_DECODE_ANY, &why) : json_null();
         if (!*answer)
             s = fail(err, STATUS_BAD_INPUT, "%s: the answer is no JSON: %s", address,
                      why.text);
@@ -174,7 +175,7 @@ static bool take_stream_line(struct line_reader *r, const char *text, size_t n)
     json_error_t why;
     if (strspn(text, " \t\r") == n)
         return true;
-    json_t *object = json_loadb(text, n, 0, &why);
+    json_t *object = json_parse(text, n, 0, &why);
     const json_t *e = json_object_get(object, "error");
     const char *message = json_string_value(e);
     bool more = true;

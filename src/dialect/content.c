@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json_parse.h"
+
 enum { TOOL_NAME_MAX = 128 };
 
 struct content_path content_at(const char *fmt, ...)
@@ -220,7 +222,7 @@ json_t *content_arguments(const char *text, size_t n)
     if (blank == n)
         return json_object();
     json_error_t error;
-    json_t *v = json_loadb(text, n, 0, &error);
+    json_t *v = json_parse(text, n, 0, &error);
     if (json_is_object(v) || (!v && json_error_code(&error) == json_error_out_of_memory))
         return v;
     json_decref(v);

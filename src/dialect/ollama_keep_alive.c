@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/json_parse.h"
+
 static int64_t whole_us(double us)
 {
     return us < 0 || us >= 0x1p62 ? OLLAMA_KEEP_FOREVER : (int64_t)us;
@@ -85,7 +87,7 @@ bool ollama_keep_alive(const json_t *v, int64_t *us)
 
 bool ollama_keep_alive_text(const char *json, int64_t *us)
 {
-    json_t *v = json_loads(json, JSON_DECODE_ANY, NULL);
+    json_t *v = json_parse(json, strlen(json), JSON_DECODE_ANY, NULL);
     const bool ok = v && ollama_keep_alive(v, us);
     json_decref(v);
     return ok;

@@ -167,7 +167,8 @@ static void print_response(const struct responses_writer *w, struct buf *out,
                                                  : "null");
     json_print_string(out, w->head.head.model);
     buf_puts(out, ",\"output\":[");
-    buf_append(out, w->items.data, w->items.len);
+    if (!w->items.failed)
+        buf_append(out, w->items.data, w->items.len);
     buf_puts(out, "]");
     print_member(out, body, "instructions", "null");
     print_member(out, body, "max_output_tokens", "null");
@@ -351,7 +352,10 @@ static void responses_failed(struct responses_writer *w, const struct answer_eve
         openai_print_error(out, &http_status, e->error, w->head.head.request_id);
         return;
     }
-    close_item(w, events, "incomplete");
+    /* What memory was missing for is no item. */
+    w->items.failed |= w->text.failed | w->logprobs.failed | w->call.failed;
+    if (!w->items.failed)
+        close_item(w, events, "incomplete");
     response_event(w, out, "response.failed", "failed", e->error);
 }
 
@@ -360,7 +364,8 @@ static void responses_event(struct answer_writer *head, const struct answer_even
 {
     struct responses_writer *w = (struct responses_writer *)head;
     struct buf *events = head->request->stream ? out : &w->sink;
-    if (w->over)
+    /* An end that could not be printed is followed by the error that says so. */
+    if (w->over && e->kind != ANSWER_ERROR)
         return;
     switch (e->kind) {
     case ANSWER_REASONING:

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json_parse.h"
 #include "dialect/upstream_parts.h"
 
 bool json_scan_feed(struct json_scan *j, const char *s, size_t n)
@@ -39,7 +40,7 @@ enum status upstream_load_json(json_t **out, const char *s, size_t n, char why[2
     json_error_t e;
     *out = NULL;
     if (!json_scan_feed(&scan, s, n) || scan.deepest <= UPSTREAM_DEPTH_MAX) {
-        *out = json_loadb(s, n, JSON_ALLOW_NUL | JSON_DECODE_ANY, &e);
+        *out = json_parse(s, n, JSON_ALLOW_NUL | JSON_DECODE_ANY, &e);
         if (*out)
             return STATUS_OK;
         snprintf(why, 200, "%.150s at byte %d", e.text, e.position);

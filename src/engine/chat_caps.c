@@ -3,6 +3,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/json_parse.h"
+
 /* ---- rendering ---- */
 
 /* The text of a vocabulary entry as JSON, "" for none. */
@@ -77,7 +79,7 @@ static const char probe_tools[] =
 static bool probe_render(struct probe *p, json_t *messages, bool tools, json_t *vars)
 {
     struct template_output out;
-    json_t *list = tools ? json_loads(probe_tools, 0, NULL) : NULL;
+    json_t *list = tools ? json_parse(probe_tools, strlen(probe_tools), 0, NULL) : NULL;
     const struct chat_render r = {
         .template = p->template,
         .tokenizer = p->tokenizer,
@@ -99,7 +101,7 @@ static bool probe_render(struct probe *p, json_t *messages, bool tools, json_t *
 
 static bool probe_text(struct probe *p, const char *messages, bool tools, json_t *vars)
 {
-    json_t *list = json_loads(messages, 0, NULL);
+    json_t *list = json_parse(messages, strlen(messages), 0, NULL);
     const bool ok = probe_render(p, list, tools, vars);
     json_decref(list);
     return ok;
@@ -251,7 +253,7 @@ static void probe_thinking(struct probe *p)
 {
     struct chat_caps *c = p->caps;
     struct template_output out;
-    json_t *messages = json_loads("[" USER "]", 0, NULL);
+    json_t *messages = json_parse("[" USER "]", strlen("[" USER "]"), 0, NULL);
     const struct chat_render r = {.template = p->template,
                                   .tokenizer = p->tokenizer,
                                   .messages = messages,

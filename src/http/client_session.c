@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/json_parse.h"
 #include "base/mem.h"
 #include "http/client_fields.h"
 #include "http/client_impl.h"
@@ -251,7 +252,7 @@ static enum status take_token_answer(struct http_session *s, const struct http_u
     enum status rc = STATUS_OK;
     if (a->status != 200)
         return http_answer_fail(a, STATUS_IO, err);
-    root = json_loadb(a->body.data ? a->body.data : "", a->body.len, 0, NULL);
+    root = json_parse(a->body.data ? a->body.data : "", a->body.len, 0, NULL);
     const char *token = json_string_value(json_object_get(root, "token"));
     if (!token)
         token = json_string_value(json_object_get(root, "access_token"));
@@ -356,7 +357,7 @@ enum status http_session_get(struct http_session *s, struct http_answer *a,
 /* The message of a registry's or hub's error, or nothing. */
 static void take_reason(char *out, size_t n, const struct http_answer *a)
 {
-    json_t *root = json_loadb(a->body.data ? a->body.data : "", a->body.len, 0, NULL);
+    json_t *root = json_parse(a->body.data ? a->body.data : "", a->body.len, 0, NULL);
     const json_t *first = json_array_get(json_object_get(root, "errors"), 0);
     const char *text = json_string_value(json_object_get(first, "message"));
     if (!text)

@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "base/buf.h"
+#include "base/json_parse.h"
 #include "dialect/json_print.h"
 #include "router/internal.h"
 
@@ -70,7 +71,7 @@ static bool pass_body(struct relay *c, const char **body, size_t *n)
     if (!edit_member(&c->sent, text, *n, "model", c->served) &&
         !edit_member(&c->sent, text, *n, "name", c->served)) {
         // Its name is spelled with escapes.
-        json_t *v = json_loadb(text, *n, 0, NULL);
+        json_t *v = json_parse(text, *n, 0, NULL);
         const char *member = json_object_get(v, "model") ? "model" : "name";
         buf_clear(&c->sent);
         if (!v || json_object_set_new(v, member, json_string(c->served))) {

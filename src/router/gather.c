@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/json_parse.h"
 #include "base/mem.h"
 #include "router/internal.h"
 
@@ -115,7 +116,7 @@ static void add_entries(json_t *models, const struct backend *b, const json_t *l
 static void merge_part(struct router *r, json_t *models, const struct gather_part *part)
 {
     json_t *v =
-        json_loadb(part->body.data ? part->body.data : "", part->body.len, 0, NULL);
+        json_parse(part->body.data ? part->body.data : "", part->body.len, 0, NULL);
     pthread_mutex_lock(&r->lock);
     for (int i = 0; i < r->n_backend; i++)
         if (r->backends[i] && r->backends[i]->id == part->id)

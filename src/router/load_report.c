@@ -1,10 +1,11 @@
 #include "router/load_report.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/json_parse.h"
 
 enum { NUMBER_BYTES = 64 };
 
@@ -117,7 +118,7 @@ static enum load_found count_slots(struct load_report *out, const json_t *v,
 enum load_found load_report_slots(struct load_report *out, const char *text, size_t n,
                                   const char **why)
 {
-    json_t *v = json_loadb(text, n, 0, NULL);
+    json_t *v = json_parse(text, n, 0, NULL);
     *out = (struct load_report){0};
     *why = "";
     const enum load_found found = count_slots(out, v, why);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/json_parse.h"
 #include "router/internal.h"
 
 enum {
@@ -91,7 +92,7 @@ static void ask_plan(struct router *r, struct backend *b)
 /* "" if it fits, or if the answer says nothing. */
 static void read_plan(char *why, size_t n, const struct buf *text)
 {
-    json_t *root = json_loadb(text->data ? text->data : "", text->len, 0, NULL);
+    json_t *root = json_parse(text->data ? text->data : "", text->len, 0, NULL);
     const json_t *first = json_array_get(
         json_object_get(json_array_get(json_object_get(root, "results"), 0), "contexts"),
         0);
@@ -150,7 +151,7 @@ static void ask_loaded(struct router *r, struct backend *b)
 static bool is_loaded(const struct backend *b)
 {
     json_t *v =
-        json_loadb(b->ps_body.data ? b->ps_body.data : "", b->ps_body.len, 0, NULL);
+        json_parse(b->ps_body.data ? b->ps_body.data : "", b->ps_body.len, 0, NULL);
     bool loaded = !json_is_array(json_object_get(v, "models")); // it does not say
     size_t i;
     json_t *entry;

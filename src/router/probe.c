@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/json_parse.h"
 #include "base/mem.h"
 #include "dialect/json_print.h"
 #include "router/internal.h"
@@ -190,7 +191,7 @@ static void read_show(struct probe *p, const json_t *v)
 
 static void read_stage(struct probe *p, const char *text, size_t n)
 {
-    json_t *v = json_loadb(text, n, 0, NULL);
+    json_t *v = json_parse(text, n, 0, NULL);
     if (p->stage == PROBE_VERSION)
         read_version(p, v);
     else if (p->stage == PROBE_PROPS)

@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "base/clock.h"
+#include "base/json_parse.h"
 #include "http/client_fields.h"
 #include "router/internal.h"
 
@@ -54,7 +55,7 @@ static bool is_text(const json_t *v, const char *member)
 /* An error in the shape that the client's dialect gives them. */
 static bool is_own_error(const struct relay *c, const char *text, size_t n)
 {
-    json_t *v = json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
+    json_t *v = json_parse(text, n, JSON_REJECT_DUPLICATES, NULL);
     const json_t *e = json_object_get(v, "error");
     bool ok = false;
     if (c->route->dialect == DIALECT_OPENAI)
@@ -119,7 +120,7 @@ static bool has_answer(struct relay *c)
 {
     if (!c->route->answer)
         return true;
-    json_t *v = json_loadb(c->in.data, c->in.len, 0, NULL);
+    json_t *v = json_parse(c->in.data, c->in.len, 0, NULL);
     const json_t *a = json_object_get(v, c->route->answer);
     // What jansson does not read, as half a surrogate pair, may be whole nevertheless.
     const bool has =
@@ -132,7 +133,7 @@ static bool has_answer(struct relay *c)
 static bool is_whole(struct relay *c)
 {
     if (!c->route->op) {
-        json_t *v = json_loadb(c->in.data ? c->in.data : "", c->in.len, 0, NULL);
+        json_t *v = json_parse(c->in.data ? c->in.data : "", c->in.len, 0, NULL);
         json_decref(v);
         return v;
     }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/json_parse.h"
 #include "base/mem.h"
 #include "router/internal.h"
 
@@ -355,7 +356,7 @@ enum status router_open(struct router **out, const struct router_options *o,
         config_release(c);
         return fail(err, STATUS_NO_MEMORY, "no memory for a router");
     }
-    json_object_seed(0);
+    json_use_memory();
     r->o = *o;
     r->o.n_worker = o->n_worker ? o->n_worker : ROUTER_WORKERS;
     r->o.drain_us = o->drain_us ? o->drain_us : ROUTER_DRAIN_US;

@@ -68,6 +68,7 @@ static json_t *backend_status(const struct backend *b, const struct policy_view 
         (json_int_t)v->n_answer, "first_byte_ms", (double)v->first_byte_us / 1e3);
     if (!o)
         return NULL;
+    json_object_set_new(o, "known", json_boolean(b->known)); // it has said what it is
     json_object_set_new(o, "others", json_integer(v->load - v->in_flight));
     json_object_set_new(o, "load_from",
                         load_path(b) ? json_string(load_path(b)) : json_null());

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/json_parse.h"
 #include "base/mem.h"
 #include "server/internal.h"
 
@@ -60,7 +61,7 @@ static void begin_tool(struct choice *ch, const struct output_event *e)
 
 static void end_tool(struct choice *ch)
 {
-    json_t *args = json_loadb(ch->args.data ? ch->args.data : "{}",
+    json_t *args = json_parse(ch->args.data ? ch->args.data : "{}",
                               ch->args.data ? ch->args.len : 2, 0, NULL);
     if (!ch->calls)
         ch->calls = json_array();

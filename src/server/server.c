@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/json_parse.h"
 #include "base/mem.h"
 #include "server/catalog.h"
 #include "server/internal.h"
@@ -169,11 +170,6 @@ void server_run(struct server *s)
 
 /* ---- opening ---- */
 
-static void *json_memory(size_t n)
-{
-    return mem_resize(NULL, n, 1);
-}
-
 static enum status open_http(struct server *s, struct error *err)
 {
     const struct http_options o = {
@@ -241,8 +237,7 @@ enum status server_open(struct server **out, struct engine *e, struct scheduler 
     *out = NULL;
     if (!s)
         return fail(err, STATUS_NO_MEMORY, "no memory for a server");
-    json_object_seed(0);
-    json_set_alloc_funcs(json_memory, mem_free);
+    json_use_memory();
     s->o = *o;
     set_defaults(&s->o);
     s->start_us = clock_us();

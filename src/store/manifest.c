@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json_parse.h"
 #include "base/mem.h"
 
 #define LIST_MEDIA_TYPE "application/vnd.ollama.manifest.list.v2+json"
@@ -102,7 +103,7 @@ enum status manifest_parse(struct manifest *out, const char *json, size_t n,
         return fail(err, STATUS_LIMIT, "manifest: %zu bytes are more than %d", n,
                     MANIFEST_BYTES);
     json_error_t why;
-    json_t *root = json_loadb(n ? json : "", n, JSON_REJECT_DUPLICATES, &why);
+    json_t *root = json_parse(n ? json : "", n, JSON_REJECT_DUPLICATES, &why);
     if (!root)
         return fail(err, STATUS_BAD_FILE, "manifest: line %d: %s", why.line, why.text);
     enum status s = parse_root(out, root, err);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json_parse.h"
 #include "base/mem.h"
 #include "http/client_fields.h"
 #include "http/download.h"
@@ -45,7 +46,7 @@ static enum status describe_repository(struct pull *p, const struct pull_source 
     else if (!rc && a.status != 200)
         rc = pull_refused(s, &a, err);
     if (!rc) {
-        *out = json_loadb(a.body.data ? a.body.data : "", a.body.len, 0, NULL);
+        *out = json_parse(a.body.data ? a.body.data : "", a.body.len, 0, NULL);
         if (!*out)
             rc = fail(err, STATUS_BAD_INPUT, "%.*s: the answer is no JSON",
                       HTTP_SHOWN(a.url.text));

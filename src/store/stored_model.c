@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json_parse.h"
+
 enum { LAYER_TEXT_BYTES = 4 << 20 };
 
 static bool has_word(const char *s, size_t n, const char *word)
@@ -74,7 +76,7 @@ static enum status layer_object(json_t **out, const struct store *s,
     json_error_t why;
     buf_init(&text, LAYER_TEXT_BYTES);
     enum status st = store_read_layer(s, l, LAYER_TEXT_BYTES, &text, err);
-    json_t *j = st ? NULL : json_loadb(text.data ? text.data : "", text.len, 0, &why);
+    json_t *j = st ? NULL : json_parse(text.data ? text.data : "", text.len, 0, &why);
     if (!st && !(array ? json_is_array(j) : json_is_object(j))) {
         json_decref(j);
         st = fail(err, STATUS_BAD_FILE, "the %s of the model are not JSON", what);

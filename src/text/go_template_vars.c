@@ -1,6 +1,7 @@
 /* go_template_vars.c - a chat as Ollama's templates see it. */
 #include <string.h>
 
+#include "base/json_parse.h"
 #include "text/go_template.h"
 
 enum { SYSTEM_BYTES = 64 << 20 };
@@ -55,7 +56,8 @@ static json_t *calls_of(const json_t *calls)
         json_t *f = json_object_get(one, "function");
         const json_t *a = json_object_get(f, "arguments");
         json_t *parsed = json_is_string(a)
-                             ? json_loads(json_string_value(a), JSON_DECODE_ANY, NULL)
+                             ? json_parse(json_string_value(a), json_string_length(a),
+                                          JSON_DECODE_ANY, NULL)
                              : NULL;
         if (parsed)
             json_object_set_new(f, "arguments", parsed);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json_parse.h"
 #include "text/jinja.h"
 #include "text/jinja_seqfilters.h"
 
@@ -108,7 +109,7 @@ static bool filter_from_json(struct render *r, struct jinja_value *out,
     const struct jinja_str *s = self->s;
     if (!jinja_charge(r, s->n / 16))
         return false;
-    json_t *j = json_loadb(s->s, s->n, JSON_DECODE_ANY, &error);
+    json_t *j = json_parse(s->s, s->n, JSON_DECODE_ANY, &error);
     if (!j)
         return jinja_fail(r, "from_json: %.120s", error.text);
     const bool ok =

@@ -1,6 +1,7 @@
 /* output_call.c - calls whose arguments are JSON. */
 #include <string.h>
 
+#include "base/json_parse.h"
 #include "text/output_impl.h"
 
 enum { MEMBER_OTHER, MEMBER_NAME, MEMBER_ARGS };
@@ -225,7 +226,7 @@ static struct span member_value(struct span o, const char *name)
 /* Append the text that a JSON string stands for; false: it is none. */
 static bool unquote(struct buf *out, struct span v)
 {
-    json_t *j = v.n && v.s[0] == '"' ? json_loadb(v.s, v.n, JSON_DECODE_ANY, NULL) : NULL;
+    json_t *j = v.n && v.s[0] == '"' ? json_parse(v.s, v.n, JSON_DECODE_ANY, NULL) : NULL;
     const bool ok =
         json_is_string(j) && buf_append(out, json_string_value(j), json_string_length(j));
     json_decref(j);
@@ -289,7 +290,7 @@ static int member_of(const struct output_json *j)
 /* A member's value of the call's object is complete: was it the name? */
 static void read_name(struct output_parser *p)
 {
-    json_t *v = json_loadb(p->json.data + p->scan.value_at,
+    json_t *v = json_parse(p->json.data + p->scan.value_at,
                            p->json.len - p->scan.value_at, JSON_DECODE_ANY, NULL);
     buf_clear(&p->name);
     if (json_is_string(v))

@@ -1,6 +1,7 @@
 /* output_value.c - raw text of a parameter to the JSON value that its schema asks for. */
 #include <string.h>
 
+#include "base/json_parse.h"
 #include "text/output_impl.h"
 
 enum { SCHEMA_DEPTH = 16, SCHEMA_WORK = 1000 }; // of references and alternatives
@@ -130,7 +131,7 @@ void output_value(struct buf *out, json_t *root, json_t *schema, const char *s, 
     output_json_release(&j);
     if (ok) {
         json_t *v =
-            json_loadb(out->data + before, out->len - before,
+            json_parse(out->data + before, out->len - before,
                        JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
         ok = v && type_of_value(v) & set;
         json_decref(v);

@@ -33,7 +33,7 @@ class Router(HttpProcess):
 
     def wait_known(self, n=1, seconds=10):
         """Until n backends have said what they are."""
-        return wait(lambda: sum(bool(b['models']) and b['health'] == 'up' for b in self.status()['backends']) >= n,
+        return wait(lambda: sum(b['known'] and bool(b['models']) and b['health'] == 'up' for b in self.status()['backends']) >= n,
                     seconds, self.log)
 
 

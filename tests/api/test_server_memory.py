@@ -14,7 +14,7 @@ SHIM = BUILD / 'tests/fault/no_memory.so'
 TEXT = 'The quick brown fox jumps over the lazy dog. ' * 40
 RULES = [{'match': 'tool', 'text': '<tool_call>\n{"name": "look", "arguments": {"what": "%s"}}\n</tool_call>' % TEXT},
          {'text': TEXT}]
-TIMES = int(os.environ.get('NO_MEMORY_TIMES', 6))  # of each kind of request at each rate
+TIMES = int(os.environ.get('NO_MEMORY_TIMES', 40))  # of each kind of request at each rate
 RATES = (1500, 400, 100, 30)  # one allocation of so many fails
 
 pytestmark = pytest.mark.skipif(not SHIM.exists() or not SCRIPTED.exists(), reason=f'{SHIM} is not built')
