@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/hex.h"
-#include "base/json_parse.h"
+#include "json/parse.h"
 
 enum { BODY_DEPTH_MAX = 64, BODY_VALUES_MAX = 1000000 };
 

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "dialect/json_print.h"
+#include "json/print.h"
 
 enum { LOG_LINE_MAX = 16 << 10 };
 

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/json_parse.h"
+#include "json/parse.h"
 #include "cli/cli.h"
 #include "cli/models.h"
 #include "gguf/gguf.h"

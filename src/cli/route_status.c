@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/json_parse.h"
+#include "json/parse.h"
 #include "http/client.h"
 
 enum {

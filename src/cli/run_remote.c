@@ -9,7 +9,7 @@
 #include "cli/run.h"
 #include "cli/server_link.h"
 #include "cli/words.h"
-#include "dialect/json_print.h"
+#include "json/print.h"
 
 struct run_remote {
     struct run_place base;

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json_parse.h"
+#include "json/parse.h"
 #include "cli/run.h"
 #include "store/modelfile.h"
 

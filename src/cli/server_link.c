@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/json_parse.h"
+#include "json/parse.h"
 #include "cli/environment.h"
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "http/client.h"
 
 enum {

@@ -1,7 +1,7 @@
 #include <string.h>
 
 #include "dialect/anthropic_parts.h"
-#include "dialect/json_print.h"
+#include "json/print.h"
 
 enum { HTTP_OVERLOADED = 529 };
 

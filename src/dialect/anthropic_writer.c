@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 #include "dialect/anthropic_parts.h"
-#include "dialect/json_print.h"
+#include "json/print.h"
 
 #define DOCUMENT_MAX ((size_t)64 << 20) // bytes of an answer that is not streamed
 

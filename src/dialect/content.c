@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/json_parse.h"
+#include "json/parse.h"
 
 enum { TOOL_NAME_MAX = 128 };
 

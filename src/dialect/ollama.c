@@ -1,6 +1,6 @@
 #include <time.h>
 
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "dialect/ollama_parts.h"
 #include "dialect/ollama_store.h"
 

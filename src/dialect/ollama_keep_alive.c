@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/json_parse.h"
+#include "json/parse.h"
 
 static int64_t whole_us(double us)
 {

@@ -1,6 +1,6 @@
 #include "dialect/ollama_models.h"
 
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "dialect/ollama_parts.h"
 
 static void print_model_member(struct buf *out, const char *name, const char *s)

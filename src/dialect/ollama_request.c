@@ -3,7 +3,7 @@
 
 #include "dialect/content.h"
 #include "dialect/embedding.h"
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "dialect/ollama_keep_alive.h"
 #include "dialect/ollama_parts.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "dialect/content.h"
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "dialect/ollama_parts.h"
 
 enum { FILES_MAX = 64, TEXTS_MAX = 4000, NAME_MAX_BYTES = 600 };

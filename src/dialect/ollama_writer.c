@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "dialect/ollama_keep_alive.h"
 #include "dialect/ollama_parts.h"
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "dialect/openai.h"
 
 struct chat_choice {

@@ -1,5 +1,5 @@
 /* openai_error.c - errors as OpenAI's API has them, and the dialect itself. */
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "dialect/openai.h"
 
 struct error_shape {

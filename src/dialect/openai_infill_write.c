@@ -1,7 +1,7 @@
 /* openai_infill_write.c - POST /infill and /completion: answers, in the shape of
  * llama.cpp's server. */
 #include "base/mem.h"
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "dialect/openai.h"
 
 struct infill_writer {

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "dialect/embedding.h"
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "dialect/openai.h"
 
 void openai_print_model(struct buf *out, const struct openai_model *m)

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "dialect/openai.h"
 
 int openai_choices(const struct api_request *r)

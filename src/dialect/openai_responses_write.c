@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "dialect/openai.h"
 
 enum item_kind { ITEM_NONE, ITEM_REASONING, ITEM_MESSAGE, ITEM_CALL };

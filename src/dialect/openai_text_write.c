@@ -3,7 +3,7 @@
 
 #include "base/mem.h"
 #include "base/utf8.h"
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "dialect/openai.h"
 
 /* Lists of the old form of log-probabilities, without their brackets. */

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "dialect/openai.h"
 #include "dialect/upstream.h"
 #include "dialect/anthropic_parts.h"

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "dialect/upstream_parts.h"
 
 const struct upstream upstreams[UPSTREAM_KINDS] = {

@@ -5,7 +5,7 @@
 
 #include <xxhash.h>
 
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "dialect/upstream_parts.h"
 
 /* Ids are letters, digits, _ and - there; others become one that depends on them alone,

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/json_parse.h"
+#include "json/parse.h"
 #include "dialect/upstream_parts.h"
 
 bool json_scan_feed(struct json_scan *j, const char *s, size_t n)

@@ -1,7 +1,7 @@
 /* upstream_ollama.c - requests to a backend that speaks Ollama's API. */
 #include <string.h>
 
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "dialect/upstream_parts.h"
 
 /* The API has images of a message beside its text, as base64 alone. */

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "dialect/upstream_parts.h"
 
 static void print_member_value(struct buf *out, const char *name, const json_t *v)

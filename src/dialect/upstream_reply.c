@@ -9,7 +9,7 @@
 
 #include "base/mem.h"
 #include "dialect/content.h"
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "dialect/upstream_parts.h"
 
 static void send_event(struct upstream_reader *r, const struct answer_event *e)

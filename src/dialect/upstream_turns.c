@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "dialect/content.h"
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "dialect/upstream_parts.h"
 
 static const char reminder_begin[] = "<system-reminder>\n",

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/json_parse.h"
+#include "json/parse.h"
 #include "base/mem.h"
 #include "http/client_fields.h"
 #include "http/client_impl.h"

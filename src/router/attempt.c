@@ -4,8 +4,8 @@
 #include <strings.h>
 
 #include "base/buf.h"
-#include "base/json_parse.h"
-#include "dialect/json_print.h"
+#include "json/parse.h"
+#include "json/print.h"
 #include "router/internal.h"
 
 enum {

@@ -1,7 +1,7 @@
 /* edit.c - one member of a JSON object gets another value; all other bytes stay. */
 #include <string.h>
 
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "router/internal.h"
 
 /* Behind the string whose quote is before p. */

@@ -5,7 +5,7 @@
 
 #include "access/body.h"
 #include "base/mem.h"
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "router/internal.h"
 
 enum { SIDE_TOKENS = 4000, HASH_DEPTH = 64 };

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json_parse.h"
+#include "json/parse.h"
 
 enum { NUMBER_BYTES = 64 };
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "access/log_line.h"
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "router/internal.h"
 
 void router_log(const struct router *r, const char *event, const char *fmt, ...)

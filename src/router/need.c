@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/json_parse.h"
+#include "json/parse.h"
 #include "router/internal.h"
 
 enum {

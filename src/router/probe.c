@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/json_parse.h"
+#include "json/parse.h"
 #include "base/mem.h"
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "router/internal.h"
 
 enum {

@@ -4,7 +4,7 @@
 #include <strings.h>
 
 #include "base/clock.h"
-#include "base/json_parse.h"
+#include "json/parse.h"
 #include "http/client_fields.h"
 #include "router/internal.h"
 

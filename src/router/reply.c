@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "router/internal.h"
 
 struct relay *relay_open(struct router *r, struct http_exchange *x)

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/json_parse.h"
+#include "json/parse.h"
 #include "base/mem.h"
 #include "router/internal.h"
 

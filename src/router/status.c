@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "router/internal.h"
 
 static const char *class_name(enum policy_class class)

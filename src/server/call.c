@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "server/internal.h"
 
 struct call *call_open(struct server *s, struct http_exchange *x)

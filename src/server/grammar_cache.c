@@ -5,7 +5,7 @@
 #include <xxhash.h>
 
 #include "base/mem.h"
-#include "dialect/json_print.h"
+#include "json/print.h"
 
 enum { CACHE_ENTRIES = 64, CACHE_KEY_MAX = 16 << 20 };
 

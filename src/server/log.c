@@ -1,6 +1,6 @@
 /* log.c - JSON lines on stderr, never with text of prompts or answers. */
 #include "access/log_line.h"
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "server/internal.h"
 
 void log_event(const struct server *s, const char *event, const char *text)

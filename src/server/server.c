@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/json_parse.h"
+#include "json/parse.h"
 #include "base/mem.h"
 #include "server/catalog.h"
 #include "server/internal.h"

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/json_parse.h"
+#include "json/parse.h"
 #include "base/mem.h"
 
 #define LIST_MEDIA_TYPE "application/vnd.ollama.manifest.list.v2+json"

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/json_parse.h"
+#include "json/parse.h"
 #include "base/mem.h"
 #include "http/client_fields.h"
 #include "http/download.h"

@@ -1,7 +1,7 @@
 /* go_template_vars.c - a chat as Ollama's templates see it. */
 #include <string.h>
 
-#include "base/json_parse.h"
+#include "json/parse.h"
 #include "text/go_template.h"
 
 enum { SYSTEM_BYTES = 64 << 20 };

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json_parse.h"
+#include "json/parse.h"
 #include "text/jinja.h"
 #include "text/jinja_seqfilters.h"
 

@@ -1,7 +1,7 @@
 /* output_call.c - calls whose arguments are JSON. */
 #include <string.h>
 
-#include "base/json_parse.h"
+#include "json/parse.h"
 #include "text/output_impl.h"
 
 enum { MEMBER_OTHER, MEMBER_NAME, MEMBER_ARGS };

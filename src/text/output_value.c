@@ -1,7 +1,7 @@
 /* output_value.c - raw text of a parameter to the JSON value that its schema asks for. */
 #include <string.h>
 
-#include "base/json_parse.h"
+#include "json/parse.h"
 #include "text/output_impl.h"
 
 enum { SCHEMA_DEPTH = 16, SCHEMA_WORK = 1000 }; // of references and alternatives

@@ -6,7 +6,7 @@
 
 #include "dialect/content.h"
 #include "dialect/fields.h"
-#include "dialect/json_print.h"
+#include "json/print.h"
 #include "dialect/request.h"
 
 /* Last: it defines a macro fail(). */

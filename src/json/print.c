@@ -1,4 +1,4 @@
-#include "dialect/json_print.h"
+#include "json/print.h"
 
 #include <math.h>
 #include <stdbool.h>

@@ -1,10 +1,10 @@
-/* json_parse.h - JSON text to values, also when memory runs short.
+/* parse.h - JSON text to values, also when memory runs short.
  *
  * jansson (up to 2.14 at least) keeps the token that it reads in a buffer, and a byte
  * that this buffer has no memory for is dropped: if that is the quote that ends a string,
  * the end is looked for behind the buffer.  Here the buffer can always grow. */
-#ifndef BASE_JSON_PARSE_H
-#define BASE_JSON_PARSE_H
+#ifndef JSON_PARSE_H
+#define JSON_PARSE_H
 
 #include <jansson.h>
 #include <stddef.h>

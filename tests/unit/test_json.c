@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/json_parse.h"
+#include "json/parse.h"
 
 #include <cmocka.h>
 

@@ -1,7 +1,7 @@
-/* json_print.h - JSON text into a buf, without a tree in between: what streams are made
+/* print.h - JSON text into a buf, without a tree in between: what streams are made
  * of.  Out of memory, or past the maximum, buf.failed says so. */
-#ifndef DIALECT_JSON_PRINT_H
-#define DIALECT_JSON_PRINT_H
+#ifndef JSON_PRINT_H
+#define JSON_PRINT_H
 
 #include <jansson.h>
 #include <stddef.h>

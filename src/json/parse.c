@@ -1,4 +1,4 @@
-#include "base/json_parse.h"
+#include "json/parse.h"
 
 #include <string.h>
 
