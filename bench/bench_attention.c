@@ -128,15 +128,15 @@ static void run_sums(void *ctx)
     for (size_t p = 0; p < L2_PAGES; p++) {
         const uint8_t *codes =
             h->pages + p * h->page_bytes + h->page_bytes / 2 + TQ_SCALES_BYTES;
-        if (bits == 8) {
-            kernels->sum_codes(h->p.o, (const int8_t *)codes, w, unit, keep, 2, D, h->q.n,
-                               0, 4);
-        } else if (h->q.n <= 4 && kernels->sum_packed) {
+        const int limbs = bits == 8 ? 2 : 1;
+        if (h->q.n <= 4 && kernels->sum_packed) {
             kernels->sum_packed(h->p.o, codes, bits, w, unit, keep, D, h->q.n, 0, 4,
                                 codes);
         } else {
-            kernels->expand_v(level, codes, bits, D, 0, 4);
-            kernels->sum_codes(h->p.o, level, w, unit, keep, 1, D, h->q.n, 0, 4);
+            if (bits < 8)
+                kernels->expand_v(level, codes, bits, D, 0, 4);
+            kernels->sum_codes(h->p.o, bits < 8 ? level : (const int8_t *)codes, w, unit,
+                               keep, limbs, D, h->q.n, 0, 4);
         }
     }
 }

@@ -126,7 +126,10 @@ struct sight {
     int n_token;
     const int32_t *seen; // [q->n] or NULL
     int first;           // no query sees an earlier token
+    int least;           // every query sees the tokens before this one
+    bool whole;          // lo and hi are those of a page that all queries see all of
     uint8_t *lo, *hi;    // [q->n]
+    struct tq_attend_job stored, exact;
 };
 
 static int tokens_of(const struct sight *s, int i)
@@ -145,12 +148,25 @@ static int first_token(const struct sight *s)
     return first;
 }
 
+static int least_token(const struct sight *s)
+{
+    int n = s->n_token;
+    for (int i = 0; s->seen && i < s->q->n; i++)
+        n = least(n, s->seen[i]);
+    return n;
+}
+
 /* Of the tokens [from, end) of a page query i sees [lo[i], hi[i]).  false: nobody sees
  * any. */
-static bool look(const struct sight *s, int page, int from, int end)
+static bool look(struct sight *s, int page, int from, int end)
 {
     const int at = page * TQ_PAGE_TOKENS, window = s->c->window;
+    const bool whole =
+        !window && from == 0 && end == TQ_PAGE_TOKENS && at + end <= s->least;
     bool any = false;
+    if (whole && s->whole) // as the page before
+        return true;
+    s->whole = whole;
     for (int i = 0; i < s->q->n; i++) {
         const int in_page = tokens_of(s, i) - at;
         s->hi[i] = (uint8_t)clamp(in_page, 0, end);
@@ -160,8 +176,7 @@ static bool look(const struct sight *s, int page, int from, int end)
     return any;
 }
 
-static void attend_stored(struct tq_partial *p, const struct sight *s, int page, int next,
-                          void *scratch)
+static void attend_stored(struct tq_partial *p, struct sight *s, int page, int next)
 {
     const struct tq_cache *c = s->c;
     const uint8_t *at = cache_page(c, page);
@@ -169,30 +184,28 @@ static void attend_stored(struct tq_partial *p, const struct sight *s, int page,
                                 .v = c->latent ? NULL : at + c->v_offset,
                                 .lows = s->lo,
                                 .hi = s->hi,
-                                .softcap = c->softcap,
-                                .shift = c->shift};
+                                .whole = s->whole};
     if (next > page) {
-        view.next_k = cache_page(c, next) + c->k_offset;
-        view.next_v = c->latent ? NULL : cache_page(c, next) + c->v_offset;
+        at = cache_page(c, next);
+        view.next_k = at + c->k_offset;
+        view.next_v = c->latent ? NULL : at + c->v_offset;
     }
-    tq_attend_view(c->k, c->v, p, s->q, &view, scratch);
+    tq_attend_page(&s->stored, p, &view);
 }
 
-static void attend_exact(struct tq_partial *p, const struct sight *s, const void *k,
-                         const void *v, void *scratch)
+static void attend_exact(struct tq_partial *p, struct sight *s, const void *k,
+                         const void *v)
 {
     const struct tq_page_view view = {.k = k,
-                                      .v = v,
+                                      .v = s->c->latent ? NULL : v,
                                       .lows = s->lo,
                                       .hi = s->hi,
-                                      .softcap = s->c->softcap,
-                                      .shift = s->c->shift};
-    tq_attend_view(s->c->exact_k, s->c->exact_v, p, s->q, &view, scratch);
+                                      .whole = s->whole};
+    tq_attend_page(&s->exact, p, &view);
 }
 
 /* Leaf `leaf`, after which those before leaf_end follow. */
-static void attend_leaf(struct tq_partial *p, const struct sight *s, int leaf,
-                        int leaf_end, void *scratch)
+static void attend_leaf(struct tq_partial *p, struct sight *s, int leaf, int leaf_end)
 {
     const struct tq_cache *c = s->c;
     const int n_page = (s->n_token + TQ_PAGE_TOKENS - 1) / TQ_PAGE_TOKENS;
@@ -206,14 +219,14 @@ static void attend_leaf(struct tq_partial *p, const struct sight *s, int leaf,
         const int exact = c->exact_kpages ? page - c->exact_page : -1;
         const int n_sink = page == 0 && exact < 0 ? c->n_sink : 0;
         if (n_sink && look(s, page, 0, n_sink))
-            attend_exact(p, s, c->sink_k, c->latent ? NULL : c->sink_v, scratch);
+            attend_exact(p, s, c->sink_k, c->sink_v);
         if (!look(s, page, n_sink, TQ_PAGE_TOKENS))
             continue;
         if (exact >= 0)
             attend_exact(p, s, c->exact_kpages[exact],
-                         c->latent ? NULL : c->exact_vpages[exact], scratch);
+                         c->latent ? NULL : c->exact_vpages[exact]);
         else
-            attend_stored(p, s, page, least(page + 1, last), scratch);
+            attend_stored(p, s, page, least(page + 1, last));
     }
 }
 
@@ -235,13 +248,18 @@ void tq_attend_leaves(struct tq_tree *t, const struct tq_cache *c,
     s.hi = s.lo + tq_round_up_64((size_t)q->n);
     void *rest = s.hi + tq_round_up_64((size_t)q->n);
     s.first = first_token(&s);
+    s.least = least_token(&s);
+    tq_attend_open(&s.stored, c->k, c->v, q, c->latent, c->softcap, c->shift, rest);
+    if (c->n_sink || c->exact_kpages)
+        tq_attend_open(&s.exact, c->exact_k, c->exact_v, q, c->latent, c->softcap,
+                       c->shift, rest);
     const int empty_end = least(s.first / TQ_LEAF_TOKENS, leaf_end);
     while (t->next_leaf < leaf_end) {
         const int leaf = t->next_leaf;
         if (leaf < empty_end)
             tq_partial_reset(push_node(t, level_before(t, empty_end)), q->n, c->v->d);
         else
-            attend_leaf(push_node(t, 0), &s, leaf, leaf_end, rest);
+            attend_leaf(push_node(t, 0), &s, leaf, leaf_end);
         merge_siblings(t);
     }
 }

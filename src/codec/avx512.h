@@ -3,6 +3,7 @@
 #define CODEC_AVX512_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -34,25 +35,33 @@ CPU_INLINE __m512 tq_clamp_scores(__m512 s)
     return _mm512_max_ps(_mm512_set1_ps(-TQ_SCORE_MAX), s);
 }
 
-/* 16 scores of query i, of keys with these scales, from dot products over levels + 128:
- * of hi, or 128 times that of hi plus that of lo. */
-CPU_INLINE void tq_store_scores(float *s, __m512i dot, const struct tq_code_queries *q,
-                                int i, __m512 scale)
+/* What turns dot products of a query over levels + 128 into scores. */
+struct tq_score_terms {
+    __m512i start; // of hi, or of 128 times that of hi plus that of lo
+    __m512 unit, bias;
+};
+
+CPU_INLINE struct tq_score_terms tq_score_terms(const struct tq_code_queries *q, int i)
 {
-    int32_t bias = 128 * q->sum_hi[i];
+    int32_t sum = 128 * q->sum_hi[i];
     float unit = q->step[i];
     if (q->lo) {
-        bias = 128 * (bias + q->sum_lo[i]);
+        sum = 128 * (sum + q->sum_lo[i]);
         unit *= 0x1p-7f;
     }
-    const __m512 v =
-        _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(dot, _mm512_set1_epi32(bias))),
-                      _mm512_set1_ps(unit));
+    return (struct tq_score_terms){_mm512_set1_epi32(-sum), _mm512_set1_ps(unit),
+                                   _mm512_set1_ps(q->bias ? q->bias[i] : 0.0f)};
+}
+
+/* 16 scores, of keys with these scales, from dot products that began at t->start. */
+CPU_INLINE void tq_store_scores(float *s, __m512i dot, const struct tq_score_terms *t,
+                                __m512 scale, bool has_bias)
+{
+    const __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(dot), t->unit);
     __m512 score = tq_clamp_scores(_mm512_mul_ps(v, scale));
-    if (q->bias) {
+    if (has_bias) {
         const __mmask16 any = _mm512_cmp_ps_mask(scale, _mm512_setzero_ps(), _CMP_GT_OQ);
-        score =
-            _mm512_add_ps(score, _mm512_maskz_mov_ps(any, _mm512_set1_ps(q->bias[i])));
+        score = _mm512_add_ps(score, _mm512_maskz_mov_ps(any, t->bias));
     }
     _mm512_storeu_ps(s, score);
 }
@@ -68,6 +77,6 @@ CPU_INLINE void tq_add_total(float *o, __m512i total, float g, float c)
 CPU_TARGET_END
 
 #define TQ_XOR3 0x96   // ternary logic a ^ b ^ c
-#define TQ_SELECT 0xCA // ternary logic a ? b : c
+#define TQ_SELECT 0xD8 // ternary logic c ? b : a
 
 #endif

@@ -98,8 +98,8 @@ struct tq_code_queries {
  *
  * sum_codes  o [n][d] <- o * c + g * sum of w * v over the tiles; v of expand_v.  In one
  *            limb no w is above weight_most.
- * sum_packed expand_v and sum_codes of one limb in one, for few queries; bits is 2, 3
- *            or 4; next as in score_packed.
+ * sum_packed expand_v and sum_codes in one, for few queries, of two limbs if and only if
+ *            bits is 8; next as in score_packed.
  *
  * sum_f16, sum_f32  o [n][d] <- o * c + sum of p [n][64] * v [64][d] over lo <= j <
  * hi in that order; any d. */

@@ -83,14 +83,15 @@ void tq_key_means_avx512vnni(float *bias, uint16_t *scale, const uint16_t *store
 
 /* ---- scores ---- */
 
-/* Dot products of nq queries with nt tiles [d/4][16][4] of levels + 128. */
-CPU_INLINE void dot_block(__m512i *dot, const uint8_t *k, const int8_t *q, int d, int nq,
-                          int nt)
+/* Dot products of nq queries with nt tiles [d/4][16][4] of levels + 128, from terms or
+ * zero (NULL) on. */
+CPU_INLINE void dot_block(__m512i *dot, const uint8_t *k, const int8_t *q,
+                          const struct tq_score_terms *terms, int d, int nq, int nt)
 {
     __m512i acc[16];
     TQ_UNROLL
     for (int i = 0; i < nq * nt; i++)
-        acc[i] = _mm512_setzero_si512();
+        acc[i] = terms ? terms[i / nt].start : _mm512_setzero_si512();
     for (int r = 0; r < d / 4; r++) {
         __m512i row[TILES];
         TQ_UNROLL
@@ -114,17 +115,21 @@ CPU_INLINE void score_block(float *s, const uint8_t *k, const __m512 *scale,
                             const struct tq_code_queries *q, int i0, int d, int nq,
                             int nt, bool two_limbs)
 {
+    struct tq_score_terms terms[4];
     __m512i hi[16], lo[16];
-    dot_block(hi, k, q->hi + i0 * d, d, nq, nt);
+    TQ_UNROLL
+    for (int i = 0; i < nq; i++)
+        terms[i] = tq_score_terms(q, i0 + i);
+    dot_block(hi, k, q->hi + i0 * d, two_limbs ? NULL : terms, d, nq, nt);
     if (two_limbs)
-        dot_block(lo, k, q->lo + i0 * d, d, nq, nt);
+        dot_block(lo, k, q->lo + i0 * d, terms, d, nq, nt);
     TQ_UNROLL
     for (int i = 0; i < nq * nt; i++) {
         __m512i dot = hi[i];
         if (two_limbs)
             dot = _mm512_add_epi32(_mm512_slli_epi32(dot, 7), lo[i]);
-        tq_store_scores(s + (i0 + i / nt) * TOKENS + 16 * (i % nt), dot, q, i0 + i / nt,
-                        scale[i % nt]);
+        tq_store_scores(s + (i0 + i / nt) * TOKENS + 16 * (i % nt), dot, &terms[i / nt],
+                        scale[i % nt], q->bias);
     }
 }
 

@@ -53,49 +53,68 @@ CPU_INLINE void put_keys(struct key_sink *sink, const __m512i *v, int count, int
     }
 }
 
-/* A tile whose only array has fields of b = 2 or 4 bits. */
+/* Row r of a tile whose only array has fields of b = 2 or 4 bits. */
+CPU_INLINE void put_key_row(struct key_sink *sink, struct tq_key_walk *walk,
+                            __m512i after, const uint8_t *tile, int b, int r,
+                            __m512i table, int n)
+{
+    __m512i x, v[4];
+    const __m512i z1 = tq_key_walk_row(walk, after, &x);
+    ask_ahead(tile + 64 * r, sink->ahead, n);
+    if (b == 4) {
+        tq_levels4(v, x, z1, table);
+        put_keys(sink, v, 2, 2 * r, n);
+    } else {
+        tq_levels2(v, x, z1, table);
+        put_keys(sink, v, 4, 4 * r, n);
+    }
+}
+
 CPU_INLINE void walk_keys(struct key_sink *sink, const uint8_t *tile, int b, int d,
                           __m512i table, int n)
 {
     const int rows = d * b / 32;
     struct tq_key_walk walk;
     tq_key_walk_start(&walk, tile, rows, b);
-    for (int r = 0; r < rows; r++) {
-        __m512i x, v[4];
-        const __m512i z1 = tq_key_walk_row(&walk, r, &x);
-        ask_ahead(tile + 64 * r, sink->ahead, n);
-        if (b == 4) {
-            tq_levels4(v, x, z1, table);
-            put_keys(sink, v, 2, 2 * r, n);
-        } else {
-            tq_levels2(v, x, z1, table);
-            put_keys(sink, v, 4, 4 * r, n);
-        }
-    }
+    for (int r = 0; r < rows - 2; r++)
+        put_key_row(sink, &walk, _mm512_loadu_si512(tile + 64 * (r + 2)), tile, b, r,
+                    table, n);
+    put_key_row(sink, &walk, walk.wrapped[0], tile, b, rows - 2, table, n);
+    put_key_row(sink, &walk, walk.wrapped[1], tile, b, rows - 1, table, n);
 }
 
-/* turbo3 with v in dwords: bit 2g + e of v row r goes with field g of w row r + e * rows.
- */
+/* Rows r and r + rows of w of turbo3 with v in dwords: bit 2g + e of v row r goes with
+ * field g of w row r + e * rows. */
+CPU_INLINE void put_key_rows3(struct key_sink *sink, struct tq_key_walk *walk,
+                              __m512i after, const uint8_t *tile, int rows, int r,
+                              __m512i table, int n)
+{
+    const __m512i even_bits = tq_byte_mask(0x55);
+    __m512i x, v[4];
+    const __m512i z1 = tq_key_walk_row(walk, after, &x);
+    ask_ahead(tile + 64 * r, sink->ahead, n);
+    ask_ahead(tile + 64 * (r + rows), sink->ahead, n);
+    ask_ahead(tile + 64 * (r + 2 * rows), sink->ahead, n);
+    tq_levels3(v, _mm512_loadu_si512(tile + 64 * r),
+               tq_choose(even_bits, x, _mm512_slli_epi16(z1, 1)), table);
+    put_keys(sink, v, 4, 4 * r, n);
+    tq_levels3(v, _mm512_loadu_si512(tile + 64 * (r + rows)),
+               tq_choose(even_bits, _mm512_srli_epi16(x, 1), z1), table);
+    put_keys(sink, v, 4, 4 * (r + rows), n);
+}
+
 CPU_INLINE void walk_keys3(struct key_sink *sink, const uint8_t *tile, int d,
                            __m512i table, int n)
 {
     const int rows = d / 32;
-    const __m512i even_bits = tq_byte_mask(0x55);
+    const uint8_t *v = tile + 4 * d;
     struct tq_key_walk walk;
-    tq_key_walk_start(&walk, tile + 4 * d, rows, 1);
-    for (int r = 0; r < rows; r++) {
-        __m512i x, v[4];
-        const __m512i z1 = tq_key_walk_row(&walk, r, &x);
-        ask_ahead(tile + 64 * r, sink->ahead, n);
-        ask_ahead(tile + 64 * (r + rows), sink->ahead, n);
-        ask_ahead(tile + 64 * (r + 2 * rows), sink->ahead, n);
-        tq_levels3(v, _mm512_loadu_si512(tile + 64 * r),
-                   tq_choose(even_bits, x, _mm512_slli_epi16(z1, 1)), table);
-        put_keys(sink, v, 4, 4 * r, n);
-        tq_levels3(v, _mm512_loadu_si512(tile + 64 * (r + rows)),
-                   tq_choose(even_bits, _mm512_srli_epi16(x, 1), z1), table);
-        put_keys(sink, v, 4, 4 * (r + rows), n);
-    }
+    tq_key_walk_start(&walk, v, rows, 1);
+    for (int r = 0; r < rows - 2; r++)
+        put_key_rows3(sink, &walk, _mm512_loadu_si512(v + 64 * (r + 2)), tile, rows, r,
+                      table, n);
+    put_key_rows3(sink, &walk, walk.wrapped[0], tile, rows, rows - 2, table, n);
+    put_key_rows3(sink, &walk, walk.wrapped[1], tile, rows, rows - 1, table, n);
 }
 
 /* turbo3 with v in 16-bit words, d = 80 and 112. */
@@ -167,12 +186,17 @@ CPU_INLINE void score_rows(float *s, const uint8_t *code, int bits,
 {
     const __m512i table = key_table(bits);
     const int n = nq * limbs;
+    struct tq_score_terms terms[4];
+    TQ_UNROLL
+    for (int i = 0; i < nq; i++)
+        terms[i] = tq_score_terms(q, i0 + i);
     for (int t = tile0; t < tile1; t++) {
         struct key_sink sink = {.ahead = next - code};
         TQ_UNROLL
         for (int i = 0; i < n; i++) {
             sink.row[i] = (i < nq ? q->hi : q->lo) + (i0 + i % nq) * d;
-            sink.acc[i][0] = sink.acc[i][1] = _mm512_setzero_si512();
+            sink.acc[i][0] = i < n - nq ? _mm512_setzero_si512() : terms[i % nq].start;
+            sink.acc[i][1] = _mm512_setzero_si512();
         }
         walk_tile(&sink, code + t * 2 * bits * d, bits, d, table, n);
         const __m512 scale = tq_load_scales(kscale + 16 * t);
@@ -183,7 +207,8 @@ CPU_INLINE void score_rows(float *s, const uint8_t *code, int bits,
                 dot = _mm512_add_epi32(
                     _mm512_slli_epi32(dot, 7),
                     _mm512_add_epi32(sink.acc[nq + i][0], sink.acc[nq + i][1]));
-            tq_store_scores(s + (i0 + i) * TOKENS + 16 * t, dot, q, i0 + i, scale);
+            tq_store_scores(s + (i0 + i) * TOKENS + 16 * t, dot, &terms[i], scale,
+                            q->bias);
         }
     }
 }
@@ -237,10 +262,11 @@ void tq_score_packed_avx512vnni(float *s, const uint8_t *code, int bits,
 /* ---- values ---- */
 
 /* What happens to vectors of 16 dimensions x 4 tokens: the first groups of four of a
- * block, in `nr` rows of 16 dimensions from row r on. */
+ * block, in `nr` rows of 16 dimensions from row r on.  n counts rows of weights, of which
+ * a query has one or two. */
 struct value_sink {
     int8_t *out;       // [groups][d][4], if n is 0
-    const uint8_t *w;  // [n][64], weights of the queries from the first group on
+    const uint8_t *w;  // [n][64], weights from the first group on
     __m512i acc[SUMS]; // [n][nr]
     ptrdiff_t ahead;   // as in struct key_sink
 };
@@ -300,11 +326,28 @@ CPU_INLINE void walk_values3(struct value_sink *sink, const uint8_t *wblock,
     }
 }
 
+/* 16 tokens of turbo8, whose codes are levels. */
+CPU_INLINE void walk_value_bytes(struct value_sink *sink, const uint8_t *tile, int d,
+                                 int r, int n, int nr)
+{
+    for (int f = 0; f < 4; f++, sink->w += 4) {
+        TQ_UNROLL
+        for (int i = 0; i < nr; i++) {
+            const uint8_t *at = tile + 4 * d * f + 64 * (r + i);
+            const __m512i v = _mm512_loadu_si512(at);
+            ask_ahead(at, sink->ahead, n);
+            put_values(sink, &v, 1, r, i, d, n, nr);
+        }
+    }
+}
+
 /* nr rows of the 16 tokens of tile t. */
 CPU_INLINE void walk_value_tile(struct value_sink *sink, const uint8_t *code, int bits,
                                 int d, int t, int r, __m512i table, int n, int nr)
 {
-    if (bits == 4) {
+    if (bits == 8) {
+        walk_value_bytes(sink, code + 16 * d * t, d, r, n, nr);
+    } else if (bits == 4) {
         walk_values(sink, code + 8 * d * t, 4, d, r, table, n, nr);
         sink->out += n ? 0 : 8 * d;
         sink->w += n ? 8 : 0;
@@ -352,12 +395,13 @@ void tq_expand_v_avx512vnni(int8_t *out, const uint8_t *code, int bits, int d, i
             expand_tile(out, code, 2, d, t, table);
 }
 
-/* The weighted sum of nr rows for n queries. */
+/* The weighted sum of nr rows for nq queries. */
 CPU_INLINE void sum_rows(float *o, const uint8_t *code, int bits, const uint8_t *w,
-                         const float *g, const float *c, int d, int n, int r, int nr,
+                         const float *g, const float *c, int d, int nq, int r, int nr,
                          int tile0, int tile1, const uint8_t *next)
 {
-    const __m512i table = tq_level_table(bits, 0);
+    const __m512i table = bits == 8 ? tq_byte_mask(0) : tq_level_table(bits, 0);
+    const int limbs = bits == 8 ? 2 : 1, n = nq * limbs;
     struct value_sink sink = {.ahead = next - code};
     TQ_UNROLL
     for (int i = 0; i < n * nr; i++)
@@ -367,34 +411,39 @@ CPU_INLINE void sum_rows(float *o, const uint8_t *code, int bits, const uint8_t 
         walk_value_tile(&sink, code, bits, d, t, r, table, n, nr);
     }
     TQ_UNROLL
-    for (int k = 0; k < n; k++) {
+    for (int k = 0; k < nq; k++) {
         TQ_UNROLL
-        for (int i = 0; i < nr; i++)
-            tq_add_total(o + k * d + 16 * (r + i), sink.acc[k * nr + i], g[k], c[k]);
+        for (int i = 0; i < nr; i++) {
+            __m512i total = sink.acc[k * limbs * nr + i];
+            if (limbs == 2)
+                total = _mm512_add_epi32(_mm512_slli_epi32(total, 8),
+                                         sink.acc[(k * limbs + 1) * nr + i]);
+            tq_add_total(o + k * d + 16 * (r + i), total, g[k], c[k]);
+        }
     }
 }
 
 CPU_INLINE void sum_queries(float *o, const uint8_t *code, int bits, const uint8_t *w,
-                            const float *g, const float *c, int d, int n, int tile0,
+                            const float *g, const float *c, int d, int nq, int tile0,
                             int tile1, const uint8_t *next)
 {
     int r = 0;
-    if (n <= 2)
+    if (nq * (bits == 8 ? 2 : 1) <= 2)
         for (; r + 8 <= d / 16; r += 8)
-            sum_rows(o, code, bits, w, g, c, d, n, r, 8, tile0, tile1, next);
+            sum_rows(o, code, bits, w, g, c, d, nq, r, 8, tile0, tile1, next);
     for (; r + 4 <= d / 16; r += 4)
-        sum_rows(o, code, bits, w, g, c, d, n, r, 4, tile0, tile1, next);
+        sum_rows(o, code, bits, w, g, c, d, nq, r, 4, tile0, tile1, next);
     for (; r < d / 16; r++)
-        sum_rows(o, code, bits, w, g, c, d, n, r, 1, tile0, tile1, next);
+        sum_rows(o, code, bits, w, g, c, d, nq, r, 1, tile0, tile1, next);
 }
 
-/* n queries of each code, apart as the scores are. */
-#define SUM(bits, n)                                                                     \
-    static TQ_APART void sum##bits##_##n(                                                \
+/* Some queries of each code, apart as the scores are. */
+#define SUM(bits, nq)                                                                    \
+    static TQ_APART void sum##bits##_##nq(                                               \
         float *o, const uint8_t *code, const uint8_t *w, const float *g, const float *c, \
         int d, int tile0, int tile1, const uint8_t *next)                                \
     {                                                                                    \
-        sum_queries(o, code, bits, w, g, c, d, n, tile0, tile1, next);                   \
+        sum_queries(o, code, bits, w, g, c, d, nq, tile0, tile1, next);                  \
     }
 #define SUMS_OF(bits) \
     SUM(bits, 4)      \
@@ -404,6 +453,8 @@ CPU_INLINE void sum_queries(float *o, const uint8_t *code, int bits, const uint8
 SUMS_OF(4)
 SUMS_OF(3)
 SUMS_OF(2)
+SUM(8, 2)
+SUM(8, 1)
 
 typedef void sum_fn(float *o, const uint8_t *code, const uint8_t *w, const float *g,
                     const float *c, int d, int tile0, int tile1, const uint8_t *next);
@@ -412,13 +463,16 @@ void tq_sum_packed_avx512vnni(float *o, const uint8_t *code, int bits, const uin
                               const float *g, const float *c, int d, int n, int tile0,
                               int tile1, const uint8_t *next)
 {
-    static sum_fn *const sums[3][4] = {{sum2_1, sum2_2, sum2_3, sum2_4},
-                                       {sum3_1, sum3_2, sum3_3, sum3_4},
-                                       {sum4_1, sum4_2, sum4_3, sum4_4}};
-    for (int i = 0, most; i < n; i += most) {
-        most = n - i < 4 ? n - i : 4;
-        sums[bits - 2][most - 1](o + i * d, code, w + i * TOKENS, g + i, c + i, d, tile0,
-                                 tile1, next);
+    static sum_fn *const sums[][4] = {{sum2_1, sum2_2, sum2_3, sum2_4},
+                                      {sum3_1, sum3_2, sum3_3, sum3_4},
+                                      {sum4_1, sum4_2, sum4_3, sum4_4},
+                                      {sum8_1, sum8_2}};
+    sum_fn *const *sum = sums[bits == 8 ? 3 : bits - 2];
+    const int limbs = bits == 8 ? 2 : 1, block = 4 / limbs;
+    for (int i = 0, nq; i < n; i += nq) {
+        nq = n - i < block ? n - i : block;
+        sum[nq - 1](o + i * d, code, w + i * limbs * TOKENS, g + i, c + i, d, tile0,
+                    tile1, next);
     }
 }
 

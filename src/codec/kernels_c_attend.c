@@ -184,7 +184,7 @@ void tq_sum_packed_c(float *o, const uint8_t *code, int bits, const uint8_t *w,
     (void)next;
     int8_t v[TOKENS * TQ_DIM_MAX];
     tq_expand_v_c(v, code, bits, d, tile0, tile1);
-    tq_sum_codes_c(o, v, w, g, c, 1, d, n, tile0, tile1);
+    tq_sum_codes_c(o, v, w, g, c, bits == 8 ? 2 : 1, d, n, tile0, tile1);
 }
 
 void tq_sum_f16_c(float *o, const uint16_t *v, const float *p, const float *c, int d,

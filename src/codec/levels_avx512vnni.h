@@ -19,11 +19,14 @@ CPU_INLINE __m512i tq_byte_mask(int m)
     return _mm512_set1_epi8((char)m);
 }
 
+/* mask ? a : b.  The instruction overwrites its first operand: b is what callers need no
+ * more, and a copy of it would cost as much as what it does. */
 CPU_INLINE __m512i tq_choose(__m512i mask, __m512i a, __m512i b)
 {
-    return _mm512_ternarylogic_epi64(mask, a, b, TQ_SELECT);
+    return _mm512_ternarylogic_epi64(b, a, mask, TQ_SELECT);
 }
 
+/* a is needed no more, as above. */
 CPU_INLINE __m512i tq_xor3(__m512i a, __m512i b, __m512i c)
 {
     return _mm512_ternarylogic_epi64(a, b, c, TQ_XOR3);
@@ -94,10 +97,8 @@ CPU_INLINE void tq_levels3(__m512i v[4], __m512i w, __m512i pairs, __m512i table
 
 /* ---- key tiles ---- */
 
-/* Rows n - 1 .. n + 2 of an array of `rows` rows, around the end. */
+/* Rows n - 1 .. n + 1 of an array, from n = 0 on, and what comes behind its last row. */
 struct tq_key_walk {
-    const uint8_t *at;
-    int rows;
     __m512i before, x, next, wrapped[2];
 };
 
@@ -119,8 +120,6 @@ CPU_INLINE __m512i tq_fields_down(__m512i x, int b)
 CPU_INLINE void tq_key_walk_start(struct tq_key_walk *k, const uint8_t *at, int rows,
                                   int b)
 {
-    k->at = at;
-    k->rows = rows;
     k->before = tq_fields_up(_mm512_loadu_si512(at + 64 * (rows - 1)), b);
     k->x = _mm512_loadu_si512(at);
     k->next = _mm512_loadu_si512(at + 64);
@@ -128,15 +127,10 @@ CPU_INLINE void tq_key_walk_start(struct tq_key_walk *k, const uint8_t *at, int 
     k->wrapped[1] = tq_fields_down(k->next, b);
 }
 
-/* z1 of row n, whose codes go to *x; advances. */
-CPU_INLINE __m512i tq_key_walk_row(struct tq_key_walk *k, int n, __m512i *x)
+/* z1 of row n, whose codes go to *x; advances.  after is row n + 2. */
+CPU_INLINE __m512i tq_key_walk_row(struct tq_key_walk *k, __m512i after, __m512i *x)
 {
-    __m512i after;
-    if (n + 2 < k->rows)
-        after = _mm512_loadu_si512(k->at + 64 * (n + 2));
-    else
-        after = n + 2 == k->rows ? k->wrapped[0] : k->wrapped[1];
-    const __m512i z1 = tq_xor3(after, k->next, k->before);
+    const __m512i z1 = tq_xor3(k->before, k->next, after);
     *x = k->before = k->x;
     k->x = k->next;
     k->next = after;
@@ -239,7 +233,7 @@ CPU_INLINE __m512i tq_value_walk_row(struct tq_value_walk *k, int i, __m512i *x)
     const int r = k->r + i + 2;
     const __m512i after = i + 2 < k->n ? _mm512_loadu_si512(k->block + 64 * r)
                                        : tq_value_row(k->block, r, k->rows);
-    const __m512i z1 = tq_xor3(after, k->next, k->before);
+    const __m512i z1 = tq_xor3(k->before, k->next, after);
     *x = k->before = k->x;
     k->x = k->next;
     k->next = after;

@@ -609,10 +609,11 @@ static void check_sum_packed(int d)
         return;
     const int n = 1 + (int)(rnd() % 7);
     const size_t m = (size_t)n;
-    const uint8_t *w = random_bytes(m * TQ_PAGE_TOKENS);
     const float *g = random_floats(m), *c = random_floats(m);
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < 4; k++) {
+        const size_t limbs = code_bits[k] == 8 ? 2 : 1;
         const uint8_t *code = random_bytes(code_bytes(code_bits[k], d));
+        const uint8_t *w = random_bytes(m * limbs * TQ_PAGE_TOKENS);
         const int t0 = (int)(rnd() % 4), t1 = t0 + 1 + (int)(rnd() % (unsigned)(4 - t0));
         float *a = random_floats(m * (size_t)d), *b = copy_of(a, 4 * m * (size_t)d);
         ref->sum_packed(a, code, code_bits[k], w, g, c, d, n, t0, t1, code);
