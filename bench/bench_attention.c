@@ -150,7 +150,7 @@ static void run_encode(void *ctx)
 static void print_with_cycles(struct timing t)
 {
     print_timing(t);
-    printf(" %6.1f", t.cycles);
+    printf(" %6.1f%c", t.cycles, t.alone ? ' ' : '*');
 }
 
 static void bench_l2(void)
@@ -158,7 +158,8 @@ static void bench_l2(void)
     static const int groups[] = {1, 2, 3, 4, 8};
     printf(
         "in L2, one thread, for a group of queries: least (median, largest) of %d runs, "
-        "and cycles of a core\n%-7s %5s %30s %30s %30s\n",
+        "and cycles of a core (* not alone: its other thread was in use)\n%-7s %5s %30s "
+        "%30s %30s\n",
         REPEATS, "type", "group", "scores, ns for 128", "values, ns for 128",
         "attention, ns a key");
     for (int i = 0; i < N_TYPE; i++) {
@@ -167,12 +168,12 @@ static void bench_l2(void)
         for (size_t g = 0; g < sizeof groups / sizeof *groups; g++) {
             h.q.n = groups[g];
             printf("%-7s %5d  ", tq_type_name(types[i]), groups[g]);
-            print_with_cycles(measure(run_scores, &h, L2_PAGES * TOKENS, 1e-3));
+            print_with_cycles(measure_alone(run_scores, &h, L2_PAGES * TOKENS));
             if (tq_type_compressed(types[i]))
-                print_with_cycles(measure(run_sums, &h, L2_PAGES * TOKENS, 1e-3));
+                print_with_cycles(measure_alone(run_sums, &h, L2_PAGES * TOKENS));
             else
                 printf("%30s", "");
-            print_with_cycles(measure(run_attend, &h, L2_PAGES * TOKENS, 1e-3));
+            print_with_cycles(measure_alone(run_attend, &h, L2_PAGES * TOKENS));
             printf("\n");
         }
     }
@@ -181,7 +182,7 @@ static void bench_l2(void)
         static struct head h;
         head_open(&h, types[i]);
         printf("%-7s", tq_type_name(types[i]));
-        print_with_cycles(measure(run_encode, &h, TOKENS, 1e-3));
+        print_with_cycles(measure_alone(run_encode, &h, TOKENS));
         printf("\n");
     }
 }
@@ -220,6 +221,29 @@ static void run_decode(void *ctx)
     pool_run(m->pool, m->n_layer * N_HEAD_KV, decode_item, m);
 }
 
+/* Runs, each beside a reading of as much memory, as others use it too: ascending ms a
+ * layer, and how much longer reading the keys and values of a layer in f16 takes. */
+struct memory_runs {
+    double ms[REPEATS], gain[REPEATS];
+};
+
+static void run_beside_reading(struct memory_runs *r, struct memory *m, size_t bytes,
+                               double f16_layer)
+{
+    run_decode(m); // page faults
+    for (int i = 0; i < REPEATS; i++) {
+        struct probe read = {0};
+        probe_read_memory(&read, m->pool, m->cache, bytes);
+        const double start = seconds();
+        run_decode(m);
+        const double layer_s = (seconds() - start) / m->n_layer;
+        r->ms[i] = layer_s * 1e3;
+        r->gain[i] = f16_layer / probe_best(&read) / layer_s;
+        insert_sorted(r->ms, i);
+        insert_sorted(r->gain, i);
+    }
+}
+
 static void bench_memory(int n_thread, size_t mb)
 {
     struct error err;
@@ -245,8 +269,8 @@ static void bench_memory(int n_thread, size_t mb)
            "layer (%.0f MB) take %.2f ms to read\n",
            n_thread, D, N_HEAD_KV, GROUP, N_TOKEN, mb, 1 / read,
            probe_median(&probe) * 1e-9, f16_layer * 1e-6, f16_layer * read * 1e-6);
-    printf("%-7s %6s %10s %26s %22s %9s %9s\n", "type", "layers", "MB a layer",
-           "ms a layer", "of reading f16", "GB/s", "roofline");
+    printf("%-7s %6s %10s %26s %32s %9s %9s\n", "type", "layers", "MB a layer",
+           "ms a layer", "of reading f16, median (best)", "GB/s", "roofline");
     for (int i = 0; i < N_TYPE; i++) {
         for (int t = 0; t < n_thread; t++) {
             head_open(&m.head[t], types[i]);
@@ -259,13 +283,14 @@ static void bench_memory(int n_thread, size_t mb)
             memcpy(m.cache + at,
                    h->pages + at / h->page_bytes * 7 % L2_PAGES * h->page_bytes,
                    h->page_bytes);
-        const struct timing t = measure(run_decode, &m, (double)m.n_layer, 0.05);
-        printf("%-7s %6d %10.1f  ", tq_type_name(types[i]), m.n_layer,
-               (double)layer * 1e-6);
-        print_timing((struct timing){t.least * 1e-6, t.median * 1e-6, t.most * 1e-6, 0});
-        printf("  1/%.2f (of sizes 1/%.2f) %8.1f %7.0f %%\n", f16_layer * read / t.least,
-               f16_layer / (double)layer, (double)layer / t.least,
-               100 * (double)layer * read / t.least);
+        struct memory_runs r;
+        run_beside_reading(&r, &m, mb << 20, f16_layer);
+        const double mb_layer = (double)layer * 1e-6, gb_s = mb_layer / r.ms[0];
+        printf("%-7s %6d %10.1f   %7.2f (%.2f, %.2f)  1/%.2f (1/%.2f; of sizes 1/%.2f) "
+               "%8.1f %7.0f %%\n",
+               tq_type_name(types[i]), m.n_layer, mb_layer, r.ms[0], r.ms[REPEATS / 2],
+               r.ms[REPEATS - 1], r.gain[REPEATS / 2], r.gain[REPEATS - 1],
+               f16_layer / (double)layer, gb_s, 100 * gb_s * read);
     }
     pool_close(m.pool);
 }
