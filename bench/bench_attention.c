@@ -131,7 +131,7 @@ static void run_sums(void *ctx)
         const int limbs = bits == 8 ? 2 : 1;
         if (h->q.n <= 4 && kernels->sum_packed) {
             kernels->sum_packed(h->p.o, codes, bits, w, unit, keep, D, h->q.n, 0, 4,
-                                codes);
+                                (struct tq_places){{codes, codes}});
         } else {
             if (bits < 8)
                 kernels->expand_v(level, codes, bits, D, 0, 4);

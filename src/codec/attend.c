@@ -94,6 +94,17 @@ static const uint8_t *part_codes(const void *page, enum tq_type t, int part)
     return page_part(page, t, part) + TQ_SCALES_BYTES;
 }
 
+/* Half of the codes of a page of a type that is coded in tiles, or of a part of one. */
+static size_t half_bytes(enum tq_type t, int d)
+{
+    return (size_t)(TOKENS / 16 * tq_tile_bits(t) * d);
+}
+
+static struct tq_places halves(const uint8_t *codes, size_t half)
+{
+    return (struct tq_places){{codes, codes + half}};
+}
+
 /* Scores of a part of queries i0 .. i0 + n - 1 against codes. */
 static void score_part(const struct tq_attend_job *job, float *s, int part, int i0, int n)
 {
@@ -116,7 +127,9 @@ static void score_part(const struct tq_attend_job *job, float *s, int part, int 
     if (job->kform == TQ_FORM_PACKED)
         kernels->score_packed(s, part_codes(job->kpage, job->ktype, part),
                               tq_tile_bits(job->ktype), scales, &q, p->d, n, job->tile0,
-                              job->tile1, part_codes(job->next_k, job->ktype, part));
+                              job->tile1,
+                              halves(part_codes(job->next_k, job->ktype, part),
+                                     half_bytes(job->ktype, p->d)));
     else
         kernels->score_codes(s, job->a.k + tq_part_at(part) * TOKENS, scales, &q, p->d, n,
                              job->tile0, job->tile1);
@@ -204,8 +217,9 @@ static void attend_value_part(struct tq_attend_job *job, struct tq_partial *p, i
         float *o = p->o + (size_t)(i0 + i) * (size_t)job->v->d + at;
         const uint8_t *w = a->w + i * limbs * TOKENS;
         if (job->vform == TQ_FORM_PACKED)
-            kernels->sum_packed(o, codes, bits, w, a->unit + i, a->c + i, d, run,
-                                job->tile0, job->tile1, part_codes(job->next_v, t, part));
+            kernels->sum_packed(
+                o, codes, bits, w, a->unit + i, a->c + i, d, run, job->tile0, job->tile1,
+                halves(part_codes(job->next_v, t, part), half_bytes(t, d)));
         else
             kernels->sum_codes(o, levels, w, a->unit + i, a->c + i, limbs, d, run,
                                job->tile0, job->tile1);
@@ -356,15 +370,16 @@ void tq_attend_open(struct tq_attend_job *job, const struct tq_codec *k,
     if (job->kform >= TQ_FORM_LEVELS)
         for (int part = 0; part < tq_parts(k->d); part++)
             open_key_part(&job->part[part], k, q, part, job->a.bias);
+    job->k_half = half_bytes(k->type, k->d);
+    job->v_half = v ? half_bytes(v->type, v->d) : 0;
     job->packed = v && job->kform == TQ_FORM_PACKED && job->vform == TQ_FORM_PACKED &&
                   softcap == 0.0f && tq_parts(k->d) == 1 && tq_parts(v->d) == 1 &&
                   k->kernels == v->kernels && q->n <= PACKED_QUERIES;
 }
 
-/* Scores of few queries against a whole page of packed keys of one part; next is what is
- * read next, or page itself. */
+/* Scores of few queries against a whole page of packed keys of one part. */
 static void score_whole(const struct tq_codec *k, const struct tq_key_part *key, float *s,
-                        const uint8_t *page, const uint8_t *next, int n, float *bias,
+                        const uint8_t *page, struct tq_places next, int n, float *bias,
                         uint16_t *kscale)
 {
     const uint16_t *scales = (const void *)page;
@@ -373,7 +388,7 @@ static void score_whole(const struct tq_codec *k, const struct tq_key_part *key,
         scales = kscale;
     }
     k->kernels->score_packed(s, page + TQ_SCALES_BYTES, tq_tile_bits(k->type), scales,
-                             &key->queries, key->d, n, 0, TILES, next + TQ_SCALES_BYTES);
+                             &key->queries, key->d, n, 0, TILES, next);
 }
 
 static void score_few(const struct tq_codec *k, float *score, const struct tq_query *q,
@@ -383,7 +398,8 @@ static void score_few(const struct tq_codec *k, float *score, const struct tq_qu
     uint16_t kscale[TOKENS];
     struct tq_key_part key;
     open_key_part(&key, k, q, 0, bias);
-    score_whole(k, &key, score, page, page, q->n, bias, kscale);
+    score_whole(k, &key, score, page, (struct tq_places){{page, page}}, q->n, bias,
+                kscale);
 }
 
 void tq_score(const struct tq_codec *k, float *score, const struct tq_query *q,
@@ -470,28 +486,37 @@ static int count_run(const struct tq_attend_job *job, const struct tq_page_view 
 }
 
 /* What the steps of a whole page come to where all is read as it is in the page: in one
- * place, as the bookkeeping of the general way takes a tenth of decode. */
+ * place, as the bookkeeping of the general way takes a tenth of decode.  From memory come
+ * meanwhile the values of the next page and the keys of the one after it, in turn: keys
+ * are needed before values, and two places at a time keep more lines on their way
+ * (docs/performance.md, 4). */
 static void attend_packed(const struct tq_attend_job *job, struct tq_partial *p,
                           const struct tq_page_view *view)
 {
     const struct tq_attend_scratch *a = &job->a;
     const struct tq_kernels *kernels = job->v->kernels;
     const int n = job->q->n;
-    const uint8_t *k = view->k, *v = view->v, *next_k = k, *next_v = v;
-    if (view->next_k) {
-        next_k = view->next_k;
-        next_v = view->next_v;
-        for (int at = 0; at < TQ_SCALES_BYTES; at += 64) {
-            __builtin_prefetch(next_k + at);
-            __builtin_prefetch(next_v + at);
-        }
+    const uint8_t *k = view->k, *v = view->v;
+    const uint8_t *next_k = view->after_k ? view->after_k : k;
+    const uint8_t *next_v = view->next_v ? view->next_v : v;
+    for (int at = 0; at < TQ_SCALES_BYTES; at += 64) {
+        __builtin_prefetch(next_k + at);
+        __builtin_prefetch(next_v + at);
     }
-    score_whole(job->k, &job->part[0], a->s, k, next_k, n, a->bias, a->kscale);
+    next_k += TQ_SCALES_BYTES;
+    next_v += TQ_SCALES_BYTES;
+    struct tq_places first = {{next_k, next_v}},
+                     second = {{next_k + job->k_half, next_v + job->v_half}};
+    if (job->k_half != job->v_half) {
+        first = halves(next_k, job->k_half);
+        second = halves(next_v, job->v_half);
+    }
+    score_whole(job->k, &job->part[0], a->s, k, first, n, a->bias, a->kscale);
     kernels->softmax(a->s, p->m, p->l, a->c, 0, view->hi, n);
     kernels->weigh(a->w, a->unit, a->s, (const void *)v, job->vtype == TQ_TURBO8 ? 2 : 1,
                    n, kernels->weight_most);
     kernels->sum_packed(p->o, v + TQ_SCALES_BYTES, tq_tile_bits(job->vtype), a->w,
-                        a->unit, a->c, job->v->d, n, 0, TILES, next_v + TQ_SCALES_BYTES);
+                        a->unit, a->c, job->v->d, n, 0, TILES, second);
 }
 
 void tq_attend_page(struct tq_attend_job *job, struct tq_partial *p,

@@ -49,6 +49,7 @@ struct tq_attend_job {
     struct tq_attend_scratch a;
     enum tq_page_form kform, vform;
     enum tq_type ktype, vtype; // computed with: f32 for types that are coded by row
+    size_t k_half, v_half;     // bytes of half of the codes of a page, if packed
     size_t k_ahead, v_ahead;   // bytes of a page that no kernel asks for
     struct tq_key_part part[2];
     bool packed; // whole pages need nothing but packed kernels
@@ -73,10 +74,11 @@ void tq_attend_open(struct tq_attend_job *job, const struct tq_codec *k,
 /* A page, and what the queries see of it: query i the tokens [lows ? lows[i] : lo, hi[i])
  * where there are any.  v is NULL if the values are the first channels of the keys,
  * next_v then too.  next_k and next_v (both NULL: none) is the page that comes next,
- * of the same types: it is brought from memory meanwhile. */
+ * of the same types, after_k (NULL: none) the keys of the one after it: they are brought
+ * from memory meanwhile. */
 struct tq_page_view {
     const void *k, *v;
-    const void *next_k, *next_v;
+    const void *next_k, *next_v, *after_k;
     int lo;
     const uint8_t *lows, *hi; // [n]
     bool whole;               // they say that every query sees all of it

@@ -176,10 +176,12 @@ static bool look(struct sight *s, int page, int from, int end)
     return any;
 }
 
-static void attend_stored(struct tq_partial *p, struct sight *s, int page, int next)
+/* last: the last page of the call. */
+static void attend_stored(struct tq_partial *p, struct sight *s, int page, int last)
 {
     const struct tq_cache *c = s->c;
     const uint8_t *at = cache_page(c, page);
+    const int next = least(page + 1, last);
     struct tq_page_view view = {.k = at + c->k_offset,
                                 .v = c->latent ? NULL : at + c->v_offset,
                                 .lows = s->lo,
@@ -189,6 +191,8 @@ static void attend_stored(struct tq_partial *p, struct sight *s, int page, int n
         at = cache_page(c, next);
         view.next_k = at + c->k_offset;
         view.next_v = c->latent ? NULL : at + c->v_offset;
+        if (last > next)
+            view.after_k = cache_page(c, next + 1) + c->k_offset;
     }
     tq_attend_page(&s->stored, p, &view);
 }
@@ -226,7 +230,7 @@ static void attend_leaf(struct tq_partial *p, struct sight *s, int leaf, int lea
             attend_exact(p, s, c->exact_kpages[exact],
                          c->latent ? NULL : c->exact_vpages[exact]);
         else
-            attend_stored(p, s, page, least(page + 1, last));
+            attend_stored(p, s, page, last);
     }
 }
 

@@ -38,6 +38,12 @@ struct tq_code_queries {
     int most;          // no |hi| is larger
 };
 
+/* Lines of 64 bytes that packed kernels ask for from memory, one for each that they read,
+ * from the two places in turn: half as many bytes of each as they read. */
+struct tq_places {
+    const uint8_t *at[2];
+};
+
 /* rotate, unrotate  x [n][d] in place, compressed d.
  *
  * to_f16     out[i] <- x[i] as f16, finite values saturate.
@@ -85,8 +91,7 @@ struct tq_code_queries {
  * score_codes  s [n][64], tiles tile0..tile1-1, <- clamped scores of n queries against
  *              k of expand_k; q->bias is added for keys whose scale is not zero.
  * score_packed expand_k and score_codes in one, for few queries; q has the low limb if
- *              and only if bits is 8.  The same bytes of next as are read of code are
- *              asked for from memory: what will be read then, or code itself.
+ *              and only if bits is 8.  next is what will be read then.
  * score_f16, score_f32  the same against a page [4][d][16] and q [n][d]; any d.
  *
  * softmax    s [n][64] scores -> weights, zero outside [lo, hi[i]); updates m and l,

@@ -22,20 +22,29 @@ enum { TOKENS = TQ_PAGE_TOKENS, ROWS = 8, SUMS = 16 };
 
 /* ---- keys ---- */
 
+/* What is asked for while code is read. */
+struct ask {
+    const uint8_t *code;
+    struct tq_places next;
+};
+
 /* What happens to vectors of 16 keys x 4 dimensions. */
 struct key_sink {
     uint8_t *out;            // of a tile, if n is 0
     int n;                   // rows of queries, a constant
     const int8_t *row[ROWS]; // of d bytes
     __m512i acc[ROWS][2];    // of even and odd vectors: shorter chains
-    ptrdiff_t ahead;         // if n is not 0, from what is read to what is next
+    struct ask ahead;        // if n is not 0
 };
 
-/* Ask for a line behind the one at p. */
-CPU_INLINE void ask_ahead(const uint8_t *p, ptrdiff_t ahead, int n)
+/* A line for the one at p, which is being read. */
+CPU_INLINE void ask_ahead(const uint8_t *p, struct ask ask, int n)
 {
-    if (n)
-        _mm_prefetch((const char *)p + ahead, _MM_HINT_T0);
+    if (n) {
+        const size_t at = (size_t)(p - ask.code);
+        const uint8_t *place = at & 64 ? ask.next.at[1] : ask.next.at[0];
+        _mm_prefetch((const char *)place + at / 128 * 64, _MM_HINT_T0);
+    }
 }
 
 /* `count` vectors from dimension 4 * at on. */
@@ -182,7 +191,7 @@ void tq_expand_k_avx512vnni(uint8_t *out, const uint8_t *code, int bits, int d, 
 CPU_INLINE void score_rows(float *s, const uint8_t *code, int bits,
                            const uint16_t *kscale, const struct tq_code_queries *q,
                            int i0, int d, int nq, int limbs, int tile0, int tile1,
-                           const uint8_t *next)
+                           struct tq_places next)
 {
     const __m512i table = key_table(bits);
     const int n = nq * limbs;
@@ -191,7 +200,7 @@ CPU_INLINE void score_rows(float *s, const uint8_t *code, int bits,
     for (int i = 0; i < nq; i++)
         terms[i] = tq_score_terms(q, i0 + i);
     for (int t = tile0; t < tile1; t++) {
-        struct key_sink sink = {.ahead = next - code};
+        struct key_sink sink = {.ahead = {code, next}};
         TQ_UNROLL
         for (int i = 0; i < n; i++) {
             sink.row[i] = (i < nq ? q->hi : q->lo) + (i0 + i % nq) * d;
@@ -215,7 +224,7 @@ CPU_INLINE void score_rows(float *s, const uint8_t *code, int bits,
 
 CPU_INLINE void score_all(float *s, const uint8_t *code, int bits, const uint16_t *kscale,
                           const struct tq_code_queries *q, int d, int n, int tile0,
-                          int tile1, const uint8_t *next)
+                          int tile1, struct tq_places next)
 {
     const int limbs = bits == 8 ? 2 : 1;
     int i = 0;
@@ -236,7 +245,7 @@ CPU_INLINE void score_all(float *s, const uint8_t *code, int bits, const uint16_
     static TQ_APART void score##bits(float *s, const uint8_t *code,                 \
                                      const uint16_t *kscale,                        \
                                      const struct tq_code_queries *q, int d, int n, \
-                                     int tile0, int tile1, const uint8_t *next)     \
+                                     int tile0, int tile1, struct tq_places next)   \
     {                                                                               \
         score_all(s, code, bits, kscale, q, d, n, tile0, tile1, next);              \
     }
@@ -247,7 +256,7 @@ SCORE(2)
 
 void tq_score_packed_avx512vnni(float *s, const uint8_t *code, int bits,
                                 const uint16_t *kscale, const struct tq_code_queries *q,
-                                int d, int n, int tile0, int tile1, const uint8_t *next)
+                                int d, int n, int tile0, int tile1, struct tq_places next)
 {
     if (bits == 8)
         score8(s, code, kscale, q, d, n, tile0, tile1, next);
@@ -268,7 +277,7 @@ struct value_sink {
     int8_t *out;       // [groups][d][4], if n is 0
     const uint8_t *w;  // [n][64], weights from the first group on
     __m512i acc[SUMS]; // [n][nr]
-    ptrdiff_t ahead;   // as in struct key_sink
+    struct ask ahead;  // as in struct key_sink
 };
 
 CPU_INLINE void put_values(struct value_sink *sink, const __m512i *v, int count, int r,
@@ -398,11 +407,11 @@ void tq_expand_v_avx512vnni(int8_t *out, const uint8_t *code, int bits, int d, i
 /* The weighted sum of nr rows for nq queries. */
 CPU_INLINE void sum_rows(float *o, const uint8_t *code, int bits, const uint8_t *w,
                          const float *g, const float *c, int d, int nq, int r, int nr,
-                         int tile0, int tile1, const uint8_t *next)
+                         int tile0, int tile1, struct tq_places next)
 {
     const __m512i table = bits == 8 ? tq_byte_mask(0) : tq_level_table(bits, 0);
     const int limbs = bits == 8 ? 2 : 1, n = nq * limbs;
-    struct value_sink sink = {.ahead = next - code};
+    struct value_sink sink = {.ahead = {code, next}};
     TQ_UNROLL
     for (int i = 0; i < n * nr; i++)
         sink.acc[i] = _mm512_setzero_si512();
@@ -425,7 +434,7 @@ CPU_INLINE void sum_rows(float *o, const uint8_t *code, int bits, const uint8_t 
 
 CPU_INLINE void sum_queries(float *o, const uint8_t *code, int bits, const uint8_t *w,
                             const float *g, const float *c, int d, int nq, int tile0,
-                            int tile1, const uint8_t *next)
+                            int tile1, struct tq_places next)
 {
     int r = 0;
     if (nq * (bits == 8 ? 2 : 1) <= 2)
@@ -441,7 +450,7 @@ CPU_INLINE void sum_queries(float *o, const uint8_t *code, int bits, const uint8
 #define SUM(bits, nq)                                                                    \
     static TQ_APART void sum##bits##_##nq(                                               \
         float *o, const uint8_t *code, const uint8_t *w, const float *g, const float *c, \
-        int d, int tile0, int tile1, const uint8_t *next)                                \
+        int d, int tile0, int tile1, struct tq_places next)                              \
     {                                                                                    \
         sum_queries(o, code, bits, w, g, c, d, nq, tile0, tile1, next);                  \
     }
@@ -457,11 +466,11 @@ SUM(8, 2)
 SUM(8, 1)
 
 typedef void sum_fn(float *o, const uint8_t *code, const uint8_t *w, const float *g,
-                    const float *c, int d, int tile0, int tile1, const uint8_t *next);
+                    const float *c, int d, int tile0, int tile1, struct tq_places next);
 
 void tq_sum_packed_avx512vnni(float *o, const uint8_t *code, int bits, const uint8_t *w,
                               const float *g, const float *c, int d, int n, int tile0,
-                              int tile1, const uint8_t *next)
+                              int tile1, struct tq_places next)
 {
     static sum_fn *const sums[][4] = {{sum2_1, sum2_2, sum2_3, sum2_4},
                                       {sum3_1, sum3_2, sum3_3, sum3_4},

@@ -71,7 +71,7 @@ void tq_score_codes_c(float *s, const uint8_t *k, const uint16_t *kscale,
 
 void tq_score_packed_c(float *s, const uint8_t *code, int bits, const uint16_t *kscale,
                        const struct tq_code_queries *q, int d, int n, int tile0,
-                       int tile1, const uint8_t *next)
+                       int tile1, struct tq_places next)
 {
     (void)next;
     uint8_t k[TOKENS * TQ_DIM_MAX];
@@ -179,7 +179,7 @@ void tq_sum_codes_c(float *o, const int8_t *v, const uint8_t *w, const float *g,
 
 void tq_sum_packed_c(float *o, const uint8_t *code, int bits, const uint8_t *w,
                      const float *g, const float *c, int d, int n, int tile0, int tile1,
-                     const uint8_t *next)
+                     struct tq_places next)
 {
     (void)next;
     int8_t v[TOKENS * TQ_DIM_MAX];

@@ -481,8 +481,9 @@ static void check_score_packed(int d)
         const struct tq_code_queries codes = code_queries(&q, code_bits[k] == 8 ? 2 : 1);
         const int t0 = (int)(rnd() % 4), t1 = t0 + 1 + (int)(rnd() % (unsigned)(4 - t0));
         float *a = guarded(bytes), *b = guarded(bytes);
-        ref->score_packed(a, code, code_bits[k], scale, &codes, d, q.n, t0, t1, code);
-        new->score_packed(b, code, code_bits[k], scale, &codes, d, q.n, t0, t1, code);
+        const struct tq_places next = {{code, code}};
+        ref->score_packed(a, code, code_bits[k], scale, &codes, d, q.n, t0, t1, next);
+        new->score_packed(b, code, code_bits[k], scale, &codes, d, q.n, t0, t1, next);
         same("score_packed", d, a, b, bytes);
     }
 }
@@ -616,8 +617,9 @@ static void check_sum_packed(int d)
         const uint8_t *w = random_bytes(m * limbs * TQ_PAGE_TOKENS);
         const int t0 = (int)(rnd() % 4), t1 = t0 + 1 + (int)(rnd() % (unsigned)(4 - t0));
         float *a = random_floats(m * (size_t)d), *b = copy_of(a, 4 * m * (size_t)d);
-        ref->sum_packed(a, code, code_bits[k], w, g, c, d, n, t0, t1, code);
-        new->sum_packed(b, code, code_bits[k], w, g, c, d, n, t0, t1, code);
+        const struct tq_places next = {{code, code}};
+        ref->sum_packed(a, code, code_bits[k], w, g, c, d, n, t0, t1, next);
+        new->sum_packed(b, code, code_bits[k], w, g, c, d, n, t0, t1, next);
         same("sum_packed", d, a, b, 4 * m * (size_t)d);
     }
 }
@@ -834,35 +836,39 @@ static void kernel_bench_init(int d)
 }
 
 /* CALL(kernel, 128-value units of work, arguments) */
-#define CALLS(d)                                                                         \
-    CALL(rotate, d / 128.0, (a.x, d, 1))                                                 \
-    CALL(unrotate, d / 128.0, (a.x, d, 1))                                               \
-    CALL(to_f16, d / 128.0, (a.half2, a.x, d))                                           \
-    CALL(transpose, d / 2.0, (a.half2, a.half, d))                                       \
-    CALL(energies, d / 4.0, (a.energy, a.half, d))                                       \
-    CALL(normalise, d / 4.0, (a.fixed, a.half, a.energy, d, 8192.0f))                    \
-    CALL(viterbi, d / 4.0,                                                               \
-         (a.code, a.chosen, a.chosen + TQ_LANES, a.fixed, a.order, 4, d, a.path))        \
-    CALL(quantise8, d / 2.0, ((int8_t *)a.level, a.half2, a.energy, a.half, d))          \
-    CALL(pack_k, d / 2.0, (a.level, a.code, 4, d))                                       \
-    CALL(pack_v, d / 2.0, (a.level, a.code, 4, d))                                       \
-    CALL(expand_k, d / 2.0, (a.level, a.page, 4, d, 0, 4))                               \
-    CALL(expand_v, d / 2.0, ((int8_t *)a.level, a.page, 4, d, 0, 4))                     \
-    CALL(turn_levels, d / 2.0, ((int8_t *)a.level, a.page, d, 0, 4))                     \
-    CALL(load_query, d / 128.0,                                                          \
-         (a.q.x, a.q.hi, a.q.lo, a.q.step, a.q.sum_hi, a.q.sum_lo, a.x, 0.1f, d, 64))    \
-    CALL(weighted_mean, d / 2.0, (a.x, a.half, a.s, d))                                  \
-    CALL(subtract, d / 2.0, (a.half2, a.x, d))                                           \
-    CALL(key_means, d * 2.0, (a.m, a.half2, a.scale, &a.codes, d, 4))                    \
-    CALL(score_codes, d * 2.0, (a.s, a.page, a.scale, &a.codes, d, 4, 0, 4))             \
-    CALL(score_packed, d * 2.0, (a.s, a.page, 4, a.scale, &a.codes, d, 4, 0, 4, a.page)) \
-    CALL(score_f16, d * 2.0, (a.s, a.half, a.q.x, d, 4, 0, 4))                           \
-    CALL(score_f32, d * 2.0, (a.s, a.x, a.q.x, d, 4, 0, 4))                              \
-    CALL(softmax, d * 2.0, (a.s, a.m, a.l, a.c, 0, a.hi, 4))                             \
-    CALL(weigh, d * 2.0, (a.w, a.m, a.s, a.scale, 1, 4, 128))                            \
-    CALL(sum_codes, d * 2.0, (a.o, (int8_t *)a.page, a.w, a.m, a.l, 1, d, 4, 0, 4))      \
-    CALL(sum_packed, d * 2.0, (a.o, a.page, 4, a.w, a.m, a.l, d, 4, 0, 4, a.page))       \
-    CALL(sum_f16, d * 2.0, (a.o, a.half, a.s, a.c, d, 4, 0, 64))                         \
+#define CALLS(d)                                                                      \
+    CALL(rotate, d / 128.0, (a.x, d, 1))                                              \
+    CALL(unrotate, d / 128.0, (a.x, d, 1))                                            \
+    CALL(to_f16, d / 128.0, (a.half2, a.x, d))                                        \
+    CALL(transpose, d / 2.0, (a.half2, a.half, d))                                    \
+    CALL(energies, d / 4.0, (a.energy, a.half, d))                                    \
+    CALL(normalise, d / 4.0, (a.fixed, a.half, a.energy, d, 8192.0f))                 \
+    CALL(viterbi, d / 4.0,                                                            \
+         (a.code, a.chosen, a.chosen + TQ_LANES, a.fixed, a.order, 4, d, a.path))     \
+    CALL(quantise8, d / 2.0, ((int8_t *)a.level, a.half2, a.energy, a.half, d))       \
+    CALL(pack_k, d / 2.0, (a.level, a.code, 4, d))                                    \
+    CALL(pack_v, d / 2.0, (a.level, a.code, 4, d))                                    \
+    CALL(expand_k, d / 2.0, (a.level, a.page, 4, d, 0, 4))                            \
+    CALL(expand_v, d / 2.0, ((int8_t *)a.level, a.page, 4, d, 0, 4))                  \
+    CALL(turn_levels, d / 2.0, ((int8_t *)a.level, a.page, d, 0, 4))                  \
+    CALL(load_query, d / 128.0,                                                       \
+         (a.q.x, a.q.hi, a.q.lo, a.q.step, a.q.sum_hi, a.q.sum_lo, a.x, 0.1f, d, 64)) \
+    CALL(weighted_mean, d / 2.0, (a.x, a.half, a.s, d))                               \
+    CALL(subtract, d / 2.0, (a.half2, a.x, d))                                        \
+    CALL(key_means, d * 2.0, (a.m, a.half2, a.scale, &a.codes, d, 4))                 \
+    CALL(score_codes, d * 2.0, (a.s, a.page, a.scale, &a.codes, d, 4, 0, 4))          \
+    CALL(score_packed, d * 2.0,                                                       \
+         (a.s, a.page, 4, a.scale, &a.codes, d, 4, 0, 4,                              \
+          (struct tq_places){{a.page, a.page}}))                                      \
+    CALL(score_f16, d * 2.0, (a.s, a.half, a.q.x, d, 4, 0, 4))                        \
+    CALL(score_f32, d * 2.0, (a.s, a.x, a.q.x, d, 4, 0, 4))                           \
+    CALL(softmax, d * 2.0, (a.s, a.m, a.l, a.c, 0, a.hi, 4))                          \
+    CALL(weigh, d * 2.0, (a.w, a.m, a.s, a.scale, 1, 4, 128))                         \
+    CALL(sum_codes, d * 2.0, (a.o, (int8_t *)a.page, a.w, a.m, a.l, 1, d, 4, 0, 4))   \
+    CALL(sum_packed, d * 2.0,                                                         \
+         (a.o, a.page, 4, a.w, a.m, a.l, d, 4, 0, 4,                                  \
+          (struct tq_places){{a.page, a.page}}))                                      \
+    CALL(sum_f16, d * 2.0, (a.o, a.half, a.s, a.c, d, 4, 0, 64))                      \
     CALL(sum_f32, d * 2.0, (a.o, a.x, a.s, a.c, d, 4, 0, 64))
 
 #define CALL(kernel, work, args)              \
