@@ -212,7 +212,7 @@ bench: $(CHECK) $(BENCH)
 
 # libFuzzer; what the fuzzers reach is compiled again with the sanitizers.  A fuzzer of
 # another folder does not link before the folder is in the list.
-FUZZ_SRC := $(filter src/base/% src/cpu/% src/codec/% src/dialect/% src/gguf/% src/grammar/% src/access/body.c src/text/% src/tensor/d%,$(SRC)) \
+FUZZ_SRC := $(filter src/base/% src/json/% src/cpu/% src/codec/% src/dialect/% src/gguf/% src/grammar/% src/access/body.c src/text/% src/tensor/d%,$(SRC)) \
             $(filter src/http/client% src/http/download% src/store/%,$(SRC)) \
             $(filter src/router/config% src/router/policy% src/router/edit.c src/router/load_report.c,$(SRC))
 FUZZ_OBJ := $(FUZZ_SRC:%.c=build/fuzz/%.o)

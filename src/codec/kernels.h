@@ -38,8 +38,8 @@ struct tq_code_queries {
     int most;          // no |hi| is larger
 };
 
-/* Lines of 64 bytes that packed kernels ask for from memory, one for each that they read,
- * from the two places in turn: half as many bytes of each as they read. */
+/* What packed kernels ask for from memory while they read: of each place a line of 64
+ * bytes for two that they read. */
 struct tq_places {
     const uint8_t *at[2];
 };

@@ -40,45 +40,56 @@ CPU_INLINE __m128i sum_quarters(__m512i v)
     return _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
 }
 
-/* <hi, 2 code - top> = 2 <hi, code> - top sum of hi, of four queries at a time. */
+/* <hi, 2 code - top> = 2 <hi, code> - top sum of hi, of `most` queries, a constant up to
+ * four, of which the last may be missing. */
+CPU_INLINE void means_of(float *bias, __m512i lo, __m512i hi, float unit,
+                         const struct tq_code_queries *q, int d, int i, int n, int most)
+{
+    const int b = tq_mean_bits(d), top = (1 << b) - 1;
+    __m512i dot[4];
+    TQ_UNROLL
+    for (int k = 0; k < 4; k++)
+        dot[k] = _mm512_setzero_si512();
+    for (int c = 0; c < d; c += TOKENS) {
+        const __m512i code = spare_bytes(lo, hi, c / TOKENS * b, b);
+        const __mmask64 in =
+            d - c < TOKENS ? ~(uint64_t)0 >> (TOKENS - d + c) : ~(uint64_t)0;
+        TQ_UNROLL
+        for (int k = 0; k < most; k++) {
+            const int8_t *row = q->hi + (i + k < n ? i + k : i) * d + c;
+            dot[k] = cpu_dpbusd_512(dot[k], code, _mm512_maskz_loadu_epi8(in, row));
+        }
+    }
+    const __m128i sum =
+        _mm_hadd_epi32(_mm_hadd_epi32(sum_quarters(dot[0]), sum_quarters(dot[1])),
+                       _mm_hadd_epi32(sum_quarters(dot[2]), sum_quarters(dot[3])));
+    const __mmask8 rows = (__mmask8)(n - i < 4 ? (1 << (n - i)) - 1 : 15);
+    const __m128i all =
+        _mm_mullo_epi32(_mm_set1_epi32(top), _mm_maskz_loadu_epi32(rows, q->sum_hi + i));
+    __m128 s = _mm_cvtepi32_ps(_mm_sub_epi32(_mm_slli_epi32(sum, 1), all));
+    s = _mm_mul_ps(_mm_mul_ps(s, _mm_maskz_loadu_ps(rows, q->step + i)),
+                   _mm_set1_ps(unit));
+    /* The second operand is returned if one is NaN. */
+    s = _mm_min_ps(_mm_set1_ps(TQ_SCORE_MAX), s);
+    s = _mm_max_ps(_mm_set1_ps(-TQ_SCORE_MAX), s);
+    _mm_mask_storeu_ps(bias + i, rows, s);
+}
+
 void tq_key_means_avx512vnni(float *bias, uint16_t *scale, const uint16_t *stored,
                              const struct tq_code_queries *q, int d, int n)
 {
-    const int b = tq_mean_bits(d), top = (1 << b) - 1;
     const __m512i lo = _mm512_loadu_si512(stored), hi = _mm512_loadu_si512(stored + 32);
     const __m512i bits = _mm512_set1_epi16(TQ_SCALE_MASK);
     _mm512_storeu_si512(scale, _mm512_and_si512(lo, bits));
     _mm512_storeu_si512(scale + 32, _mm512_and_si512(hi, bits));
     const float unit = tq_scale_to_f32((uint16_t)_mm512_movepi16_mask(lo));
-    for (int i = 0; i < n; i += 4) {
-        __m512i dot[4];
-        TQ_UNROLL
-        for (int k = 0; k < 4; k++)
-            dot[k] = _mm512_setzero_si512();
-        for (int c = 0; c < d; c += TOKENS) {
-            const __m512i code = spare_bytes(lo, hi, c / TOKENS * b, b);
-            const __mmask64 in =
-                d - c < TOKENS ? ~(uint64_t)0 >> (TOKENS - d + c) : ~(uint64_t)0;
-            TQ_UNROLL
-            for (int k = 0; k < 4; k++) {
-                const int8_t *row = q->hi + (i + k < n ? i + k : i) * d + c;
-                dot[k] = cpu_dpbusd_512(dot[k], code, _mm512_maskz_loadu_epi8(in, row));
-            }
-        }
-        const __m128i sum =
-            _mm_hadd_epi32(_mm_hadd_epi32(sum_quarters(dot[0]), sum_quarters(dot[1])),
-                           _mm_hadd_epi32(sum_quarters(dot[2]), sum_quarters(dot[3])));
-        const __mmask8 rows = (__mmask8)(n - i < 4 ? (1 << (n - i)) - 1 : 15);
-        const __m128i all = _mm_mullo_epi32(_mm_set1_epi32(top),
-                                            _mm_maskz_loadu_epi32(rows, q->sum_hi + i));
-        __m128 s = _mm_cvtepi32_ps(_mm_sub_epi32(_mm_slli_epi32(sum, 1), all));
-        s = _mm_mul_ps(_mm_mul_ps(s, _mm_maskz_loadu_ps(rows, q->step + i)),
-                       _mm_set1_ps(unit));
-        /* The second operand is returned if one is NaN. */
-        s = _mm_min_ps(_mm_set1_ps(TQ_SCORE_MAX), s);
-        s = _mm_max_ps(_mm_set1_ps(-TQ_SCORE_MAX), s);
-        _mm_mask_storeu_ps(bias + i, rows, s);
-    }
+    for (int i = 0; i < n; i += 4)
+        if (n - i == 1)
+            means_of(bias, lo, hi, unit, q, d, i, n, 1);
+        else if (n - i == 2)
+            means_of(bias, lo, hi, unit, q, d, i, n, 2);
+        else
+            means_of(bias, lo, hi, unit, q, d, i, n, 4);
 }
 
 /* ---- scores ---- */

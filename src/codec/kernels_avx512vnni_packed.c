@@ -37,13 +37,13 @@ struct key_sink {
     struct ask ahead;        // if n is not 0
 };
 
-/* A line for the one at p, which is being read. */
+/* A line of each place for the two from p on, which are being read. */
 CPU_INLINE void ask_ahead(const uint8_t *p, struct ask ask, int n)
 {
     if (n) {
-        const size_t at = (size_t)(p - ask.code);
-        const uint8_t *place = at & 64 ? ask.next.at[1] : ask.next.at[0];
-        _mm_prefetch((const char *)place + at / 128 * 64, _MM_HINT_T0);
+        const size_t at = (size_t)(p - ask.code) / 2;
+        _mm_prefetch((const char *)ask.next.at[0] + at, _MM_HINT_T0);
+        _mm_prefetch((const char *)ask.next.at[1] + at, _MM_HINT_T0);
     }
 }
 
@@ -64,12 +64,10 @@ CPU_INLINE void put_keys(struct key_sink *sink, const __m512i *v, int count, int
 
 /* Row r of a tile whose only array has fields of b = 2 or 4 bits. */
 CPU_INLINE void put_key_row(struct key_sink *sink, struct tq_key_walk *walk,
-                            __m512i after, const uint8_t *tile, int b, int r,
-                            __m512i table, int n)
+                            __m512i after, int b, int r, __m512i table, int n)
 {
     __m512i x, v[4];
     const __m512i z1 = tq_key_walk_row(walk, after, &x);
-    ask_ahead(tile + 64 * r, sink->ahead, n);
     if (b == 4) {
         tq_levels4(v, x, z1, table);
         put_keys(sink, v, 2, 2 * r, n);
@@ -85,11 +83,20 @@ CPU_INLINE void walk_keys(struct key_sink *sink, const uint8_t *tile, int b, int
     const int rows = d * b / 32;
     struct tq_key_walk walk;
     tq_key_walk_start(&walk, tile, rows, b);
-    for (int r = 0; r < rows - 2; r++)
-        put_key_row(sink, &walk, _mm512_loadu_si512(tile + 64 * (r + 2)), tile, b, r,
-                    table, n);
-    put_key_row(sink, &walk, walk.wrapped[0], tile, b, rows - 2, table, n);
-    put_key_row(sink, &walk, walk.wrapped[1], tile, b, rows - 1, table, n);
+    int r = 0;
+    for (; r + 4 <= rows; r += 2) {
+        const uint8_t *at = tile + 64 * r;
+        ask_ahead(at, sink->ahead, n);
+        put_key_row(sink, &walk, _mm512_loadu_si512(at + 128), b, r, table, n);
+        put_key_row(sink, &walk, _mm512_loadu_si512(at + 192), b, r + 1, table, n);
+    }
+    if (rows % 2) {
+        put_key_row(sink, &walk, _mm512_loadu_si512(tile + 64 * (r + 2)), b, r, table, n);
+        r++;
+    }
+    ask_ahead(tile + 64 * r, sink->ahead, n);
+    put_key_row(sink, &walk, walk.wrapped[0], b, r, table, n);
+    put_key_row(sink, &walk, walk.wrapped[1], b, r + 1, table, n);
 }
 
 /* Rows r and r + rows of w of turbo3 with v in dwords: bit 2g + e of v row r goes with
@@ -101,9 +108,11 @@ CPU_INLINE void put_key_rows3(struct key_sink *sink, struct tq_key_walk *walk,
     const __m512i even_bits = tq_byte_mask(0x55);
     __m512i x, v[4];
     const __m512i z1 = tq_key_walk_row(walk, after, &x);
-    ask_ahead(tile + 64 * r, sink->ahead, n);
-    ask_ahead(tile + 64 * (r + rows), sink->ahead, n);
-    ask_ahead(tile + 64 * (r + 2 * rows), sink->ahead, n);
+    if (r % 2 == 0) {
+        ask_ahead(tile + 64 * r, sink->ahead, n);
+        ask_ahead(tile + 64 * (r + rows), sink->ahead, n);
+        ask_ahead(tile + 64 * (r + 2 * rows), sink->ahead, n);
+    }
     tq_levels3(v, _mm512_loadu_si512(tile + 64 * r),
                tq_choose(even_bits, x, _mm512_slli_epi16(z1, 1)), table);
     put_keys(sink, v, 4, 4 * r, n);
@@ -134,8 +143,9 @@ CPU_INLINE void walk_keys3_words(struct key_sink *sink, const uint8_t *tile, int
     tq_key_words_load(&words, tile + 4 * d, d / 16);
     for (int r = 0; r < d / 16; r++) {
         __m512i v[4];
-        ask_ahead(tile + 64 * r, sink->ahead, n);
-        if (r % 2)
+        if (r % 2 == 0)
+            ask_ahead(tile + 64 * r, sink->ahead, n);
+        if (r % 4 == 0)
             ask_ahead(tile + 4 * d + 32 * r, sink->ahead, n);
         tq_key_words_row(v, &words, _mm512_loadu_si512(tile + 64 * r), r, table);
         put_keys(sink, v, 4, 4 * r, n);
@@ -150,8 +160,8 @@ CPU_INLINE void walk_bytes(struct key_sink *sink, const uint8_t *tile, int d, in
         for (int f = 0; f < 2; f++) {
             v[f] = _mm512_xor_si512(_mm512_loadu_si512(tile + 64 * (r + f)),
                                     tq_byte_mask(0x80));
-            ask_ahead(tile + 64 * (r + f), sink->ahead, n);
         }
+        ask_ahead(tile + 64 * r, sink->ahead, n);
         put_keys(sink, v, 2, r, n);
     }
 }
@@ -304,7 +314,8 @@ CPU_INLINE void walk_values(struct value_sink *sink, const uint8_t *block, int b
     for (int i = 0; i < nr; i++) {
         __m512i x, v[4];
         const __m512i z1 = tq_value_walk_row(&walk, i, &x);
-        ask_ahead(block + 64 * (r + i), sink->ahead, n);
+        if (i % 2 == 0)
+            ask_ahead(block + 64 * (r + i), sink->ahead, n);
         if (b == 4) {
             tq_levels4(v, x, z1, table);
             put_values(sink, v, 2, r, i, d, n, nr);
@@ -326,9 +337,11 @@ CPU_INLINE void walk_values3(struct value_sink *sink, const uint8_t *wblock,
     for (int i = 0; i < nr; i++) {
         __m512i x, v[4];
         const __m512i z1 = tq_value_walk_row(&walk, i, &x);
-        ask_ahead(wblock + 64 * (r + i), sink->ahead, n);
-        if (half)
-            ask_ahead(vblock + 64 * (r + i), sink->ahead, n);
+        if (i % 2 == 0) {
+            ask_ahead(wblock + 64 * (r + i), sink->ahead, n);
+            if (half)
+                ask_ahead(vblock + 64 * (r + i), sink->ahead, n);
+        }
         tq_value_levels3(v, _mm512_loadu_si512(wblock + 64 * (r + i)), x, z1, half,
                          table);
         put_values(sink, v, 4, r, i, d, n, nr);
@@ -344,7 +357,8 @@ CPU_INLINE void walk_value_bytes(struct value_sink *sink, const uint8_t *tile, i
         for (int i = 0; i < nr; i++) {
             const uint8_t *at = tile + 4 * d * f + 64 * (r + i);
             const __m512i v = _mm512_loadu_si512(at);
-            ask_ahead(at, sink->ahead, n);
+            if (i % 2 == 0)
+                ask_ahead(at, sink->ahead, n);
             put_values(sink, &v, 1, r, i, d, n, nr);
         }
     }
