@@ -222,7 +222,7 @@ def test_one_bos(tmp_path):
 def test_rates_count_what_was_computed(tmp_path):
     """The first token of an answer costs no pass."""
     done = run(speaker(tmp_path / 'm.gguf', b'xyz'), 'A', '--max-tokens', 1)
-    assert b'decode 1 tokens in 0.00 s, 0.0 tokens/s' in done.stderr
+    assert re.search(rb'decode 1 tokens in [0-9.]+ s, 0\.0 tokens/s', done.stderr), done.stderr
 
 
 # ---- streams ----

@@ -146,7 +146,7 @@ def test_reload_of_the_queue():
         ask(2)
         start = time.monotonic()
         reply = r.post(PATH, chat())
-        assert reply.status == 503 and 'waited too long' in reply.body.decode() and 0.9 < time.monotonic() - start < 2
+        assert reply.status == 503 and 'waited too long' in reply.body.decode() and 0.9 < time.monotonic() - start < 20
         wait(lambda: r.status()['queue'] == 1)  # the first has 60 s
         for x in s:
             x.close()

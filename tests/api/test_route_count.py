@@ -95,4 +95,4 @@ def test_a_count_that_drips():
             wait(lambda: len(r.events('backend')) == 2)  # all is known of them
             start = time.monotonic()
             reply = r.post(CHAT, chat('count-me-1000000 ' + 'word ' * 930))
-            assert reply.status == 200 and 4 < time.monotonic() - start < 9
+            assert reply.status == 200 and 4 < time.monotonic() - start < 20

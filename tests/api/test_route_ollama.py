@@ -54,7 +54,7 @@ def test_ps_does_not_wait_for_ever():
             wait(lambda: len(r.events('backend')) == 2)
             start = time.monotonic()
             assert [x[3] for x in names(r)] == [b.url]
-            assert 1.5 < time.monotonic() - start < 6
+            assert 1.5 < time.monotonic() - start < 20
 
 
 SHOW = {'license': 'x', 'model_info': {'x.block_count': 1}, 'details': {'family': 'llama'}, 'capabilities': ['completion']}
