@@ -443,7 +443,7 @@ def test_cancellation():
         for s in sockets:
             s.close()
         wait(lambda: b.cancelled == 8)
-        assert time.monotonic() - start < 1
+        assert time.monotonic() - start < 5  # of 40 s
         wait(lambda: r.backend(b.url)['in_flight'] == 0)
         assert r.backend(b.url)['failed'] == {'client': 8} and r.backend(b.url)['health'] == 'up'
 

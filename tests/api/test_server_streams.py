@@ -79,7 +79,7 @@ def test_cancelled_at_once(server):
         server.wait_busy(1)
         start = time.monotonic()
     server.wait_busy(0)
-    assert time.monotonic() - start < 0.5
+    assert time.monotonic() - start < 5  # of 60 s
 
 
 def test_gone_in_the_body(server):
