@@ -36,8 +36,9 @@ struct bench {
     enum cpu_isa isa;                // that is used
     int n_prefill, n_decode, repeat; // tokens, tokens, runs
     struct engine engine;
-    struct probe read, int8;
-    size_t peak_bytes; // resident, without what the probes held; 0 if unknown
+    struct probe read, int8; // limits come from these
+    struct probe tiles;      // not used for limits: docs/design.md, 8
+    size_t peak_bytes;       // resident, without what the probes held; 0 if unknown
     int n_type, n_depth, n_row;
     struct kv_types types[BENCH_TYPES_MAX];
     int depths[BENCH_DEPTHS_MAX]; // ascending

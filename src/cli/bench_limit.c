@@ -12,6 +12,7 @@ void bench_probe(struct bench *b)
     if (probe_read(&b->read, b->engine.pool, &err))
         return; // no memory for it: the limits stay unknown
     probe_int8(&b->int8, b->engine.pool, b->isa);
+    probe_tiles(&b->tiles, b->engine.pool, b->isa);
 }
 
 struct total {

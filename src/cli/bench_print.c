@@ -40,14 +40,19 @@ static void print_speed(int n, const struct bench_timing *t, const struct bench_
 
 static void print_machine(const struct bench *b)
 {
-    if (b->read.n)
-        printf("machine: reads %.1f GB/s (median %.1f), multiplies %.1f G int8/s (median "
-               "%.1f)\n",
-               probe_best(&b->read) * 1e-9, probe_median(&b->read) * 1e-9,
-               probe_best(&b->int8) * 1e-9, probe_median(&b->int8) * 1e-9);
-    else
+    if (!b->read.n) {
         printf("machine: not measured, there are no %d MiB to read\n",
                PROBE_READ_BYTES >> 20);
+        return;
+    }
+    printf("machine: reads %.1f GB/s (median %.1f), multiplies %.1f G int8/s (median "
+           "%.1f)",
+           probe_best(&b->read) * 1e-9, probe_median(&b->read) * 1e-9,
+           probe_best(&b->int8) * 1e-9, probe_median(&b->int8) * 1e-9);
+    if (b->tiles.n)
+        printf(", with tiles %.0f (median %.0f)", probe_best(&b->tiles) * 1e-9,
+               probe_median(&b->tiles) * 1e-9);
+    putchar('\n');
 }
 
 void bench_print(const struct bench *b)
@@ -135,8 +140,8 @@ enum status bench_print_json(const struct bench *b, struct error *err)
         json_array_append_new(rows, row);
     }
     json_t *o = json_pack(
-        "{s:s, s:s, s:I, s:o, s:f, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:i, s:i, s:i, "
-        "s:o}",
+        "{s:s, s:s, s:I, s:o, s:f, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:o, s:i, s:i, "
+        "s:i, s:o}",
         "model", b->path, "arch", model_arch(b->engine.model), "weight_bytes",
         (json_int_t)model_bytes(b->engine.model), "peak_bytes",
         b->peak_bytes ? json_integer((json_int_t)b->peak_bytes) : json_null(),
@@ -145,7 +150,8 @@ enum status bench_print_json(const struct bench *b, struct error *err)
         cpu_isa_name(b->isa), "read_gb_s", real_or_null(probe_best(&b->read) * 1e-9),
         "read_gb_s_median", real_or_null(probe_median(&b->read) * 1e-9), "int8_gmac_s",
         real_or_null(probe_best(&b->int8) * 1e-9), "int8_gmac_s_median",
-        real_or_null(probe_median(&b->int8) * 1e-9), "n_prefill", b->n_prefill,
-        "n_decode", b->n_decode, "repeat", b->repeat, "results", rows);
+        real_or_null(probe_median(&b->int8) * 1e-9), "tile_gmac_s",
+        real_or_null(probe_best(&b->tiles) * 1e-9), "n_prefill", b->n_prefill, "n_decode",
+        b->n_decode, "repeat", b->repeat, "results", rows);
     return measure_print_json(o, err);
 }

@@ -40,7 +40,7 @@ static const struct cli_option bench_options[] = {
     {"--repeat", CLI_INT, &bench_args.repeat, 0, REPEAT_MAX, "N  runs, default 3"},
     {"--threads", CLI_INT, &bench_args.threads, 1, 256, "N  default: physical cores"},
     {"--cpu", CLI_CPU, &bench_args.isa, 0, 0,
-     "LEVEL  at most c, avx2, avxvnni, avx512, avx512vnni"},
+     "LEVEL  at most c, avx2, avxvnni, avx512, avx512vnni, amx"},
     {"--synthetic", CLI_STRING, &bench_args.synthetic, 0, 0,
      "SHAPE:TYPE  random weights instead of MODEL, as llama-3.2-1b:Q4_K_M"},
     {"--write", CLI_STRING, &bench_args.write, 0, 0, "FILE  keep the synthetic model"},

@@ -37,7 +37,7 @@ static const struct cli_option eval_options[] = {
     {"--windows", CLI_INT, &eval_args.n_window, 1, 1 << 20, "N  at most, default 8"},
     {"--threads", CLI_INT, &eval_args.threads, 1, 256, "N  default: physical cores"},
     {"--cpu", CLI_CPU, &eval_args.isa, 0, 0,
-     "LEVEL  at most c, avx2, avxvnni, avx512, avx512vnni"},
+     "LEVEL  at most c, avx2, avxvnni, avx512, avx512vnni, amx"},
     {"--json", CLI_FLAG, &eval_args.json, 0, 0, "one JSON object"},
     {NULL, CLI_FLAG, NULL, 0, 0, NULL},
 };

@@ -18,7 +18,7 @@ static const struct cli_option logits_options[] = {
     {"--batch", CLI_INT, &logits_args.batch, 1, 4096, "N  tokens a step, default 64"},
     {"--threads", CLI_INT, &logits_args.threads, 1, 256, "N  default: physical cores"},
     {"--cpu", CLI_CPU, &logits_args.isa, 0, 0,
-     "LEVEL  at most c, avx2, avxvnni, avx512, avx512vnni"},
+     "LEVEL  at most c, avx2, avxvnni, avx512, avx512vnni, amx"},
     {NULL, CLI_FLAG, NULL, 0, 0, NULL},
 };
 static const struct cli_command logits_command = {

@@ -352,7 +352,7 @@ int cmd_run(int argc, char **argv)
         {"--threads", CLI_INT, &o.threads, 1, 256,
          "N  compute threads (default: physical cores); --local"},
         {"--cpu", CLI_CPU, &o.cpu, 0, 0,
-         "LEVEL  at most c, avx2, avxvnni, avx512, avx512vnni; --local"},
+         "LEVEL  at most c, avx2, avxvnni, avx512, avx512vnni, amx; --local"},
         {"--seed", CLI_INT, &o.seed, 0, 2147483647,
          "N  makes sampling repeatable (default: the clock)"},
         {"--temp", CLI_FLOAT, &o.temp, 0, 100,

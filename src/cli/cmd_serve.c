@@ -315,7 +315,7 @@ int cmd_serve(int argc, char **argv)
          "S  seconds that answers may take after SIGTERM (default 30)"},
         {"--quiet", CLI_FLAG, &v.quiet, 0, 0, "no line of log for each request"},
         {"--cpu", CLI_CPU, &m->cpu, 0, 0,
-         "LEVEL  at most c, avx2, avxvnni, avx512, avx512vnni"},
+         "LEVEL  at most c, avx2, avxvnni, avx512, avx512vnni, amx"},
         {"TURBINE_*", CLI_ENVIRONMENT, NULL, 0, 0, ""},
         {0},
     };

@@ -86,7 +86,12 @@ _Static_assert((int)TQ_ISA_DOTPROD == (int)CPU_ISA_DOTPROD, "callers convert the
 
 const struct tq_kernels *tq_kernels_for(enum tq_isa limit)
 {
-    const int last = CPU_ISA_COUNT - 1, isa = (int)limit < last ? (int)limit : last;
+#if defined(__x86_64__)
+    const int last = CPU_ISA_AVX512VNNI; // no use of tiles, so none are asked for
+#else
+    const int last = CPU_ISA_COUNT - 1;
+#endif
+    const int isa = (int)limit < last ? (int)limit : last;
     switch (cpu_best((enum cpu_isa)isa)) {
 #if defined(__x86_64__)
     case CPU_ISA_AVX512VNNI:

@@ -1,14 +1,31 @@
+#define _GNU_SOURCE // syscall
 #include "cpu/cpu.h"
 
 #include <string.h>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
 
 #if defined(__x86_64__)
+/* Source: Linux, Documentation/arch/x86/xstate.rst (the request, and that it may be
+ * repeated). */
+static bool may_use_tiles(void)
+{
+#if defined(__linux__)
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    return !syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
+#else
+    return false;
+#endif
+}
+
 static bool has_level(enum cpu_isa isa)
 {
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
@@ -25,8 +42,15 @@ static bool has_level(enum cpu_isa isa)
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     if (isa == CPU_ISA_AVX512)
         return foundation;
-    return foundation && __builtin_cpu_supports("avx512vnni") &&
-           __builtin_cpu_supports("avx512vbmi");
+    if (!foundation || !__builtin_cpu_supports("avx512vnni") ||
+        !__builtin_cpu_supports("avx512vbmi"))
+        return false;
+    if (isa == CPU_ISA_AVX512VNNI)
+        return true;
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    const unsigned tiles = 1u << 24 | 1u << 25; // AMX-TILE and AMX-INT8
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & tiles) == tiles &&
+           may_use_tiles();
 }
 
 enum cpu_isa cpu_best(enum cpu_isa limit)

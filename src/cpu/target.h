@@ -26,6 +26,9 @@
 #define CPU_TARGET_AVX512 "avx2,fma,f16c,bmi2,avx512f,avx512bw,avx512dq,avx512vl"
 #define CPU_TARGET_AVX512VNNI \
     "avx2,fma,f16c,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi"
+#define CPU_TARGET_AMX                                                             \
+    "avx2,fma,f16c,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi," \
+    "amx-tile,amx-int8"
 
 /* Older versions of clang have the intrinsics only if the whole build has the feature. */
 #if defined(__aarch64__) && \

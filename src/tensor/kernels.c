@@ -13,10 +13,12 @@ static void build_tables(void)
             tensor_kernels_init_avx2(&tables[isa]);
         if (isa == CPU_ISA_AVXVNNI)
             tensor_kernels_init_avxvnni(&tables[isa]);
-        if (isa == CPU_ISA_AVX512VNNI) {
+        if (isa >= CPU_ISA_AVX512VNNI) {
             tensor_kernels_init_avx512(&tables[isa]);
             tensor_kernels_init_avx512_blocks(&tables[isa]);
         }
+        if (isa >= CPU_ISA_AMX)
+            tensor_kernels_init_amx(&tables[isa]);
 #elif defined(__aarch64__)
         if (isa >= CPU_ISA_NEON)
             tensor_kernels_init_neon(&tables[isa]);

@@ -18,6 +18,15 @@ struct act; // tensor/matrix.h
      int tok, int n_tok)
 typedef void dot_fn DOT_ARGS;
 
+#define GEMM_ARGS                                                                 \
+    (float *dst, size_t ld, int n_row, const uint8_t *tiles, const struct act *a, \
+     int tok, int n_tok)
+typedef void gemm_fn GEMM_ARGS;
+
+/* Tiles whose sums gemm keeps at a time, so that it is fastest with a multiple of them;
+ * and groups of tokens from which on it is faster than dot. */
+enum { GEMM_TILES = 16, GEMM_GROUPS = 3 };
+
 struct tensor_kernels {
 #define K(name, ret, args) ret(*name) args;
 #include "tensor/kernels.def"
@@ -46,6 +55,7 @@ void tensor_kernels_init_avx2(struct tensor_kernels *k);
 void tensor_kernels_init_avxvnni(struct tensor_kernels *k);
 void tensor_kernels_init_avx512(struct tensor_kernels *k);
 void tensor_kernels_init_avx512_blocks(struct tensor_kernels *k);
+void tensor_kernels_init_amx(struct tensor_kernels *k);
 void tensor_kernels_init_neon(struct tensor_kernels *k);
 void tensor_kernels_init_dotprod(struct tensor_kernels *k);
 

@@ -171,6 +171,56 @@ DOT_PROBE(probe_avx512vnni, __m512i, _mm512_setzero_si512(), LOAD_512, REPEAT_51
           _mm512_dpbusd_epi32)
 CPU_TARGET_END
 
+CPU_TARGET_BEGIN(CPU_TARGET_AMX)
+
+#include "cpu/tiles.h"
+
+/* Two rounds of weights are three tiles of 64 columns, and a tile of activations holds
+ * all tokens four times: three products are eight rounds.  Four registers of sums take
+ * turns. */
+static uint32_t probe_amx(const uint8_t w[PROBE_WEIGHTS],
+                          const int8_t a[PROBE_TOKENS * PROBE_PERIOD], int n)
+{
+    enum { K = 64, ROUNDS = 16, TILE = CPU_TILE_ROWS * CPU_TILE_ROW };
+    int8_t weights[3][TILE], act[TILE];
+    uint32_t all = probe_avx512vnni(w, a, n % ROUNDS), sums[4][TILE / 4];
+    for (int i = 0; i < TILE; i++)
+        act[i] = a[i / K % PROBE_TOKENS * PROBE_PERIOD + i % K % PROBE_PERIOD];
+    for (int i = 0; i < 3 * TILE; i++) {
+        const int k = i % K, row = i / K % CPU_TILE_ROWS;
+        weights[i / TILE][k / 4 * CPU_TILE_ROW + 4 * row + k % 4] =
+            (int8_t)w[i % PROBE_WEIGHTS];
+    }
+    cpu_tiles_open(K);
+    CPU_TILE_LOAD(4, act);
+    CPU_TILE_LOAD(5, weights[0]);
+    CPU_TILE_LOAD(6, weights[1]);
+    CPU_TILE_LOAD(7, weights[2]);
+    CPU_TILE_ZERO(0);
+    CPU_TILE_ZERO(1);
+    CPU_TILE_ZERO(2);
+    CPU_TILE_ZERO(3);
+    for (; n >= ROUNDS; n -= ROUNDS) {
+        CPU_TILE_MULTIPLY(0, 4, 5);
+        CPU_TILE_MULTIPLY(1, 4, 6);
+        CPU_TILE_MULTIPLY(2, 4, 7);
+        CPU_TILE_MULTIPLY(3, 4, 5);
+        CPU_TILE_MULTIPLY(0, 4, 6);
+        CPU_TILE_MULTIPLY(1, 4, 7);
+    }
+    CPU_TILE_STORE(sums[0], 0);
+    CPU_TILE_STORE(sums[1], 1);
+    CPU_TILE_STORE(sums[2], 2);
+    CPU_TILE_STORE(sums[3], 3);
+    cpu_tiles_close();
+    for (int t = 0; t < 4; t++)
+        for (int k = 0; k < TILE / 4; k++)
+            all += sums[t][k];
+    return all;
+}
+
+CPU_TARGET_END
+
 #elif defined(__aarch64__)
 
 #include <arm_neon.h>
@@ -206,6 +256,16 @@ CPU_TARGET_END
 
 #endif
 
+probe_fn *probe_tile_kernel(enum cpu_isa limit)
+{
+#if defined(__x86_64__)
+    if (cpu_best(limit) >= CPU_ISA_AMX)
+        return probe_amx;
+#endif
+    (void)limit;
+    return NULL;
+}
+
 probe_fn *probe_kernel(enum cpu_isa limit)
 {
     switch (cpu_best(limit)) {
@@ -217,6 +277,7 @@ probe_fn *probe_kernel(enum cpu_isa limit)
     case CPU_ISA_AVX512:
         return probe_avx512;
     case CPU_ISA_AVX512VNNI:
+    case CPU_ISA_AMX:
         return probe_avx512vnni;
 #elif defined(__aarch64__)
     case CPU_ISA_DOTPROD:

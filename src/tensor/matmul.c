@@ -6,17 +6,23 @@
 #include "tensor/kernels.h"
 #include "tensor/tile.h"
 
-static dot_fn *dot_of(const struct tensor_kernels *k, enum dtype t)
+/* The products of a type. */
+struct products {
+    dot_fn *dot;
+    gemm_fn *gemm; // or NULL
+};
+
+static struct products products_of(const struct tensor_kernels *k, enum dtype t)
 {
     switch (t) {
 #define K(name, ret, args)
 #define DOT(name, TYPE) \
     case DTYPE_##TYPE:  \
-        return k->dot_##name;
+        return (struct products){k->dot_##name, k->gemm_##name};
 #include "tensor/kernels.def"
 #undef K
     default:
-        return NULL;
+        return (struct products){0};
     }
 }
 
@@ -29,18 +35,32 @@ static void scale_rows(float *x, size_t ld, int n, int n_tok, float scale)
 }
 
 /* A range of the tiles of a product, for token groups [group0, group1). */
-static void multiply_tiles(const struct matmul_part *p, dot_fn *dot, int tile0, int tile1,
-                           int group0, int group1)
+static void multiply_tiles(const struct matmul_part *p, struct products fn, int tile0,
+                           int tile1, int group0, int group1)
 {
     const struct matrix *m = p->m;
     const size_t tile_bytes = matrix_tile_bytes(m);
+    int whole = p->a->n_tok / ACT_GROUP; // groups in front of the last, smaller one
+    if (group1 < whole)
+        whole = group1;
+    if (fn.gemm && whole - group0 >= GEMM_GROUPS) {
+        const int tok = group0 * ACT_GROUP, n_tok = (whole - group0) * ACT_GROUP;
+        const int row = tile0 * TILE_ROWS, end = tile1 * TILE_ROWS;
+        const int n_row = (end < m->n_out ? end : m->n_out) - row;
+        float *dst = p->dst + (size_t)tok * p->ld + row;
+        fn.gemm(dst, p->ld, n_row, m->tiles + (size_t)tile0 * tile_bytes, p->a, tok,
+                n_tok);
+        if (m->scaled)
+            scale_rows(dst, p->ld, n_row, n_tok, m->scale);
+        group0 = whole;
+    }
     for (int g = group0; g < group1; g++) {
         const int tok = g * ACT_GROUP, n_tok = act_group(p->a, tok);
         for (int i = tile0; i < tile1; i++) {
             const int row = i * TILE_ROWS;
             const int n_row = m->n_out - row < TILE_ROWS ? m->n_out - row : TILE_ROWS;
-            dot(p->dst + (size_t)tok * p->ld + row, p->ld, n_row,
-                m->tiles + (size_t)i * tile_bytes, p->a, tok, n_tok);
+            fn.dot(p->dst + (size_t)tok * p->ld + row, p->ld, n_row,
+                   m->tiles + (size_t)i * tile_bytes, p->a, tok, n_tok);
             if (m->scaled)
                 scale_rows(p->dst + (size_t)tok * p->ld + row, p->ld, n_row, n_tok,
                            m->scale);
@@ -65,12 +85,18 @@ static size_t at_most(size_t a, size_t b)
 
 /* Cut a product into n_range ranges of tiles, and those into n_tok_range ranges of token
  * groups: `want` items or more, if it is large enough. */
-static void cut(struct matmul_part *p, size_t want, size_t n_thread)
+static void cut(struct matmul_part *p, size_t want, size_t n_thread, bool gemm)
 {
     const size_t bytes = matrix_bytes(p->m->dtype, p->m->n_out, p->m->n_in);
     const size_t n_tile = (size_t)matrix_tiles(p->m),
                  n_group = (size_t)count_groups(p->a);
     const bool few = n_group <= 1;
+    if (gemm && !few) {
+        const size_t n = (n_tile + GEMM_TILES - 1) / GEMM_TILES;
+        p->n_range = (int)n;
+        p->n_tok_range = (int)at_most((want + n - 1) / n, n_group);
+        return;
+    }
     size_t n = bytes / (few ? STREAM_BYTES : CACHED_BYTES);
     if (n < want)
         n = few ? at_most(bytes / STREAM_MIN, want) : want;
@@ -109,7 +135,8 @@ static void matmul_item(void *ctx, int item, int thread)
     const int in = item - p->first_item;
     const int range = in % p->n_range, tok_range = in / p->n_range;
     (void)thread;
-    multiply_tiles(p, dot_of(job->k, p->m->dtype), (int)(n_tile * range / p->n_range),
+    multiply_tiles(p, products_of(job->k, p->m->dtype),
+                   (int)(n_tile * range / p->n_range),
                    (int)(n_tile * (range + 1) / p->n_range),
                    (int)(n_group * tok_range / p->n_tok_range),
                    (int)(n_group * (tok_range + 1) / p->n_tok_range));
@@ -123,7 +150,7 @@ void matmul_many(struct matmul_part *parts, int n, const struct tensor_kernels *
     int n_item = 0;
     for (int i = 0; i < n; i++) {
         assert(parts[i].m->n_in == parts[i].a->n_in);
-        cut(&parts[i], want, n_thread);
+        cut(&parts[i], want, n_thread, products_of(k, parts[i].m->dtype).gemm);
         parts[i].first_item = n_item;
         n_item += parts[i].n_range * parts[i].n_tok_range;
     }

@@ -161,11 +161,11 @@ static uint64_t time_int8(struct int8_job *j, struct pool *pool, int n_item)
     return clock_us() - start;
 }
 
-void probe_int8(struct probe *p, struct pool *pool, enum cpu_isa limit)
+static void probe_products(struct probe *p, struct pool *pool, probe_fn *fn)
 {
     /* Long against starting a run, short against what else the machine may do. */
     enum { ITEM_US = 1000, ITEMS_PER_THREAD = 8, N_MAX = 1 << 24 };
-    struct int8_job j = {.fn = probe_kernel(limit), .n = 64};
+    struct int8_job j = {.fn = fn, .n = 64};
     for (int i = 0; i < PROBE_WEIGHTS; i++)
         j.w[i] = rng_at(1, (uint64_t)i) & 15;
     for (int i = 0; i < PROBE_TOKENS * PROBE_PERIOD; i++)
@@ -176,6 +176,18 @@ void probe_int8(struct probe *p, struct pool *pool, enum cpu_isa limit)
     const double work = (double)n_item * j.n * PROBE_WEIGHTS * PROBE_TOKENS;
     for (int i = 0; i < PROBE_ROUNDS; i++)
         add_rate(p, work, time_int8(&j, pool, n_item));
+}
+
+void probe_int8(struct probe *p, struct pool *pool, enum cpu_isa limit)
+{
+    probe_products(p, pool, probe_kernel(limit));
+}
+
+void probe_tiles(struct probe *p, struct pool *pool, enum cpu_isa limit)
+{
+    probe_fn *fn = probe_tile_kernel(limit);
+    if (fn)
+        probe_products(p, pool, fn);
 }
 
 /* ---- floats ---- */

@@ -37,6 +37,8 @@ void probe_read_memory(struct probe *p, struct pool *pool, const void *mem, size
 /* Add rounds of multiplying 4-bit by 8-bit integers from the first-level cache, with the
  * best instructions at or below limit: multiply-accumulates a second. */
 void probe_int8(struct probe *p, struct pool *pool, enum cpu_isa limit);
+/* The same with tiles, which only some levels have: nothing is added at the others. */
+void probe_tiles(struct probe *p, struct pool *pool, enum cpu_isa limit);
 
 /* Add rounds of changing every float of private memory, `bytes` of each thread (a
  * multiple of PROBE_UPDATE_BLOCK) in blocks one after the other: bytes read plus bytes
@@ -64,7 +66,7 @@ struct probe_float {
 
 struct probe_float probe_float_kernels(enum cpu_isa limit);
 
-/* ---- the kernel of probe_int8 ---- */
+/* ---- the kernels of probe_int8 and probe_tiles ---- */
 
 /* A block of weights and four activations of period 16, in registers all the time. */
 enum { PROBE_WEIGHTS = 1536, PROBE_TOKENS = 4, PROBE_PERIOD = 16 };
@@ -76,5 +78,7 @@ typedef uint32_t probe_fn(const uint8_t w[PROBE_WEIGHTS],
 
 /* The one of the best level at or below limit that this CPU has. */
 probe_fn *probe_kernel(enum cpu_isa limit);
+/* The one with tiles, or NULL. */
+probe_fn *probe_tile_kernel(enum cpu_isa limit);
 
 #endif

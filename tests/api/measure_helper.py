@@ -24,7 +24,7 @@ def machine_levels(levels):
     if not SANITIZED or not os.path.exists('/proc/cpuinfo'):
         return levels
     flags = set(re.findall(r'[a-z0-9_]+', pathlib.Path('/proc/cpuinfo').read_text()))
-    needs = {'avx512': 'avx512f', 'avx512vnni': 'avx512_vnni'}
+    needs = {'avx512': 'avx512f', 'avx512vnni': 'avx512_vnni', 'amx': 'amx_int8'}
     return [level for level in levels if level not in needs or needs[level] in flags]
 
 

@@ -13,7 +13,7 @@ SHARED_NAMES = ['gemma3', 'gpt-oss', 'kimi-linear', 'llama', 'phi3', 'qwen2', 'q
                 'qwen3moe', 'qwen3next']
 MODELS = sorted(GOLDEN.glob('*.gguf')) + [SHARED / f'{name}.gguf' for name in SHARED_NAMES]
 # Limits: a machine without one runs what it has.
-LEVELS = machine_levels(['c', 'avx2', 'avx512', 'avx512vnni'])
+LEVELS = machine_levels(['c', 'avx2', 'avx512', 'avx512vnni', 'amx'])
 TYPES = ['f32', 'f16', 'turbo8', 'turbo4', 'turbo3', 'turbo2', 'turbo8/turbo4']
 
 # Mean squared error of a stored vector over its mean square, from the design of the types
@@ -49,7 +49,7 @@ def test_steps_and_threads_do_not_change_a_bit(name, kv, tmp_path):
     model = GOLDEN / f'{name}.gguf'
     ids = tmp_path / 'ids'
     ids.write_text(' '.join(map(str, many_ids(model, 301))))
-    for level, cuts in (('avx512vnni', once([(512, 1), (64, 3), (7, 2), (1, 1), (1, 3)], (64, 3), (1, 3))),
+    for level, cuts in (('amx', once([(512, 1), (64, 3), (7, 2), (1, 1), (1, 3)], (64, 3), (1, 3))),
                         ('avx2', once([(512, 2), (64, 1), (7, 3), (1, 1)], (7, 3), (1, 1))),
                         ('c', once([(512, 3), (64, 2), (7, 1), (1, 1)], (7, 1), (1, 1)))):
         seen = {}
@@ -64,7 +64,7 @@ def test_steps_and_threads_do_not_change_a_bit(name, kv, tmp_path):
 CUTS = once([(512, 1), (1, 2), (2, 3), (7, 4), (63, 1), (64, 2), (65, 3), (512, 4)], (1, 2), (7, 4), (65, 3))
 
 
-@pytest.mark.parametrize('level', ['avx512vnni', 'c'])
+@pytest.mark.parametrize('level', ['amx', 'c'])
 @pytest.mark.parametrize('name, kv', [('qwen35', 'turbo4'), ('gemma3-hd128', 'turbo3'), ('gpt-oss-hd96', 'f16'),
                                       ('kimi-linear-576', 'turbo8'), ('qwen3moe', 'turbo8/turbo4')])
 def test_steps_and_threads_of_other_models(name, kv, level, tmp_path):

@@ -81,7 +81,7 @@ def test_logits_of_odd_sizes(odd, tmp_path):
     name, change = ODD[odd]
     n_tok = 8 if 'many-experts' in odd else 90
     path, ids, want = build(tmp_path, name, change, n_tok)
-    for level, cuts in (('avx512vnni', [(512, 2), (7, 3)]), ('c', [(64, 1)])):
+    for level, cuts in (('amx', [(512, 2), (7, 3)]), ('c', [(64, 1)])):
         got = [logits(path, ids, '--kv', 'f32', '--cpu', level, '--batch', batch, '--threads', threads)
                for batch, threads in cuts]
         assert np.abs(got[0] - want).max() <= 2e-5 * np.abs(want).max(), (level, np.abs(got[0] - want).max())

@@ -288,11 +288,61 @@ static void check_dots(const char *name, dot_fn *dot, enum dtype t)
     }
 }
 
+/* Rows of up to four strips of tiles and up to seven groups of tokens, behind one more
+ * and in front of some of a last, smaller one: bit by bit what dot gives. */
+static void check_gemm(const char *name, gemm_fn *gemm, dot_fn *dot, enum dtype t)
+{
+    const struct dtype_traits *traits = dtype_find(t);
+    const size_t bytes = (size_t)traits->block_bytes;
+    const int unit = traits->block_elems, most = unit < 256 ? 768 / unit : 3;
+    const int n_in = unit * (1 + (int)(rnd() % (uint64_t)most)), n_block = n_in / unit;
+    const int n_row = 1 + (int)(rnd() % (rnd() % 2 ? 40 : 1000));
+    const int n_tile = (n_row + TILE_ROWS - 1) / TILE_ROWS;
+    const int tok = (int)(rnd() % 2) * ACT_GROUP;
+    const int n_tok = (1 + (int)(rnd() % 7)) * ACT_GROUP;
+    if (!gemm)
+        return;
+    struct act a = guarded_act(tok + n_tok + (int)(rnd() % ACT_GROUP), n_in);
+    for (int i = 0; i < a.n_tok; i++)
+        ref->quantize(&a, i);
+    const size_t tile_bytes = TILE_ROWS * (size_t)n_block * bytes;
+    const size_t n_blocks = (size_t)n_tile * TILE_ROWS * (size_t)n_block;
+    uint8_t *rows = guarded(n_blocks * bytes), *tiles = guarded(n_blocks * bytes);
+    dtype_random(t, rows, (int64_t)n_blocks, rnd(), 1.0f);
+    for (size_t i = 0; i < n_blocks; i++) {
+        const size_t row = i / (size_t)n_block, b = i % (size_t)n_block;
+        if (rnd() % 8 == 0)
+            extreme_block(t, rows + i * bytes, rnd() % 2 ? 0xff : 0x80);
+        tile_put(t, tiles + row / TILE_ROWS * tile_bytes + b * TILE_ROWS * bytes,
+                 rows + i * bytes, (int)(row % TILE_ROWS));
+    }
+    const size_t ld = (size_t)n_row + rnd() % 2;
+    const size_t n_dst = (size_t)(n_tok - 1) * ld + (size_t)n_row;
+    float *got = guarded(n_dst * sizeof *got), *want = guarded(n_dst * sizeof *want);
+    memset(got, 0xff, n_dst * sizeof *got);
+    memset(want, 0xff, n_dst * sizeof *want);
+    gemm(got, ld, n_row, tiles, &a, tok, n_tok);
+    for (int i = 0; i < n_tile; i++)
+        for (int g = 0; g < n_tok; g += ACT_GROUP) {
+            const int rest = n_row - i * TILE_ROWS;
+            dot(want + (size_t)g * ld + i * TILE_ROWS, ld,
+                rest < TILE_ROWS ? rest : TILE_ROWS, tiles + (size_t)i * tile_bytes, &a,
+                tok + g, ACT_GROUP);
+        }
+    if (memcmp(got, want, n_dst * sizeof *got))
+        complain(name, "not the bits of dot", n_in);
+    release_all();
+}
+
 #define K(name, ret, args)
-#define DOT(name, TYPE)                                          \
-    static void check_dot_##name(void)                           \
-    {                                                            \
-        check_dots("dot_" #name, new->dot_##name, DTYPE_##TYPE); \
+#define DOT(name, TYPE)                                                             \
+    static void check_dot_##name(void)                                              \
+    {                                                                               \
+        check_dots("dot_" #name, new->dot_##name, DTYPE_##TYPE);                    \
+    }                                                                               \
+    static void check_gemm_##name(void)                                             \
+    {                                                                               \
+        check_gemm("gemm_" #name, new->gemm_##name, new->dot_##name, DTYPE_##TYPE); \
     }
 #include "tensor/kernels.def"
 #undef K

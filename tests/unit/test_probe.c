@@ -26,8 +26,12 @@ static uint32_t expected(const uint8_t *w, const int8_t a[PROBE_TOKENS * PROBE_P
 static void check_all(const uint8_t *w, const int8_t a[PROBE_TOKENS * PROBE_PERIOD])
 {
     for (int isa = 0; isa <= (int)cpu_detect(); isa++)
-        for (int n = 0; n <= 1000; n = 3 * n + 1)
+        for (int n = 0; n <= 1000; n = 3 * n + 1) {
+            probe_fn *tiles = probe_tile_kernel((enum cpu_isa)isa);
             assert_int_equal(probe_kernel((enum cpu_isa)isa)(w, a, n), expected(w, a, n));
+            if (tiles)
+                assert_int_equal(tiles(w, a, n), expected(w, a, n));
+        }
 }
 
 static void test_every_level(void **state)

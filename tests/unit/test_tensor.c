@@ -283,8 +283,8 @@ static void test_batch_independence(void **state)
     (void)state;
     const struct tensor_kernels *k = tensor_kernels_for(cpu_detect());
     for (int i = 0; i < N_TYPE; i++)
-        check_independence(types[i], 83, 41, k);
-    check_independence(DTYPE_Q4_K, 1027, 34, k); // several ranges for each thread
+        check_independence(types[i], 83, 69, k);
+    check_independence(DTYPE_Q4_K, 1027, 90, k); // several ranges for each thread
     check_independence(DTYPE_F32, 3, 90, k);     // one tile, ranges of tokens
     check_independence(DTYPE_Q4_K, 20, 20, tensor_kernels_for(CPU_ISA_C));
     check_independence(DTYPE_F16, 20, 20, tensor_kernels_for(CPU_ISA_C));

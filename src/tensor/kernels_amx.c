@@ -1,0 +1,224 @@
+/* kernels_amx.c - products of quantised weights with many tokens, for AMX: a tile product
+ * multiplies 16 tokens with 16 rows over the columns that have one scale, 32 or 16, and
+ * vectors add its sums as kernels_avx512_blocks.c does.
+ *
+ * The products themselves cost 16 cycles; what bounds all is that tiles are loaded, and
+ * that sums pass through memory, for every scale.  So what is in use at a time stays in
+ * the first-level cache: SPAN subs of two tiles are decoded for GROUPS groups of tokens,
+ * whose activations in those columns then meet all GEMM_TILES tiles.  Products and
+ * additions take turns: while products run, vectors multiply on one port of two
+ * (docs/performance.md, 2). */
+#include "tensor/kernels.h"
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#include "cpu/target.h"
+#include "cpu/tiles.h"
+#include "tensor/matrix.h"
+
+CPU_TARGET_BEGIN(CPU_TARGET_AMX)
+
+#include "tensor/blocks_avx512.h"
+
+enum { SPAN = 4, GROUPS = 4 };
+
+/* Sums of a product of 16 tokens and 16 rows. */
+struct sums {
+    int32_t of[ACT_GROUP][TILE_ROWS];
+};
+
+/* For two tiles, s[0] and s[1], the sums of all products of n subs with a group's
+ * activations x: of a sub one after the other if it has two scales.  The sums of one are
+ * stored when the next but one starts. */
+CPU_INLINE void multiply(struct sums sums[2][2 * SPAN], const int n_scale,
+                         struct sub (*s)[SPAN], const int n, const struct act_block *x)
+{
+    const int n_product = n * n_scale;
+#pragma GCC unroll 8
+    for (int k = 0; k < n_product + 2; k++) {
+        const int i = k / n_scale, half = k % n_scale;
+        if (k >= 2 && k % 2) {
+            CPU_TILE_STORE(&sums[0][k - 2], 2);
+            CPU_TILE_STORE(&sums[1][k - 2], 3);
+        } else if (k >= 2) {
+            CPU_TILE_STORE(&sums[0][k - 2], 0);
+            CPU_TILE_STORE(&sums[1][k - 2], 1);
+        }
+        if (k >= n_product)
+            continue;
+        CPU_TILE_LOAD(6, &s[0][i].w[4 * half]);
+        CPU_TILE_LOAD(7, &s[1][i].w[4 * half]);
+        if (k % 2) {
+            CPU_TILE_LOAD(5, x[i * ACT_GROUP].q + 16 * half);
+            CPU_TILE_ZERO(2);
+            CPU_TILE_MULTIPLY(2, 5, 6);
+            CPU_TILE_ZERO(3);
+            CPU_TILE_MULTIPLY(3, 5, 7);
+        } else {
+            CPU_TILE_LOAD(4, x[i * ACT_GROUP].q + 16 * half);
+            CPU_TILE_ZERO(0);
+            CPU_TILE_MULTIPLY(0, 4, 6);
+            CPU_TILE_ZERO(1);
+            CPU_TILE_MULTIPLY(1, 4, 7);
+        }
+    }
+}
+
+CPU_INLINE __m512 floats_of(const struct sums *s, int t)
+{
+    return _mm512_cvtepi32_ps(_mm512_load_si512(s->of[t]));
+}
+
+CPU_INLINE __m512 floats(int32_t x)
+{
+    return _mm512_cvtepi32_ps(_mm512_set1_epi32(x));
+}
+
+/* What a tile and a group have so far. */
+struct partial {
+    __m512 of[ACT_GROUP];
+};
+
+/* to += the sums of n subs of a tile: operation by operation what add_sub of
+ * kernels_avx512_blocks.c does, so that both give the same bits. */
+CPU_INLINE void add(struct partial *to, const struct format f, const struct sub *s,
+                    const int n, const struct act_block *x, const struct sums *sums)
+{
+    __m512 acc[ACT_GROUP];
+#pragma GCC unroll 16
+    for (int t = 0; t < ACT_GROUP; t++)
+        acc[t] = to->of[t];
+    for (int i = 0; i < n; i++, s++, x += ACT_GROUP, sums += f.n_scale)
+#pragma GCC unroll 16
+        for (int t = 0; t < ACT_GROUP; t++) {
+            const __m512 by = _mm512_set1_ps(x[t].scale);
+            __m512 y = _mm512_mul_ps(floats_of(&sums[0], t), s->scale[0]);
+            if (f.n_scale == 2)
+                y = _mm512_fmadd_ps(floats_of(&sums[1], t), s->scale[1], y);
+            if (f.n_min == 2) {
+                y = _mm512_fmadd_ps(s->min[0], floats(x[t].sum[0]), y);
+                y = _mm512_fmadd_ps(s->min[1], floats(x[t].sum[1]), y);
+            }
+            acc[t] = _mm512_fmadd_ps(y, by, acc[t]);
+            if (f.n_min == 1)
+                acc[t] = _mm512_fmadd_ps(s->min[0], _mm512_set1_ps(x[t].mass), acc[t]);
+        }
+#pragma GCC unroll 16
+    for (int t = 0; t < ACT_GROUP; t++)
+        to->of[t] = acc[t];
+}
+
+/* n subs of one or two tiles times the same columns of groups, whose blocks are
+ * group_step apart. */
+CPU_INLINE void multiply_span(struct partial (*to)[GROUPS], const struct format f,
+                              struct sub (*s)[SPAN], int n_tile, const int n,
+                              const struct act_block *x, size_t group_step, int n_group)
+{
+    struct sums sums[2][2 * SPAN] __attribute__((aligned(64)));
+    for (int g = 0; g < n_group; g++, x += group_step) {
+        multiply(sums, f.n_scale, s, n, x);
+        for (int i = 0; i < n_tile; i++)
+            add(&to[i][g], f, s[i], n, x, sums[i]);
+    }
+}
+
+/* Subs b .. b + n - 1 of a tile; codes become signed. */
+CPU_INLINE void decode_span(struct sub *s, const struct format f, const uint8_t *tile,
+                            int b, int n)
+{
+    for (int i = 0; i < n; i++) {
+        f.decode(&s[i], tile + (size_t)((b + i) / f.n_sub) * f.tile_block_bytes,
+                 (b + i) % f.n_sub);
+        if (f.offset_log2 < 0)
+            continue;
+        const __m512i offset = _mm512_set1_epi8((char)(1 << f.offset_log2));
+#pragma GCC unroll 8
+        for (int v = 0; v < 8; v++)
+            s[i].w[v] = _mm512_sub_epi8(s[i].w[v], offset);
+    }
+}
+
+/* Up to GEMM_TILES tiles times up to GROUPS groups. */
+CPU_INLINE void multiply_tiles(const struct format f, float *dst, size_t ld, int n_row,
+                               const uint8_t *tiles, const struct act *a, int tok,
+                               int n_group)
+{
+    const int n_block = a->n_in / 32, n_tile = (n_row + TILE_ROWS - 1) / TILE_ROWS;
+    const size_t tile_bytes = (size_t)(n_block / f.n_sub) * f.tile_block_bytes;
+    const size_t group_step = (size_t)n_block * ACT_GROUP;
+    struct partial to[GEMM_TILES][GROUPS];
+    struct sub s[2][SPAN];
+    for (int i = 0; i < n_tile; i++)
+        for (int g = 0; g < n_group; g++)
+            for (int t = 0; t < ACT_GROUP; t++)
+                to[i][g].of[t] = _mm512_setzero_ps();
+    for (int b = 0, n; b < n_block; b += n) {
+        const struct act_block *x = act_at(a, tok, b);
+        n = n_block - b < SPAN ? n_block - b : SPAN;
+        for (int i = 0; i < n_tile; i += 2) {
+            const int n_now = n_tile - i < 2 ? 1 : 2;
+            for (int j = 0; j < 2; j++) // of one tile twice the same
+                decode_span(s[j], f, tiles + (size_t)(i + j % n_now) * tile_bytes, b, n);
+            if (n == SPAN)
+                multiply_span(&to[i], f, s, n_now, SPAN, x, group_step, n_group);
+            else
+                multiply_span(&to[i], f, s, n_now, n, x, group_step, n_group);
+        }
+    }
+    for (int t = 0; t < n_group * ACT_GROUP; t++, dst += ld)
+        for (int i = 0; i < n_tile; i++) {
+            const int rest = n_row - i * TILE_ROWS;
+            const __mmask16 rows =
+                rest < TILE_ROWS ? (__mmask16)((1 << rest) - 1) : 0xffff;
+            _mm512_mask_storeu_ps(dst + i * TILE_ROWS, rows,
+                                  to[i][t / ACT_GROUP].of[t % ACT_GROUP]);
+        }
+}
+
+CPU_INLINE void gemm_any(const struct format f, float *dst, size_t ld, int n_row,
+                         const uint8_t *tiles, const struct act *a, int tok, int n_tok)
+{
+    enum { ROWS = GEMM_TILES * TILE_ROWS };
+    const size_t tile_bytes = (size_t)(a->n_in / 32 / f.n_sub) * f.tile_block_bytes;
+    const int n_group = n_tok / ACT_GROUP;
+    cpu_tiles_open(32 / f.n_scale);
+    for (int row = 0; row < n_row; row += ROWS)
+        for (int g = 0; g < n_group; g += GROUPS) {
+            const int t = g * ACT_GROUP;
+            multiply_tiles(f, dst + (size_t)t * ld + row, ld,
+                           n_row - row < ROWS ? n_row - row : ROWS,
+                           tiles + (size_t)(row / TILE_ROWS) * tile_bytes, a, tok + t,
+                           n_group - g < GROUPS ? n_group - g : GROUPS);
+        }
+    cpu_tiles_close();
+}
+
+#define GEMM(name, bytes, n_sub, n_scale, offset_log2, n_min)              \
+    static void gemm_##name##_amx GEMM_ARGS                                \
+    {                                                                      \
+        const struct format f = {n_sub, n_scale,           offset_log2,    \
+                                 n_min, TILE_ROWS * bytes, decode_##name}; \
+        gemm_any(f, dst, ld, n_row, tiles, a, tok, n_tok);                 \
+    }
+BLOCK_TYPES(GEMM)
+#undef GEMM
+
+CPU_TARGET_END
+
+void tensor_kernels_init_amx(struct tensor_kernels *k)
+{
+#define GEMM(name, ...) k->gemm_##name = gemm_##name##_amx;
+    BLOCK_TYPES(GEMM)
+#undef GEMM
+}
+
+#else
+
+void tensor_kernels_init_amx(struct tensor_kernels *k)
+{
+    (void)k;
+}
+
+#endif
