@@ -23,9 +23,8 @@ typedef void dot_fn DOT_ARGS;
      int tok, int n_tok)
 typedef void gemm_fn GEMM_ARGS;
 
-/* Tiles whose sums gemm keeps at a time, so that it is fastest with a multiple of them;
- * and groups of tokens from which on it is faster than dot. */
-enum { GEMM_TILES = 16, GEMM_GROUPS = 3 };
+/* Groups of tokens from which on gemm is faster than dot. */
+enum { GEMM_GROUPS = 3 };
 
 struct tensor_kernels {
 #define K(name, ret, args) ret(*name) args;

@@ -4,10 +4,9 @@
  *
  * The products themselves cost 16 cycles; what bounds all is that tiles are loaded, and
  * that sums pass through memory, for every scale.  So what is in use at a time stays in
- * the first-level cache: SPAN subs of two tiles are decoded for GROUPS groups of tokens,
- * whose activations in those columns then meet all GEMM_TILES tiles.  Products and
- * additions take turns: while products run, vectors multiply on one port of two
- * (docs/performance.md, 2). */
+ * the first-level cache: SPAN subs of two tiles, decoded for GROUPS groups of tokens, the
+ * activations in those columns and the sums.  Products and additions take turns: while
+ * products run, vectors multiply on one port of two (docs/performance.md, 4). */
 #include "tensor/kernels.h"
 
 #if defined(__x86_64__)
@@ -110,17 +109,17 @@ CPU_INLINE void add(struct partial *to, const struct format f, const struct sub 
         to->of[t] = acc[t];
 }
 
-/* n subs of one or two tiles times the same columns of groups, whose blocks are
- * group_step apart. */
-CPU_INLINE void multiply_span(struct partial (*to)[GROUPS], const struct format f,
-                              struct sub (*s)[SPAN], int n_tile, const int n,
+/* n subs of two tiles times the same columns of groups, whose blocks are group_step
+ * apart. */
+CPU_INLINE void multiply_span(struct partial to[2][GROUPS], const struct format f,
+                              struct sub (*s)[SPAN], const int n,
                               const struct act_block *x, size_t group_step, int n_group)
 {
     struct sums sums[2][2 * SPAN] __attribute__((aligned(64)));
     for (int g = 0; g < n_group; g++, x += group_step) {
         multiply(sums, f.n_scale, s, n, x);
-        for (int i = 0; i < n_tile; i++)
-            add(&to[i][g], f, s[i], n, x, sums[i]);
+        add(&to[0][g], f, s[0], n, x, sums[0]);
+        add(&to[1][g], f, s[1], n, x, sums[1]);
     }
 }
 
@@ -140,57 +139,49 @@ CPU_INLINE void decode_span(struct sub *s, const struct format f, const uint8_t 
     }
 }
 
-/* Up to GEMM_TILES tiles times up to GROUPS groups. */
-CPU_INLINE void multiply_tiles(const struct format f, float *dst, size_t ld, int n_row,
-                               const uint8_t *tiles, const struct act *a, int tok,
-                               int n_group)
+/* Two tiles, or of one twice the same, times up to GROUPS groups. */
+CPU_INLINE void multiply_pair(const struct format f, float *dst, size_t ld, int n_row,
+                              const uint8_t *const tile[2], const struct act *a, int tok,
+                              int n_group)
 {
-    const int n_block = a->n_in / 32, n_tile = (n_row + TILE_ROWS - 1) / TILE_ROWS;
-    const size_t tile_bytes = (size_t)(n_block / f.n_sub) * f.tile_block_bytes;
+    const int n_block = a->n_in / 32;
     const size_t group_step = (size_t)n_block * ACT_GROUP;
-    struct partial to[GEMM_TILES][GROUPS];
+    struct partial to[2][GROUPS];
     struct sub s[2][SPAN];
-    for (int i = 0; i < n_tile; i++)
-        for (int g = 0; g < n_group; g++)
-            for (int t = 0; t < ACT_GROUP; t++)
-                to[i][g].of[t] = _mm512_setzero_ps();
+    for (int i = 0; i < 2; i++)
+        for (int t = 0; t < n_group * ACT_GROUP; t++)
+            to[i][t / ACT_GROUP].of[t % ACT_GROUP] = _mm512_setzero_ps();
     for (int b = 0, n; b < n_block; b += n) {
         const struct act_block *x = act_at(a, tok, b);
         n = n_block - b < SPAN ? n_block - b : SPAN;
-        for (int i = 0; i < n_tile; i += 2) {
-            const int n_now = n_tile - i < 2 ? 1 : 2;
-            for (int j = 0; j < 2; j++) // of one tile twice the same
-                decode_span(s[j], f, tiles + (size_t)(i + j % n_now) * tile_bytes, b, n);
-            if (n == SPAN)
-                multiply_span(&to[i], f, s, n_now, SPAN, x, group_step, n_group);
-            else
-                multiply_span(&to[i], f, s, n_now, n, x, group_step, n_group);
-        }
+        decode_span(s[0], f, tile[0], b, n);
+        decode_span(s[1], f, tile[1], b, n);
+        if (n == SPAN)
+            multiply_span(to, f, s, SPAN, x, group_step, n_group);
+        else
+            multiply_span(to, f, s, n, x, group_step, n_group);
     }
+    const uint32_t rows = n_row < 32 ? (1u << n_row) - 1 : ~0u;
     for (int t = 0; t < n_group * ACT_GROUP; t++, dst += ld)
-        for (int i = 0; i < n_tile; i++) {
-            const int rest = n_row - i * TILE_ROWS;
-            const __mmask16 rows =
-                rest < TILE_ROWS ? (__mmask16)((1 << rest) - 1) : 0xffff;
-            _mm512_mask_storeu_ps(dst + i * TILE_ROWS, rows,
+        for (int i = 0; i < 2; i++)
+            _mm512_mask_storeu_ps(dst + i * TILE_ROWS, (__mmask16)(rows >> i * TILE_ROWS),
                                   to[i][t / ACT_GROUP].of[t % ACT_GROUP]);
-        }
 }
 
 CPU_INLINE void gemm_any(const struct format f, float *dst, size_t ld, int n_row,
                          const uint8_t *tiles, const struct act *a, int tok, int n_tok)
 {
-    enum { ROWS = GEMM_TILES * TILE_ROWS };
     const size_t tile_bytes = (size_t)(a->n_in / 32 / f.n_sub) * f.tile_block_bytes;
     const int n_group = n_tok / ACT_GROUP;
     cpu_tiles_open(32 / f.n_scale);
-    for (int row = 0; row < n_row; row += ROWS)
-        for (int g = 0; g < n_group; g += GROUPS) {
-            const int t = g * ACT_GROUP;
-            multiply_tiles(f, dst + (size_t)t * ld + row, ld,
-                           n_row - row < ROWS ? n_row - row : ROWS,
-                           tiles + (size_t)(row / TILE_ROWS) * tile_bytes, a, tok + t,
-                           n_group - g < GROUPS ? n_group - g : GROUPS);
+    for (int g = 0; g < n_group; g += GROUPS)
+        for (int row = 0; row < n_row; row += 2 * TILE_ROWS) {
+            const uint8_t *tile = tiles + (size_t)(row / TILE_ROWS) * tile_bytes;
+            const int rest = n_row - row, t = g * ACT_GROUP;
+            multiply_pair(f, dst + (size_t)t * ld + row, ld, rest,
+                          (const uint8_t *const[2]){
+                              tile, tile + (rest > TILE_ROWS ? tile_bytes : 0)},
+                          a, tok + t, n_group - g < GROUPS ? n_group - g : GROUPS);
         }
     cpu_tiles_close();
 }

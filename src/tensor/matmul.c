@@ -85,18 +85,12 @@ static size_t at_most(size_t a, size_t b)
 
 /* Cut a product into n_range ranges of tiles, and those into n_tok_range ranges of token
  * groups: `want` items or more, if it is large enough. */
-static void cut(struct matmul_part *p, size_t want, size_t n_thread, bool gemm)
+static void cut(struct matmul_part *p, size_t want, size_t n_thread)
 {
     const size_t bytes = matrix_bytes(p->m->dtype, p->m->n_out, p->m->n_in);
     const size_t n_tile = (size_t)matrix_tiles(p->m),
                  n_group = (size_t)count_groups(p->a);
     const bool few = n_group <= 1;
-    if (gemm && !few) {
-        const size_t n = (n_tile + GEMM_TILES - 1) / GEMM_TILES;
-        p->n_range = (int)n;
-        p->n_tok_range = (int)at_most((want + n - 1) / n, n_group);
-        return;
-    }
     size_t n = bytes / (few ? STREAM_BYTES : CACHED_BYTES);
     if (n < want)
         n = few ? at_most(bytes / STREAM_MIN, want) : want;
@@ -150,7 +144,7 @@ void matmul_many(struct matmul_part *parts, int n, const struct tensor_kernels *
     int n_item = 0;
     for (int i = 0; i < n; i++) {
         assert(parts[i].m->n_in == parts[i].a->n_in);
-        cut(&parts[i], want, n_thread, products_of(k, parts[i].m->dtype).gemm);
+        cut(&parts[i], want, n_thread);
         parts[i].first_item = n_item;
         n_item += parts[i].n_range * parts[i].n_tok_range;
     }
