@@ -1,5 +1,6 @@
-/* blocks_avx512.h - how each block type is decoded for AVX-512 with VNNI and VBMI: lanes
- * are the 16 rows of a tile.  Included inside a target. */
+/* blocks_avx512.h - how each block type is decoded for AVX-512 with VNNI and VBMI, and
+ * how sums of its codes are added: lanes are the 16 rows of a tile.  Included inside a
+ * target. */
 #ifndef TENSOR_BLOCKS_AVX512_H
 #define TENSOR_BLOCKS_AVX512_H
 
@@ -7,6 +8,7 @@
 
 #include "cpu/target.h"
 #include "tensor/levels.h"
+#include "tensor/matrix.h"
 #include "tensor/tile.h"
 
 /* 32 columns: code of column 4v + c of row r in byte 4r + c of w[v]. */
@@ -325,6 +327,32 @@ CPU_INLINE void decode_tq2_0(struct sub *s, const uint8_t *block, int j)
 {
     s->scale[0] = halves(block + TILE_WORD * 16);
     two_bits(s, block, j);
+}
+
+CPU_INLINE __m512 floats(int32_t x)
+{
+    return _mm512_cvtepi32_ps(_mm512_set1_epi32(x));
+}
+
+/* acc <- acc + scale * sums, and mins if there are; lo has all 32 columns, or with two
+ * scales the first 16 and hi the others. */
+CPU_INLINE __m512 add_sub(__m512 acc, __m512i lo, __m512i hi, const struct format f,
+                          const struct sub *s, const struct act_block *x)
+{
+    const __m512 by = _mm512_set1_ps(x->scale);
+    if (f.n_scale == 2) {
+        __m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(lo), s->scale[0]);
+        y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(hi), s->scale[1], y);
+        if (f.n_min == 2) {
+            y = _mm512_fmadd_ps(s->min[0], floats(x->sum[0]), y);
+            y = _mm512_fmadd_ps(s->min[1], floats(x->sum[1]), y);
+        }
+        return _mm512_fmadd_ps(y, by, acc);
+    }
+    acc = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(lo), s->scale[0]), by, acc);
+    if (f.n_min == 1)
+        acc = _mm512_fmadd_ps(s->min[0], _mm512_set1_ps(x->mass), acc);
+    return acc;
 }
 
 /* X(name, bytes of a file block, n_sub, n_scale, offset_log2, n_min) */

@@ -18,11 +18,6 @@ struct act; // tensor/matrix.h
      int tok, int n_tok)
 typedef void dot_fn DOT_ARGS;
 
-#define GEMM_ARGS                                                                 \
-    (float *dst, size_t ld, int n_row, const uint8_t *tiles, const struct act *a, \
-     int tok, int n_tok)
-typedef void gemm_fn GEMM_ARGS;
-
 /* Groups of tokens from which on gemm is faster than dot. */
 enum { GEMM_GROUPS = 3 };
 

@@ -5,8 +5,8 @@
  * The products themselves cost 16 cycles; what bounds all is that tiles are loaded, and
  * that sums pass through memory, for every scale.  So what is in use at a time stays in
  * the first-level cache: SPAN subs of two tiles, decoded for GROUPS groups of tokens, the
- * activations in those columns and the sums.  Products and additions take turns: while
- * products run, vectors multiply on one port of two (docs/performance.md, 4). */
+ * activations in those columns and the sums.  Products and additions take turns: beside
+ * each other they were no faster. */
 #include "tensor/kernels.h"
 
 #if defined(__x86_64__)
@@ -65,23 +65,12 @@ CPU_INLINE void multiply(struct sums sums[2][2 * SPAN], const int n_scale,
     }
 }
 
-CPU_INLINE __m512 floats_of(const struct sums *s, int t)
-{
-    return _mm512_cvtepi32_ps(_mm512_load_si512(s->of[t]));
-}
-
-CPU_INLINE __m512 floats(int32_t x)
-{
-    return _mm512_cvtepi32_ps(_mm512_set1_epi32(x));
-}
-
 /* What a tile and a group have so far. */
 struct partial {
     __m512 of[ACT_GROUP];
 };
 
-/* to += the sums of n subs of a tile: operation by operation what add_sub of
- * kernels_avx512_blocks.c does, so that both give the same bits. */
+/* to += the sums of n subs of a tile, as kernels_avx512_blocks.c adds them. */
 CPU_INLINE void add(struct partial *to, const struct format f, const struct sub *s,
                     const int n, const struct act_block *x, const struct sums *sums)
 {
@@ -92,17 +81,9 @@ CPU_INLINE void add(struct partial *to, const struct format f, const struct sub 
     for (int i = 0; i < n; i++, s++, x += ACT_GROUP, sums += f.n_scale)
 #pragma GCC unroll 16
         for (int t = 0; t < ACT_GROUP; t++) {
-            const __m512 by = _mm512_set1_ps(x[t].scale);
-            __m512 y = _mm512_mul_ps(floats_of(&sums[0], t), s->scale[0]);
-            if (f.n_scale == 2)
-                y = _mm512_fmadd_ps(floats_of(&sums[1], t), s->scale[1], y);
-            if (f.n_min == 2) {
-                y = _mm512_fmadd_ps(s->min[0], floats(x[t].sum[0]), y);
-                y = _mm512_fmadd_ps(s->min[1], floats(x[t].sum[1]), y);
-            }
-            acc[t] = _mm512_fmadd_ps(y, by, acc[t]);
-            if (f.n_min == 1)
-                acc[t] = _mm512_fmadd_ps(s->min[0], _mm512_set1_ps(x[t].mass), acc[t]);
+            const __m512i lo = _mm512_load_si512(sums[0].of[t]);
+            const __m512i hi = f.n_scale == 2 ? _mm512_load_si512(sums[1].of[t]) : lo;
+            acc[t] = add_sub(acc[t], lo, hi, f, s, &x[t]);
         }
 #pragma GCC unroll 16
     for (int t = 0; t < ACT_GROUP; t++)
@@ -187,11 +168,11 @@ CPU_INLINE void gemm_any(const struct format f, float *dst, size_t ld, int n_row
 }
 
 #define GEMM(name, bytes, n_sub, n_scale, offset_log2, n_min)              \
-    static void gemm_##name##_amx GEMM_ARGS                                \
+    static void gemm_##name##_amx DOT_ARGS                                 \
     {                                                                      \
         const struct format f = {n_sub, n_scale,           offset_log2,    \
                                  n_min, TILE_ROWS * bytes, decode_##name}; \
-        gemm_any(f, dst, ld, n_row, tiles, a, tok, n_tok);                 \
+        gemm_any(f, dst, ld, n_row, tile, a, tok, n_tok);                  \
     }
 BLOCK_TYPES(GEMM)
 #undef GEMM

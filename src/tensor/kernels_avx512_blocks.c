@@ -67,32 +67,6 @@ CPU_INLINE void sums(__m512i *lo, __m512i *hi, const int n, const struct format 
             lo[t] = _mm512_add_epi32(lo[t], hi[t]);
 }
 
-CPU_INLINE __m512 floats(int32_t x)
-{
-    return _mm512_cvtepi32_ps(_mm512_set1_epi32(x));
-}
-
-/* acc <- acc + scale * sums, and mins if there are; lo has all 32 columns, or with two
- * scales the first 16 and hi the others. */
-CPU_INLINE __m512 add_sub(__m512 acc, __m512i lo, __m512i hi, const struct format f,
-                          const struct sub *s, const struct act_block *x)
-{
-    const __m512 by = _mm512_set1_ps(x->scale);
-    if (f.n_scale == 2) {
-        __m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(lo), s->scale[0]);
-        y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(hi), s->scale[1], y);
-        if (f.n_min == 2) {
-            y = _mm512_fmadd_ps(s->min[0], floats(x->sum[0]), y);
-            y = _mm512_fmadd_ps(s->min[1], floats(x->sum[1]), y);
-        }
-        return _mm512_fmadd_ps(y, by, acc);
-    }
-    acc = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(lo), s->scale[0]), by, acc);
-    if (f.n_min == 1)
-        acc = _mm512_fmadd_ps(s->min[0], _mm512_set1_ps(x->mass), acc);
-    return acc;
-}
-
 CPU_INLINE void dot_tokens(const int n_tok, const struct format f, float *dst, size_t ld,
                            int n_row, const uint8_t *tile, const struct act *a, int tok)
 {

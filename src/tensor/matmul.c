@@ -9,7 +9,7 @@
 /* The products of a type. */
 struct products {
     dot_fn *dot;
-    gemm_fn *gemm; // or NULL
+    dot_fn *gemm; // or NULL
 };
 
 static struct products products_of(const struct tensor_kernels *k, enum dtype t)

@@ -52,6 +52,12 @@ def test_synthetic_model(tmp_path):
     ids.write_text('1 2 3')
     x = np.frombuffer(raw_logits(path, ids), '<f4').reshape(3, 49152)
     assert np.isfinite(x).all() and 0.3 < x.std() < 3
+    # Enough tokens for products with tiles, where the machine has any: not a bit differs without.
+    ids.write_text(' '.join(map(str, range(1, 69))))
+    many = raw_logits(path, ids, '--batch', 512)
+    assert many[:x.nbytes] == x.tobytes()
+    assert many == raw_logits(path, ids, '--batch', 7, '--threads', 1)
+    assert many == raw_logits(path, ids, '--cpu', 'avx512vnni')
 
 
 @pytest.mark.parametrize('dtype, short', [('IQ4_XS', 'IQ4_NL'), ('MXFP4', 'MXFP4'), ('TQ2_0', 'Q4_0')])
@@ -148,6 +154,8 @@ def test_bench_leaves_out_what_is_zero():
     assert r['results'][0]['prefill'] is None and r['results'][0]['decode']['best'] > 0
     assert 0.1 < r['read_gb_s_median'] <= r['read_gb_s'] < 10000
     assert 0.1 < r['int8_gmac_s_median'] <= r['int8_gmac_s'] < 1e6
+    assert (r['tile_gmac_s'] is not None) == (r['isa'] == 'amx')
+    assert r['isa'] != 'amx' or r['tile_gmac_s'] > r['int8_gmac_s']
     assert 0 < r['load_seconds'] < 60
     # Not what the machine was measured with.
     assert r['peak_bytes'] is None or r['weight_bytes'] < r['peak_bytes'] < 256 << 20

@@ -288,9 +288,9 @@ static void check_dots(const char *name, dot_fn *dot, enum dtype t)
     }
 }
 
-/* Rows of up to four strips of tiles and up to seven groups of tokens, behind one more
- * and in front of some of a last, smaller one: bit by bit what dot gives. */
-static void check_gemm(const char *name, gemm_fn *gemm, dot_fn *dot, enum dtype t)
+/* Rows of up to 63 tiles and up to seven groups of tokens, behind one more group and
+ * in front of some of a last, smaller one: bit by bit what dot gives. */
+static void check_gemm(const char *name, dot_fn *gemm, dot_fn *dot, enum dtype t)
 {
     const struct dtype_traits *traits = dtype_find(t);
     const size_t bytes = (size_t)traits->block_bytes;
