@@ -1,6 +1,6 @@
 /* tiles.h - the tile registers of AMX.  Registers are named in the instructions, so their
- * numbers are constants.  Rows in memory are CPU_TILE_ROW bytes apart.  Written out
- * because the intrinsics of GCC do not tell it that memory is read.
+ * numbers are constants.  Rows in memory are CPU_TILE_ROW bytes apart, or `stride` ones.
+ * Written out because the intrinsics of GCC do not tell it that memory is read.
  *
  * CPU_TILE_MULTIPLY: sums [16][16] of 32 bits += signed bytes act [16][k] times weights,
  * whose row v holds columns 4v .. 4v + 3 of k, of each of 16 rows of weights. */
@@ -14,11 +14,12 @@
 
 enum { CPU_TILE_ROW = 64, CPU_TILE_ROWS = 16 };
 
-#define CPU_TILE_LOAD(tile, p)                           \
-    __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile  \
-                     :                                   \
-                     : "r"(p), "r"((size_t)CPU_TILE_ROW) \
+#define CPU_TILE_LOAD_ROWS(tile, p, stride)             \
+    __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile \
+                     :                                  \
+                     : "r"(p), "r"((size_t)(stride))    \
                      : "memory")
+#define CPU_TILE_LOAD(tile, p) CPU_TILE_LOAD_ROWS(tile, p, CPU_TILE_ROW)
 #define CPU_TILE_STORE(p, tile)                             \
     __asm__ volatile("tilestored %%tmm" #tile ", (%0,%1,1)" \
                      :                                      \

@@ -353,8 +353,8 @@ static void gather_item(void *ctx, int i, int thread)
     (void)thread;
     struct moe_job *j = ctx;
     const int at = j->a.first[i];
-    act_gather(&j->a.in[i], j->a.x + (size_t)at * (size_t)j->m->hp.n_embd, &j->s->act,
-               j->a.tok + j->pair0 + at, j->a.first[i + 1] - at);
+    act_gather(&j->a.in[i], j->m->kernels, j->a.x + (size_t)at * (size_t)j->m->hp.n_embd,
+               &j->s->act, j->a.tok + j->pair0 + at, j->a.first[i + 1] - at);
 }
 
 static void activate_pairs(void *ctx, int item, int thread)
@@ -373,8 +373,8 @@ static void activate_pairs(void *ctx, int item, int thread)
             op_add(up, j->w->up_bias + expert * n_ff, n_ff);
         glu_activate(j->m, gate, up, n_ff);
         if (n_ff % 32 == 0)
-            j->m->kernels->quantize(&a->hidden[a->segment[i]],
-                                    i - a->first[a->segment[i]]);
+            act_load_token(&a->hidden[a->segment[i]], j->m->kernels,
+                           i - a->first[a->segment[i]]);
     }
 }
 

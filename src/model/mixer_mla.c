@@ -181,7 +181,7 @@ static void put_head(const struct mla_job *j, int i, int h, const float *x)
     const size_t row = (size_t)h * (size_t)j->core.s->n_tok + (size_t)i;
     memcpy(j->rows + row * (size_t)j->n_in, x, (size_t)j->n_in * sizeof *x);
     if (j->n_in % 32 == 0)
-        j->m->kernels->quantize(&j->act[h], i);
+        act_load_token(&j->act[h], j->m->kernels, i);
 }
 
 /* Queries by head, their tails, and the latent as a key. */

@@ -8,9 +8,14 @@ enum { ACT_ITEM_MIN = 32768 };
 
 _Static_assert(sizeof(struct act_block) == 64, "a block is a cache line");
 
+_Static_assert(sizeof(struct act_panel) % 64 == 0, "panels begin at a cache line");
+
+/* A multiple of 64, so that rows can be cut off anywhere. */
 size_t act_row_bytes(int n_in)
 {
-    return ((size_t)n_in + 31) / 32 * sizeof(struct act_block);
+    const size_t n_block = ((size_t)n_in + 31) / 32;
+    const size_t panels = n_block * sizeof(struct act_panel) / ACT_GROUP;
+    return n_block * sizeof(struct act_block) + (panels + 63) / 64 * 64;
 }
 
 size_t act_bytes(int n_tok, int n_in)
@@ -27,6 +32,32 @@ void act_init(struct act *a, void *mem, int n_tok_cap, int n_in_cap)
     *a = (struct act){.blocks = (struct act_block *)(void *)p};
 }
 
+bool act_has_panels(const struct act *a, const struct tensor_kernels *k)
+{
+    return k->gemm_q8_0 && a->n_tok >= GEMM_GROUPS * ACT_GROUP;
+}
+
+static void copy_to_panels(const struct act *a, int tok)
+{
+    const int n_block = a->n_in / 32, t = tok % ACT_GROUP;
+    if (act_group(a, tok) < ACT_GROUP)
+        return;
+    const struct act_block *from = act_at(a, tok, 0);
+    struct act_panel *to = act_panel_at(a, tok, 0);
+    for (int b = 0; b < n_block; b++, from += ACT_GROUP, to++) {
+        memcpy(to->q[t], from->q, sizeof from->q);
+        to->scale[t] = from->scale;
+        to->mass[t] = from->mass;
+    }
+}
+
+void act_load_token(const struct act *a, const struct tensor_kernels *k, int tok)
+{
+    k->quantize(a, tok);
+    if (act_has_panels(a, k))
+        copy_to_panels(a, tok);
+}
+
 struct act_job {
     const struct act *a;
     const struct tensor_kernels *k;
@@ -40,7 +71,7 @@ static void act_item(void *ctx, int item, int thread)
     (void)thread;
     for (int t = (int)(n_tok * item / job->n_item);
          t < (int)(n_tok * (item + 1) / job->n_item); t++)
-        job->k->quantize(job->a, t);
+        act_load_token(job->a, job->k, t);
 }
 
 void act_load(struct act *a, const struct tensor_kernels *k, struct pool *pool,
@@ -59,8 +90,8 @@ void act_load(struct act *a, const struct tensor_kernels *k, struct pool *pool,
     pool_run(pool, n_item, act_item, &job);
 }
 
-void act_gather(struct act *dst, float *x, const struct act *src, const int32_t *tok,
-                int n)
+void act_gather(struct act *dst, const struct tensor_kernels *k, float *x,
+                const struct act *src, const int32_t *tok, int n)
 {
     const size_t n_in = (size_t)src->n_in;
     dst->x = x;
@@ -70,5 +101,7 @@ void act_gather(struct act *dst, float *x, const struct act *src, const int32_t 
         memcpy(x + (size_t)i * n_in, src->x + (size_t)tok[i] * n_in, n_in * sizeof *x);
         for (int b = 0; src->n_in % 32 == 0 && b < src->n_in / 32; b++)
             *act_at(dst, i, b) = *act_at(src, tok[i], b);
+        if (src->n_in % 32 == 0 && act_has_panels(dst, k))
+            copy_to_panels(dst, i);
     }
 }

@@ -335,23 +335,25 @@ CPU_INLINE __m512 floats(int32_t x)
 }
 
 /* acc <- acc + scale * sums, and mins if there are; lo has all 32 columns, or with two
- * scales the first 16 and hi the others. */
+ * scales the first 16 and hi the others.  scale, mass and sum are those of a token's
+ * act_block; what the format has no use for is not read. */
 CPU_INLINE __m512 add_sub(__m512 acc, __m512i lo, __m512i hi, const struct format f,
-                          const struct sub *s, const struct act_block *x)
+                          const struct sub *s, const float *scale, const float *mass,
+                          const int32_t *sum)
 {
-    const __m512 by = _mm512_set1_ps(x->scale);
+    const __m512 by = _mm512_set1_ps(*scale);
     if (f.n_scale == 2) {
         __m512 y = _mm512_mul_ps(_mm512_cvtepi32_ps(lo), s->scale[0]);
         y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(hi), s->scale[1], y);
         if (f.n_min == 2) {
-            y = _mm512_fmadd_ps(s->min[0], floats(x->sum[0]), y);
-            y = _mm512_fmadd_ps(s->min[1], floats(x->sum[1]), y);
+            y = _mm512_fmadd_ps(s->min[0], floats(sum[0]), y);
+            y = _mm512_fmadd_ps(s->min[1], floats(sum[1]), y);
         }
         return _mm512_fmadd_ps(y, by, acc);
     }
     acc = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(lo), s->scale[0]), by, acc);
     if (f.n_min == 1)
-        acc = _mm512_fmadd_ps(s->min[0], _mm512_set1_ps(x->mass), acc);
+        acc = _mm512_fmadd_ps(s->min[0], _mm512_set1_ps(*mass), acc);
     return acc;
 }
 

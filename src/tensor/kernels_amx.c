@@ -2,11 +2,12 @@
  * multiplies 16 tokens with 16 rows over the columns that have one scale, 32 or 16, and
  * vectors add its sums as kernels_avx512_blocks.c does.
  *
- * The products themselves cost 16 cycles; what bounds all is that tiles are loaded, and
- * that sums pass through memory, for every scale.  So what is in use at a time stays in
- * the first-level cache: SPAN subs of two tiles, decoded for GROUPS groups of tokens, the
- * activations in those columns and the sums.  Products and additions take turns: beside
- * each other they were no faster. */
+ * The products themselves cost 16 cycles; what bounds all is that sums pass through memory
+ * for every scale, and that vectors have one unit, not two, while tiles are in use and for
+ * some 2,000 cycles after.  So what is in use at a time stays in the first-level cache:
+ * SPAN subs of two tiles, decoded for GROUPS groups of tokens, the activations in those
+ * columns, in panels, and the sums.  Products and additions take turns: beside each other
+ * they were no faster. */
 #include "tensor/kernels.h"
 
 #if defined(__x86_64__)
@@ -32,7 +33,7 @@ struct sums {
  * activations x: of a sub one after the other if it has two scales.  The sums of one are
  * stored when the next but one starts. */
 CPU_INLINE void multiply(struct sums sums[2][2 * SPAN], const int n_scale,
-                         struct sub (*s)[SPAN], const int n, const struct act_block *x)
+                         struct sub (*s)[SPAN], const int n, const struct act_panel *x)
 {
     const int n_product = n * n_scale;
 #pragma GCC unroll 8
@@ -50,13 +51,13 @@ CPU_INLINE void multiply(struct sums sums[2][2 * SPAN], const int n_scale,
         CPU_TILE_LOAD(6, &s[0][i].w[4 * half]);
         CPU_TILE_LOAD(7, &s[1][i].w[4 * half]);
         if (k % 2) {
-            CPU_TILE_LOAD(5, x[i * ACT_GROUP].q + 16 * half);
+            CPU_TILE_LOAD_ROWS(5, x[i].q[0] + 16 * half, sizeof x->q[0]);
             CPU_TILE_ZERO(2);
             CPU_TILE_MULTIPLY(2, 5, 6);
             CPU_TILE_ZERO(3);
             CPU_TILE_MULTIPLY(3, 5, 7);
         } else {
-            CPU_TILE_LOAD(4, x[i * ACT_GROUP].q + 16 * half);
+            CPU_TILE_LOAD_ROWS(4, x[i].q[0] + 16 * half, sizeof x->q[0]);
             CPU_TILE_ZERO(0);
             CPU_TILE_MULTIPLY(0, 4, 6);
             CPU_TILE_ZERO(1);
@@ -70,37 +71,58 @@ struct partial {
     __m512 of[ACT_GROUP];
 };
 
+/* A group's activations in some columns. */
+struct columns {
+    const struct act_panel *panel;
+    const struct act_block *block;
+};
+
 /* to += the sums of n subs of a tile, as kernels_avx512_blocks.c adds them. */
 CPU_INLINE void add(struct partial *to, const struct format f, const struct sub *s,
-                    const int n, const struct act_block *x, const struct sums *sums)
+                    const int n, struct columns x, const struct sums *sums)
 {
     __m512 acc[ACT_GROUP];
 #pragma GCC unroll 16
     for (int t = 0; t < ACT_GROUP; t++)
         acc[t] = to->of[t];
-    for (int i = 0; i < n; i++, s++, x += ACT_GROUP, sums += f.n_scale)
+    for (int i = 0; i < n; i++, s++, x.panel++, x.block += ACT_GROUP, sums += f.n_scale)
 #pragma GCC unroll 16
         for (int t = 0; t < ACT_GROUP; t++) {
             const __m512i lo = _mm512_load_si512(sums[0].of[t]);
             const __m512i hi = f.n_scale == 2 ? _mm512_load_si512(sums[1].of[t]) : lo;
-            acc[t] = add_sub(acc[t], lo, hi, f, s, &x[t]);
+            acc[t] = add_sub(acc[t], lo, hi, f, s, &x.panel->scale[t], &x.panel->mass[t],
+                             x.block[t].sum);
         }
 #pragma GCC unroll 16
     for (int t = 0; t < ACT_GROUP; t++)
         to->of[t] = acc[t];
 }
 
-/* n subs of two tiles times the same columns of groups, whose blocks are group_step
- * apart. */
+/* Bytes that are read next, a portion for each group. */
+struct coming {
+    const uint8_t *at[2];
+    size_t portion;
+};
+
+/* n subs of two tiles times the same columns of groups, whose blocks are n_block apart.
+ */
 CPU_INLINE void multiply_span(struct partial to[2][GROUPS], const struct format f,
-                              struct sub (*s)[SPAN], const int n,
-                              const struct act_block *x, size_t group_step, int n_group)
+                              struct sub (*s)[SPAN], const int n, struct columns x,
+                              size_t n_block, int n_group, struct coming next)
 {
     struct sums sums[2][2 * SPAN] __attribute__((aligned(64)));
-    for (int g = 0; g < n_group; g++, x += group_step) {
-        multiply(sums, f.n_scale, s, n, x);
+    for (int g = 0; g < n_group; g++) {
+        for (size_t at = 0; at < next.portion; at += 64) {
+            _mm_prefetch((const char *)next.at[0] + at, _MM_HINT_T0);
+            _mm_prefetch((const char *)next.at[1] + at, _MM_HINT_T0);
+        }
+        multiply(sums, f.n_scale, s, n, x.panel);
         add(&to[0][g], f, s[0], n, x, sums[0]);
         add(&to[1][g], f, s[1], n, x, sums[1]);
+        x.panel += n_block;
+        x.block += n_block * ACT_GROUP;
+        next.at[0] += next.portion;
+        next.at[1] += next.portion;
     }
 }
 
@@ -116,7 +138,8 @@ CPU_INLINE void decode_span(struct sub *s, const struct format f, const uint8_t 
         const __m512i offset = _mm512_set1_epi8((char)(1 << f.offset_log2));
 #pragma GCC unroll 8
         for (int v = 0; v < 8; v++)
-            s[i].w[v] = _mm512_sub_epi8(s[i].w[v], offset);
+            s[i].w[v] = f.offset_log2 == 7 ? _mm512_xor_si512(s[i].w[v], offset)
+                                           : _mm512_sub_epi8(s[i].w[v], offset);
     }
 }
 
@@ -126,21 +149,25 @@ CPU_INLINE void multiply_pair(const struct format f, float *dst, size_t ld, int 
                               int n_group)
 {
     const int n_block = a->n_in / 32;
-    const size_t group_step = (size_t)n_block * ACT_GROUP;
+    const size_t sub_bytes = f.tile_block_bytes / (size_t)f.n_sub;
+    const size_t portion = sub_bytes * SPAN / (size_t)n_group;
     struct partial to[2][GROUPS];
     struct sub s[2][SPAN];
     for (int i = 0; i < 2; i++)
         for (int t = 0; t < n_group * ACT_GROUP; t++)
             to[i][t / ACT_GROUP].of[t % ACT_GROUP] = _mm512_setzero_ps();
     for (int b = 0, n; b < n_block; b += n) {
-        const struct act_block *x = act_at(a, tok, b);
+        const struct columns x = {act_panel_at(a, tok, b), act_at(a, tok, b)};
         n = n_block - b < SPAN ? n_block - b : SPAN;
         decode_span(s[0], f, tile[0], b, n);
         decode_span(s[1], f, tile[1], b, n);
+        const size_t next = sub_bytes * (size_t)(b + n);
+        const struct coming coming = {{tile[0] + next, tile[1] + next},
+                                      b + n < n_block ? portion : 0};
         if (n == SPAN)
-            multiply_span(to, f, s, SPAN, x, group_step, n_group);
+            multiply_span(to, f, s, SPAN, x, (size_t)n_block, n_group, coming);
         else
-            multiply_span(to, f, s, n, x, group_step, n_group);
+            multiply_span(to, f, s, n, x, (size_t)n_block, n_group, coming);
     }
     const uint32_t rows = n_row < 32 ? (1u << n_row) - 1 : ~0u;
     for (int t = 0; t < n_group * ACT_GROUP; t++, dst += ld)

@@ -89,8 +89,11 @@ CPU_INLINE void dot_tokens(const int n_tok, const struct format f, float *dst, s
                 __m512i lo[TURN], hi[TURN];
                 sums(lo, hi, n_turn, f, &s, x + t);
 #pragma GCC unroll 4
-                for (int i = 0; i < n_turn; i++)
-                    acc[t + i] = add_sub(acc[t + i], lo[i], hi[i], f, &s, x + t + i);
+                for (int i = 0; i < n_turn; i++) {
+                    const struct act_block *of = x + t + i;
+                    acc[t + i] = add_sub(acc[t + i], lo[i], hi[i], f, &s, &of->scale,
+                                         &of->mass, of->sum);
+                }
             }
         }
     const __mmask16 rows = (__mmask16)((1u << n_row) - 1);

@@ -65,11 +65,18 @@ struct act_block {
  * pointer. */
 enum { ACT_GROUP = 16 };
 
+/* A block of all tokens of a whole group once more, close together: what gemm reads again
+ * and again (tensor/kernels.def). */
+struct act_panel {
+    int8_t q[ACT_GROUP][32];
+    float scale[ACT_GROUP], mass[ACT_GROUP];
+};
+
 /* Activations x [n_tok][n_in] prepared for products.  Memory is the caller's. */
 struct act {
     int n_tok, n_in;
-    const float *x; // [n_tok][n_in], as given
-    struct act_block *blocks;
+    const float *x;           // [n_tok][n_in], as given
+    struct act_block *blocks; // of all tokens; panels follow (act_panel_at)
 };
 
 /* Tokens in the group of tok. */
@@ -87,7 +94,19 @@ static inline struct act_block *act_at(const struct act *a, int tok, int b)
            (size_t)b * (size_t)act_group(a, tok) + (tok - first);
 }
 
-/* Bytes of the blocks of one token. */
+/* Block b of the whole group that tok is in; that of b + 1 follows.  Panels exist if
+ * act_has_panels. */
+static inline struct act_panel *act_panel_at(const struct act *a, int tok, int b)
+{
+    const size_t n_block = (size_t)(a->n_in / 32);
+    struct act_panel *first = (void *)(a->blocks + (size_t)a->n_tok * n_block);
+    return first + (size_t)(tok / ACT_GROUP) * n_block + b;
+}
+
+/* Where products take them: on a level with gemm, of tokens that are enough for it. */
+bool act_has_panels(const struct act *a, const struct tensor_kernels *k);
+
+/* Bytes of one token, blocks and panels. */
 size_t act_row_bytes(int n_in);
 /* Bytes for act_init; n_in is rounded up to a multiple of 32. */
 size_t act_bytes(int n_tok, int n_in);
@@ -99,10 +118,13 @@ void act_init(struct act *a, void *mem, int n_tok_cap, int n_in_cap);
 void act_load(struct act *a, const struct tensor_kernels *k, struct pool *pool,
               const float *x, int n_tok, int n_in);
 
+/* Token tok of a, whose n_tok, n_in, x and blocks are set, by itself; n_in % 32 == 0. */
+void act_load_token(const struct act *a, const struct tensor_kernels *k, int tok);
+
 /* dst, of memory for n tokens of src->n_in values, <- tokens tok [n] of src, as loaded;
  * x [n][n_in] gets their rows and must live as long as dst. */
-void act_gather(struct act *dst, float *x, const struct act *src, const int32_t *tok,
-                int n);
+void act_gather(struct act *dst, const struct tensor_kernels *k, float *x,
+                const struct act *src, const int32_t *tok, int n);
 
 /* One product: dst [a->n_tok][m->n_out] (row stride ld) <- W x. */
 struct matmul_part {

@@ -289,7 +289,7 @@ static void check_dots(const char *name, dot_fn *dot, enum dtype t)
 }
 
 /* Rows of up to 63 tiles and up to seven groups of tokens, behind one more group and
- * in front of some of a last, smaller one: bit by bit what dot gives. */
+ * in front of others, the last of them smaller: bit by bit what dot gives. */
 static void check_gemm(const char *name, dot_fn *gemm, dot_fn *dot, enum dtype t)
 {
     const struct dtype_traits *traits = dtype_find(t);
@@ -302,9 +302,13 @@ static void check_gemm(const char *name, dot_fn *gemm, dot_fn *dot, enum dtype t
     const int n_tok = (1 + (int)(rnd() % 7)) * ACT_GROUP;
     if (!gemm)
         return;
-    struct act a = guarded_act(tok + n_tok + (int)(rnd() % ACT_GROUP), n_in);
+    const int least = GEMM_GROUPS * ACT_GROUP, last = (int)(rnd() % ACT_GROUP);
+    struct act a = guarded_act((tok + n_tok > least ? tok + n_tok : least) + last, n_in);
+    const size_t in_blocks = (size_t)n_in / 32, n_group = (size_t)a.n_tok / ACT_GROUP;
+    a.blocks = guarded(in_blocks * ((size_t)a.n_tok * sizeof(struct act_block) +
+                                    n_group * sizeof(struct act_panel)));
     for (int i = 0; i < a.n_tok; i++)
-        ref->quantize(&a, i);
+        act_load_token(&a, new, i);
     const size_t tile_bytes = TILE_ROWS * (size_t)n_block * bytes;
     const size_t n_blocks = (size_t)n_tile * TILE_ROWS * (size_t)n_block;
     uint8_t *rows = guarded(n_blocks * bytes), *tiles = guarded(n_blocks * bytes);
