@@ -92,7 +92,7 @@ CPU_INLINE __m512 load_exact(const void *page, int i, bool half, __mmask16 m)
 CPU_INLINE void exact_score_block(float *s, const void *k, const float *q, int d,
                                   bool half, int nq, int nt, int tile0)
 {
-    __m512 acc[16];
+    __m512 acc[24];
     TQ_UNROLL
     for (int i = 0; i < nq * nt; i++)
         acc[i] = _mm512_setzero_ps();
@@ -122,6 +122,10 @@ CPU_INLINE void exact_score_queries(float *s, const void *k, const float *q, int
                                     bool half, int nt, int tile0)
 {
     int i = 0;
+    for (; nt == TILES && i + 12 <= n; i += 12) {
+        exact_score_block(s + i * TOKENS, k, q + i * d, d, half, 12, 2, 0);
+        exact_score_block(s + i * TOKENS, k, q + i * d, d, half, 12, 2, 2);
+    }
     for (; i + 4 <= n; i += 4)
         exact_score_block(s + i * TOKENS, k, q + i * d, d, half, 4, nt, tile0);
     for (; i + 2 <= n; i += 2)
@@ -240,7 +244,7 @@ CPU_INLINE void exact_sum_block(float *o, const void *v, const float *p, const f
                                 int d, bool half, int at, int lo, int hi, int nq, int nr,
                                 __mmask16 m)
 {
-    __m512 acc[16];
+    __m512 acc[24];
     TQ_UNROLL
     for (int i = 0; i < nq; i++) {
         TQ_UNROLL
@@ -276,8 +280,11 @@ CPU_INLINE void exact_sum_queries(float *o, const void *v, const float *p, const
     if (nq <= 2)
         for (; at + 128 <= d; at += 128)
             exact_sum_block(o, v, p, c, d, half, at, lo, hi, nq, 8, 0xffff);
-    for (; at + 64 <= d; at += 64)
-        exact_sum_block(o, v, p, c, d, half, at, lo, hi, nq, 4, 0xffff);
+    if (nq <= 4)
+        for (; at + 64 <= d; at += 64)
+            exact_sum_block(o, v, p, c, d, half, at, lo, hi, nq, 4, 0xffff);
+    for (; at + 32 <= d; at += 32)
+        exact_sum_block(o, v, p, c, d, half, at, lo, hi, nq, 2, 0xffff);
     for (; at < d; at += 16)
         exact_sum_block(o, v, p, c, d, half, at, lo, hi, nq, 1, lanes(d - at));
 }
@@ -286,6 +293,8 @@ CPU_INLINE void exact_sums(float *o, const void *v, const float *p, const float 
                            int n, bool half, int lo, int hi)
 {
     int i = 0;
+    for (; i + 12 <= n; i += 12)
+        exact_sum_queries(o + i * d, v, p + i * TOKENS, c + i, d, half, lo, hi, 12);
     for (; i + 4 <= n; i += 4)
         exact_sum_queries(o + i * d, v, p + i * TOKENS, c + i, d, half, lo, hi, 4);
     for (; i + 2 <= n; i += 2)

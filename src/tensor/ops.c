@@ -19,9 +19,12 @@ void op_rope_table(float *cs, const double *freq, int n_pair, int position, floa
     }
 }
 
-void op_rope_norm(float *x, const float *cs, int n_pair)
+/* Steps of a number of pairs that is known, which a compiler turns into vectors. */
+enum { ROPE_STEP = 8 };
+
+static inline void turn_neighbours(float *restrict x, const float *restrict cs, int n)
 {
-    for (int i = 0; i < n_pair; i++) {
+    for (int i = 0; i < n; i++) {
         const float c = cs[2 * i], s = cs[2 * i + 1];
         const float a = x[2 * i], b = x[2 * i + 1];
         x[2 * i] = a * c - b * s;
@@ -29,15 +32,31 @@ void op_rope_norm(float *x, const float *cs, int n_pair)
     }
 }
 
-void op_rope_neox(float *x, const float *cs, int n_pair)
+static inline void turn_halves(float *restrict x, float *restrict y,
+                               const float *restrict cs, int n)
 {
-    float *y = x + n_pair;
-    for (int i = 0; i < n_pair; i++) {
+    for (int i = 0; i < n; i++) {
         const float c = cs[2 * i], s = cs[2 * i + 1];
         const float a = x[i], b = y[i];
         x[i] = a * c - b * s;
         y[i] = a * s + b * c;
     }
+}
+
+void op_rope_norm(float *x, const float *cs, int n_pair)
+{
+    int i = 0;
+    for (; i + ROPE_STEP <= n_pair; i += ROPE_STEP)
+        turn_neighbours(x + 2 * i, cs + 2 * i, ROPE_STEP);
+    turn_neighbours(x + 2 * i, cs + 2 * i, n_pair - i);
+}
+
+void op_rope_neox(float *x, const float *cs, int n_pair)
+{
+    int i = 0;
+    for (; i + ROPE_STEP <= n_pair; i += ROPE_STEP)
+        turn_halves(x + i, x + n_pair + i, cs + 2 * i, ROPE_STEP);
+    turn_halves(x + i, x + n_pair + i, cs + 2 * i, n_pair - i);
 }
 
 void op_swiglu(const struct tensor_kernels *k, float *dst, const float *gate,
@@ -46,7 +65,7 @@ void op_swiglu(const struct tensor_kernels *k, float *dst, const float *gate,
     k->swiglu(dst, gate, up, n);
 }
 
-/* In steps of 16, which a compiler turns into vectors without knowing n. */
+/* In steps of 16, for the same reason. */
 void op_add(float *restrict x, const float *restrict y, size_t n)
 {
     size_t i = 0;
