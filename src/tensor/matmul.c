@@ -73,30 +73,51 @@ static int count_groups(const struct act *a)
     return (a->n_tok + ACT_GROUP - 1) / ACT_GROUP;
 }
 
+static int count_units(const struct matmul_part *p)
+{
+    return (matrix_tiles(p->m) + p->unit - 1) / p->unit;
+}
+
+/* The first tile of a range. */
+static int start_of(const struct matmul_part *p, int range)
+{
+    const int tile = (int)((int64_t)count_units(p) * range / p->n_range) * p->unit;
+    return tile < matrix_tiles(p->m) ? tile : matrix_tiles(p->m);
+}
+
 /* With few tokens the weights stream from memory once: long contiguous ranges, as
  * measured (256 KiB and more run at full bandwidth, 16 KiB at half), but some for each
- * thread.  With many, a range stays in L2 while all tokens pass over it. */
-enum { STREAM_BYTES = 256 << 10, STREAM_MIN = 64 << 10, CACHED_BYTES = 192 << 10 };
+ * thread.  With many, a range stays in L2 while all tokens pass over it; processors with
+ * tiles have a larger one. */
+enum {
+    STREAM_BYTES = 256 << 10,
+    STREAM_MIN = 64 << 10,
+    CACHED_BYTES = 192 << 10,
+    CACHED_BYTES_GEMM = 384 << 10
+};
 
 static size_t at_most(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
 
-/* Cut a product into n_range ranges of tiles, and those into n_tok_range ranges of token
- * groups: `want` items or more, if it is large enough. */
-static void cut(struct matmul_part *p, size_t want, size_t n_thread)
+/* Cut a product into n_range ranges of tiles, whole pairs where gemm takes two at a time,
+ * and those into n_tok_range ranges of token groups: `want` items or more, if it is large
+ * enough. */
+static void cut(struct matmul_part *p, const struct tensor_kernels *k, size_t want,
+                size_t n_thread)
 {
     const size_t bytes = matrix_bytes(p->m->dtype, p->m->n_out, p->m->n_in);
-    const size_t n_tile = (size_t)matrix_tiles(p->m),
-                 n_group = (size_t)count_groups(p->a);
+    p->unit = act_has_panels(p->a, k) ? 2 : 1;
+    const size_t n_unit = (size_t)count_units(p), n_group = (size_t)count_groups(p->a);
     const bool few = n_group <= 1;
-    size_t n = bytes / (few ? STREAM_BYTES : CACHED_BYTES);
+    const size_t cached = p->unit > 1 ? CACHED_BYTES_GEMM : CACHED_BYTES;
+    size_t n = bytes / (few ? STREAM_BYTES : cached);
     if (n < want)
         n = few ? at_most(bytes / STREAM_MIN, want) : want;
     if (n > 1)
         n = (n + n_thread - 1) / n_thread * n_thread;
-    n = at_most(n > 0 ? n : 1, n_tile);
+    n = at_most(n > 0 ? n : 1, n_unit);
     p->n_range = n_group ? (int)n : 0;
     p->n_tok_range = few || n == 0 || n >= want ? 1 : (int)at_most(want / n, n_group);
 }
@@ -125,14 +146,12 @@ static void matmul_item(void *ctx, int item, int thread)
 {
     const struct matmul_job *job = ctx;
     const struct matmul_part *p = find_part(job, item);
-    const int64_t n_tile = matrix_tiles(p->m), n_group = count_groups(p->a);
+    const int64_t n_group = count_groups(p->a);
     const int in = item - p->first_item;
     const int range = in % p->n_range, tok_range = in / p->n_range;
     (void)thread;
-    multiply_tiles(p, products_of(job->k, p->m->dtype),
-                   (int)(n_tile * range / p->n_range),
-                   (int)(n_tile * (range + 1) / p->n_range),
-                   (int)(n_group * tok_range / p->n_tok_range),
+    multiply_tiles(p, products_of(job->k, p->m->dtype), start_of(p, range),
+                   start_of(p, range + 1), (int)(n_group * tok_range / p->n_tok_range),
                    (int)(n_group * (tok_range + 1) / p->n_tok_range));
 }
 
@@ -144,7 +163,7 @@ void matmul_many(struct matmul_part *parts, int n, const struct tensor_kernels *
     int n_item = 0;
     for (int i = 0; i < n; i++) {
         assert(parts[i].m->n_in == parts[i].a->n_in);
-        cut(&parts[i], want, n_thread);
+        cut(&parts[i], k, want, n_thread);
         parts[i].first_item = n_item;
         n_item += parts[i].n_range * parts[i].n_tok_range;
     }

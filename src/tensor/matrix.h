@@ -132,7 +132,7 @@ struct matmul_part {
     size_t ld;
     const struct matrix *m;
     const struct act *a;
-    int first_item, n_range, n_tok_range; // how it is cut; set by matmul_many
+    int first_item, unit, n_range, n_tok_range; // how it is cut; set by matmul_many
 };
 
 static inline struct matmul_part matmul_part(float *dst, size_t ld,
