@@ -122,6 +122,8 @@ CPU_INLINE void exact_score_queries(float *s, const void *k, const float *q, int
                                     bool half, int nt, int tile0)
 {
     int i = 0;
+    /* As many as registers allow: they share what loading halves costs, two
+     * instructions a vector. */
     for (; nt == TILES && i + 12 <= n; i += 12) {
         exact_score_block(s + i * TOKENS, k, q + i * d, d, half, 12, 2, 0);
         exact_score_block(s + i * TOKENS, k, q + i * d, d, half, 12, 2, 2);

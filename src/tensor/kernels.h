@@ -18,8 +18,9 @@ struct act; // tensor/matrix.h
      int tok, int n_tok)
 typedef void dot_fn DOT_ARGS;
 
-/* Groups of tokens from which on gemm is faster than dot. */
-enum { GEMM_GROUPS = 3 };
+/* Groups of tokens from which on gemm is faster than dot, and tiles that it takes at a
+ * time: a rest costs as much. */
+enum { GEMM_GROUPS = 3, GEMM_TILES = 2 };
 
 struct tensor_kernels {
 #define K(name, ret, args) ret(*name) args;

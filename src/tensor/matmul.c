@@ -101,17 +101,18 @@ static size_t at_most(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Cut a product into n_range ranges of tiles, whole pairs where gemm takes two at a time,
+/* Cut a product into n_range ranges of tiles, of whole steps where gemm is taken,
  * and those into n_tok_range ranges of token groups: `want` items or more, if it is large
  * enough. */
 static void cut(struct matmul_part *p, const struct tensor_kernels *k, size_t want,
                 size_t n_thread)
 {
     const size_t bytes = matrix_bytes(p->m->dtype, p->m->n_out, p->m->n_in);
-    p->unit = act_has_panels(p->a, k) ? 2 : 1;
+    const bool gemm = products_of(k, p->m->dtype).gemm && act_has_panels(p->a, k);
+    p->unit = gemm ? GEMM_TILES : 1;
     const size_t n_unit = (size_t)count_units(p), n_group = (size_t)count_groups(p->a);
     const bool few = n_group <= 1;
-    const size_t cached = p->unit > 1 ? CACHED_BYTES_GEMM : CACHED_BYTES;
+    const size_t cached = gemm ? CACHED_BYTES_GEMM : CACHED_BYTES;
     size_t n = bytes / (few ? STREAM_BYTES : cached);
     if (n < want)
         n = few ? at_most(bytes / STREAM_MIN, want) : want;

@@ -331,7 +331,13 @@ static void check_turn_levels(int d)
     same("turn_levels", d, a, b, bytes);
 }
 
-/* A query set for the score kernels; n <= 7. */
+/* More than the largest block of a kernel, now and then. */
+static int random_queries(void)
+{
+    return 1 + (int)(rnd() % (rnd() % 4 ? 7 : 32));
+}
+
+/* A query set for the score kernels. */
 struct set {
     int n, most; // of hi
     float *x, *step;
@@ -342,7 +348,7 @@ struct set {
 static struct set random_set(int d)
 {
     const int most = rnd() % 2 ? new->query_most : 127;
-    const int n = 1 + (int)(rnd() % 7);
+    const int n = random_queries();
     const size_t m = (size_t)n, row = (size_t)d;
     struct set q = {n,
                     most,
@@ -627,7 +633,7 @@ static void check_sum_packed(int d)
 /* 64 weighted rows and the factor: at most 66 roundings of a part of the magnitude. */
 static void check_sum_exact(bool half, int d)
 {
-    const int n = 1 + (int)(rnd() % 7), lo = (int)(rnd() % 64),
+    const int n = random_queries(), lo = (int)(rnd() % 64),
               hi = lo + 1 + (int)(rnd() % (unsigned)(64 - lo));
     const size_t m = (size_t)n,
                  size = (size_t)hi * (size_t)d; // rows from hi on do not exist

@@ -290,6 +290,35 @@ static void test_batch_independence(void **state)
     check_independence(DTYPE_F16, 20, 20, tensor_kernels_for(CPU_ISA_C));
 }
 
+/* Tokens that are gathered from others, as experts get theirs, against those. */
+static void test_gathered_tokens(void **state)
+{
+    (void)state;
+    enum { N_IN = 512, N_OUT = 83, N = 69 };
+    const struct tensor_kernels *k = tensor_kernels_for(cpu_detect());
+    struct pool *pool = open_pool(2);
+    static float want[N][N_OUT], got[N][N_OUT], x[N * N_IN];
+    struct setup s;
+    setup_open(&s, DTYPE_Q4_K, N_OUT, N_IN, N, pool);
+    act_load(&s.act, k, pool, s.x, N, N_IN);
+    matmul(want[0], N_OUT, &s.m, &s.act, k, pool);
+    void *mem = mem_array(1, act_bytes(N, N_IN));
+    for (int n = 1; n <= N; n += 17) {
+        int32_t tok[N];
+        for (int i = 0; i < n; i++)
+            tok[i] = (7 * i + 5) % N;
+        struct act some;
+        act_init(&some, mem, N, N_IN);
+        act_gather(&some, k, x, &s.act, tok, n);
+        matmul(got[0], N_OUT, &s.m, &some, k, pool);
+        for (int i = 0; i < n; i++)
+            assert_memory_equal(got[i], want[tok[i]], sizeof got[i]);
+    }
+    mem_free(mem);
+    setup_close(&s);
+    pool_close(pool);
+}
+
 /* Products of all sizes at once, some of nothing, against each by itself. */
 static void test_many_products(void **state)
 {
@@ -442,6 +471,7 @@ int main(void)
         cmocka_unit_test(test_rows_survive_packing),
         cmocka_unit_test(test_product),
         cmocka_unit_test(test_batch_independence),
+        cmocka_unit_test(test_gathered_tokens),
         cmocka_unit_test(test_many_products),
         cmocka_unit_test(test_not_finite_reaches_the_result),
         cmocka_unit_test(test_random_weights),
