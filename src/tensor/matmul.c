@@ -120,7 +120,8 @@ static void cut(struct matmul_part *p, const struct tensor_kernels *k, size_t wa
         n = (n + n_thread - 1) / n_thread * n_thread;
     n = at_most(n > 0 ? n : 1, n_unit);
     p->n_range = n_group ? (int)n : 0;
-    p->n_tok_range = few || n == 0 || n >= want ? 1 : (int)at_most(want / n, n_group);
+    const size_t most = gemm ? n_group / GEMM_GROUPS : n_group;
+    p->n_tok_range = few || n == 0 || n >= want ? 1 : (int)at_most(want / n, most);
 }
 
 struct matmul_job {
