@@ -19,34 +19,35 @@ CPU_TARGET_BEGIN(CPU_TARGET_AVX512VNNI)
 
 enum { TOKENS = TQ_PAGE_TOKENS, SUMS = 16 };
 
-/* What happens to vectors of 16 dimensions x 4 tokens: the first groups of four of a
- * block, in `nr` rows of 16 dimensions from row r on.  n counts rows of weights, of which
- * a query has one or two. */
+/* What happens to vectors of 16 dimensions x 4 tokens, in `nr` rows of 16 dimensions from
+ * row r on.  n counts rows of weights, of which a query has one or two. */
 struct value_sink {
-    int8_t *out;         // [groups][d][4], if n is 0
-    const uint8_t *w;    // [n][64], weights from the first group on
+    int8_t *out;         // of the page, [16][d][4], if n is 0
+    const uint8_t *w;    // [n][64]
     __m512i acc[SUMS];   // [n][nr]
     struct tq_ask ahead; // as in struct key_sink
 };
 
-CPU_INLINE void put_values(struct value_sink *sink, const __m512i *v, int count, int r,
-                           int i, int d, int n, int nr)
+/* `count` vectors of groups of four tokens from g on, whose weights are at w. */
+CPU_INLINE void put_values(struct value_sink *sink, const uint8_t *w, const __m512i *v,
+                           int count, int g, int r, int i, int d, int n, int nr)
 {
     TQ_UNROLL
     for (int f = 0; f < count; f++) {
         if (n == 0)
-            _mm512_storeu_si512(sink->out + 4 * d * f + 64 * (r + i), v[f]);
+            _mm512_storeu_si512(sink->out + 4 * d * (g + f) + 64 * (r + i), v[f]);
         TQ_UNROLL
         for (int k = 0; k < n; k++)
             sink->acc[k * nr + i] = cpu_dpbusd_512(
-                sink->acc[k * nr + i], tq_four_bytes(sink->w + k * TOKENS + 4 * f), v[f]);
+                sink->acc[k * nr + i], tq_four_bytes(w + k * TOKENS + 4 * f), v[f]);
     }
 }
 
-/* A block of 8 (b = 4) or 16 (b = 2) tokens. */
-CPU_INLINE void walk_values(struct value_sink *sink, const uint8_t *block, int b, int d,
-                            int r, __m512i table, int n, int nr)
+/* A block of 8 (b = 4) or 16 (b = 2) tokens, of groups from g on. */
+CPU_INLINE void walk_values(struct value_sink *sink, const uint8_t *block, int b, int g,
+                            int d, int r, __m512i table, int n, int nr)
 {
+    const uint8_t *w = n ? sink->w + 4 * g : NULL;
     struct tq_value_walk walk;
     tq_value_walk_start(&walk, block, r, nr, d / 16);
     TQ_UNROLL
@@ -57,104 +58,113 @@ CPU_INLINE void walk_values(struct value_sink *sink, const uint8_t *block, int b
             tq_ask_ahead(block + 64 * (r + i), sink->ahead, n);
         if (b == 4) {
             tq_levels4(v, x, z1, table);
-            put_values(sink, v, 2, r, i, d, n, nr);
+            put_values(sink, w, v, 2, g, r, i, d, n, nr);
         } else {
             tq_levels2(v, x, z1, table);
-            put_values(sink, v, 4, r, i, d, n, nr);
+            put_values(sink, w, v, 4, g, r, i, d, n, nr);
         }
     }
 }
 
-/* 16 tokens of turbo3. */
-CPU_INLINE void walk_values3(struct value_sink *sink, const uint8_t *wblock,
-                             const uint8_t *vblock, int half, int d, int r, __m512i table,
-                             int n, int nr)
+/* 32 tokens of turbo3, two tiles, whose v share bytes, from tile t on.  Of a tile out of
+ * range [tile0, tile1) nothing is stored; weights are zero. */
+CPU_INLINE void walk_values3(struct value_sink *sink, const uint8_t *code, int d, int t,
+                             int tile0, int tile1, int r, __m512i table, int n, int nr)
 {
+    static const uint8_t zero[4 * TOKENS];
+    const uint8_t *block = code + t / 2 * 12 * d, *v_block = block + 8 * d;
+    const uint8_t *w[2] = {zero, zero};
+    if (n && t >= tile0)
+        w[0] = sink->w + 16 * t;
+    if (n && t + 1 < tile1)
+        w[1] = sink->w + 16 * (t + 1);
+    const struct tq_value_tables tables = tq_value_tables(table);
     struct tq_value_walk walk;
-    tq_value_walk_start(&walk, vblock, r, nr, d / 16);
+    tq_value_walk_start(&walk, v_block, r, nr, d / 16);
     TQ_UNROLL
     for (int i = 0; i < nr; i++) {
-        __m512i x, v[4];
+        __m512i x;
         const __m512i z1 = tq_value_walk_row(&walk, i, &x);
-        if (i % 2 == 0) {
-            tq_ask_ahead(wblock + 64 * (r + i), sink->ahead, n);
-            if (half)
-                tq_ask_ahead(vblock + 64 * (r + i), sink->ahead, n);
+        const struct tq_value_pairs pairs = tq_value_pairs(x, z1);
+        if (i % 2 == 0)
+            tq_ask_ahead(v_block + 64 * (r + i), sink->ahead, n);
+        TQ_UNROLL
+        for (int half = 0; half < 2; half++) {
+            const uint8_t *at = block + 4 * d * half + 64 * (r + i);
+            __m512i v[4];
+            if (n == 0 && (t + half < tile0 || t + half >= tile1))
+                continue;
+            if (i % 2 == 0)
+                tq_ask_ahead(at, sink->ahead, n);
+            tq_value_levels3(v, _mm512_loadu_si512(at), &pairs, half, &tables);
+            put_values(sink, w[half], v, 4, 4 * (t + half), r, i, d, n, nr);
         }
-        tq_value_levels3(v, _mm512_loadu_si512(wblock + 64 * (r + i)), x, z1, half,
-                         table);
-        put_values(sink, v, 4, r, i, d, n, nr);
     }
 }
 
-/* 16 tokens of turbo8, whose codes are levels. */
-CPU_INLINE void walk_value_bytes(struct value_sink *sink, const uint8_t *tile, int d,
-                                 int r, int n, int nr)
+/* 16 tokens of turbo8, of groups from g on, whose codes are levels. */
+CPU_INLINE void walk_value_bytes(struct value_sink *sink, const uint8_t *tile, int g,
+                                 int d, int r, int n, int nr)
 {
-    for (int f = 0; f < 4; f++, sink->w += 4) {
+    for (int f = 0; f < 4; f++) {
         TQ_UNROLL
         for (int i = 0; i < nr; i++) {
             const uint8_t *at = tile + 4 * d * f + 64 * (r + i);
             const __m512i v = _mm512_loadu_si512(at);
             if (i % 2 == 0)
                 tq_ask_ahead(at, sink->ahead, n);
-            put_values(sink, &v, 1, r, i, d, n, nr);
+            put_values(sink, sink->w + 4 * (g + f), &v, 1, g + f, r, i, d, n, nr);
         }
     }
 }
 
-/* nr rows of the 16 tokens of tile t. */
-CPU_INLINE void walk_value_tile(struct value_sink *sink, const uint8_t *code, int bits,
-                                int d, int t, int r, __m512i table, int n, int nr)
+/* nr rows of tiles [tile0, tile1). */
+CPU_INLINE void walk_value_tiles(struct value_sink *sink, const uint8_t *code, int bits,
+                                 int d, int tile0, int tile1, int r, __m512i table, int n,
+                                 int nr)
 {
-    if (bits == 8) {
-        walk_value_bytes(sink, code + 16 * d * t, d, r, n, nr);
-    } else if (bits == 4) {
-        walk_values(sink, code + 8 * d * t, 4, d, r, table, n, nr);
-        sink->out += n ? 0 : 8 * d;
-        sink->w += n ? 8 : 0;
-        walk_values(sink, code + 8 * d * t + 4 * d, 4, d, r, table, n, nr);
-    } else if (bits == 2) {
-        walk_values(sink, code + 4 * d * t, 2, d, r, table, n, nr);
-    } else {
-        const uint8_t *group = code + t / 2 * 12 * d, *w = group + t % 2 * 4 * d;
-        if (t % 2)
-            walk_values3(sink, w, group + 8 * d, 1, d, r, table, n, nr);
-        else
-            walk_values3(sink, w, group + 8 * d, 0, d, r, table, n, nr);
+    if (bits == 3) {
+        for (int t = tile0 / 2 * 2; t < tile1; t += 2)
+            walk_values3(sink, code, d, t, tile0, tile1, r, table, n, nr);
+        return;
+    }
+    for (int t = tile0; t < tile1; t++) {
+        const uint8_t *tile = code + 2 * bits * d * t;
+        if (bits == 8) {
+            walk_value_bytes(sink, tile, 4 * t, d, r, n, nr);
+        } else if (bits == 2) {
+            walk_values(sink, tile, 2, 4 * t, d, r, table, n, nr);
+        } else {
+            walk_values(sink, tile, 4, 4 * t, d, r, table, n, nr);
+            walk_values(sink, tile + 4 * d, 4, 4 * t + 2, d, r, table, n, nr);
+        }
     }
 }
 
-CPU_INLINE void expand_tile(int8_t *out, const uint8_t *code, int bits, int d, int t,
-                            __m512i table)
+CPU_INLINE void expand_tiles(int8_t *out, const uint8_t *code, int bits, int d, int tile0,
+                             int tile1)
 {
+    const __m512i table = tq_level_table(bits, 0);
+    struct value_sink sink = {.out = out};
     int r = 0;
-    for (; r + 4 <= d / 16; r += 4) {
-        struct value_sink sink = {.out = out + t * 16 * d};
-        walk_value_tile(&sink, code, bits, d, t, r, table, 0, 4);
-    }
-    for (; r < d / 16; r++) {
-        struct value_sink sink = {.out = out + t * 16 * d};
-        walk_value_tile(&sink, code, bits, d, t, r, table, 0, 1);
-    }
+    for (; r + 4 <= d / 16; r += 4)
+        walk_value_tiles(&sink, code, bits, d, tile0, tile1, r, table, 0, 4);
+    for (; r < d / 16; r++)
+        walk_value_tiles(&sink, code, bits, d, tile0, tile1, r, table, 0, 1);
 }
 
 void tq_expand_v_avx512vnni(int8_t *out, const uint8_t *code, int bits, int d, int tile0,
                             int tile1)
 {
-    if (bits == 8) {
+    if (bits == 8)
         memcpy(out + 16 * d * tile0, code + 16 * d * tile0,
                (size_t)(16 * d * (tile1 - tile0)));
-        return;
-    }
-    const __m512i table = tq_level_table(bits, 0);
-    for (int t = tile0; t < tile1; t++)
-        if (bits == 4)
-            expand_tile(out, code, 4, d, t, table);
-        else if (bits == 3)
-            expand_tile(out, code, 3, d, t, table);
-        else
-            expand_tile(out, code, 2, d, t, table);
+    else if (bits == 4)
+        expand_tiles(out, code, 4, d, tile0, tile1);
+    else if (bits == 3)
+        expand_tiles(out, code, 3, d, tile0, tile1);
+    else
+        expand_tiles(out, code, 2, d, tile0, tile1);
 }
 
 /* The weighted sum of nr rows for nq queries. */
@@ -164,14 +174,11 @@ CPU_INLINE void sum_rows(float *o, const uint8_t *code, int bits, const uint8_t 
 {
     const __m512i table = bits == 8 ? tq_byte_mask(0) : tq_level_table(bits, 0);
     const int limbs = bits == 8 ? 2 : 1, n = nq * limbs;
-    struct value_sink sink = {.ahead = {code, next}};
+    struct value_sink sink = {.w = w, .ahead = {code, next}};
     TQ_UNROLL
     for (int i = 0; i < n * nr; i++)
         sink.acc[i] = _mm512_setzero_si512();
-    for (int t = tile0; t < tile1; t++) {
-        sink.w = w + 16 * t;
-        walk_value_tile(&sink, code, bits, d, t, r, table, n, nr);
-    }
+    walk_value_tiles(&sink, code, bits, d, tile0, tile1, r, table, n, nr);
     TQ_UNROLL
     for (int k = 0; k < nq; k++) {
         TQ_UNROLL
@@ -193,6 +200,9 @@ CPU_INLINE void sum_queries(float *o, const uint8_t *code, int bits, const uint8
     if (nq * (bits == 8 ? 2 : 1) <= 2)
         for (; r + 8 <= d / 16; r += 8)
             sum_rows(o, code, bits, w, g, c, d, nq, r, 8, tile0, tile1, next);
+    else if (bits == 3) // its tables take registers too
+        for (; r + 2 <= d / 64 * 4; r += 2)
+            sum_rows(o, code, bits, w, g, c, d, nq, r, 2, tile0, tile1, next);
     for (; r + 4 <= d / 16; r += 4)
         sum_rows(o, code, bits, w, g, c, d, nq, r, 4, tile0, tile1, next);
     for (r = d / 64 * 4; r < d / 16; r++)

@@ -32,16 +32,22 @@ CPU_INLINE __m512i tq_xor3(__m512i a, __m512i b, __m512i c)
     return _mm512_ternarylogic_epi64(a, b, c, TQ_XOR3);
 }
 
-/* Table of levels + bias over the index that the functions below form: for 4 bits
- * v, w (3), z1 from bit 0 up; for 3 bits v, z1, w (2); for 2 bits v, w, z1. */
-CPU_INLINE __m512i tq_level_table(int bits, int bias)
+/* 0 .. 63 */
+CPU_INLINE __m512i tq_byte_lanes(void)
 {
     static const _Alignas(64) uint8_t lane[64] = {
         0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
         16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
         32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47,
         48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
-    const __m512i i = _mm512_load_si512(lane);
+    return _mm512_load_si512(lane);
+}
+
+/* Table of levels + bias over the index that the functions below form: for 4 bits
+ * v, w (3), z1 from bit 0 up; for 3 bits v, z1, w (2); for 2 bits v, w, z1. */
+CPU_INLINE __m512i tq_level_table(int bits, int bias)
+{
+    const __m512i i = tq_byte_lanes();
     const __m512i z0 = _mm512_and_si512(i, tq_byte_mask(1));
     __m512i index; // 4 w + 2 z1 + z0
     if (bits == 4)
@@ -240,25 +246,57 @@ CPU_INLINE __m512i tq_value_walk_row(struct tq_value_walk *k, int i, __m512i *x)
     return z1;
 }
 
-/* The four vectors of turbo3 for 16 tokens: bit 4 * half + f of a byte of z0 and z1 goes
- * with field f of w. */
-CPU_INLINE void tq_value_levels3(__m512i v[4], __m512i w, __m512i z0, __m512i z1,
-                                 int half, __m512i table)
+/* Pairs v | z1 << 1 of turbo3 in a row of 16 dimensions x 32 tokens: in even those of
+ * fields 0 and 2 of the first 16 tokens and of the others, from bit 0 up, in odd those of
+ * fields 1 and 3.  Bit 4 * half + f of a byte of v and z1 goes with field f. */
+struct tq_value_pairs {
+    __m512i even, odd;
+};
+
+CPU_INLINE struct tq_value_pairs tq_value_pairs(__m512i v, __m512i z1)
 {
-    const __m512i low = tq_byte_mask(0x03), even_bits = tq_byte_mask(0x55);
+    const __m512i even_bits = tq_byte_mask(0x55);
+    return (struct tq_value_pairs){tq_choose(even_bits, v, _mm512_slli_epi16(z1, 1)),
+                                   tq_choose(even_bits, _mm512_srli_epi16(v, 1), z1)};
+}
+
+/* Levels by where in a byte the pair begins and where w: as look-ups leave out what else
+ * is in it, most fields need not be moved. */
+struct tq_value_tables {
+    __m512i p0_w2, p2_w4, p4_w0, p4_w2;
+};
+
+CPU_INLINE struct tq_value_tables tq_value_tables(__m512i p0_w2)
+{
+    const __m512i i = tq_byte_lanes(), pair = tq_byte_mask(0x03);
+    const __m512i high = _mm512_srli_epi16(i, 4);
+    const __m512i p4_w0 = tq_choose(pair, high, _mm512_slli_epi16(i, 2));
+    return (struct tq_value_tables){
+        p0_w2, _mm512_permutexvar_epi8(_mm512_srli_epi16(i, 2), p0_w2),
+        _mm512_permutexvar_epi8(p4_w0, p0_w2),
+        _mm512_permutexvar_epi8(tq_choose(pair, high, i), p0_w2)};
+}
+
+/* The four vectors of 16 tokens, whose w are given. */
+CPU_INLINE void tq_value_levels3(__m512i v[4], __m512i w, const struct tq_value_pairs *p,
+                                 int half, const struct tq_value_tables *t)
+{
+    const __m512i at2 = tq_byte_mask(0x0C), at4 = tq_byte_mask(0x30);
+    const __m512i down = _mm512_srli_epi16(w, 2);
     if (half) {
-        z0 = _mm512_srli_epi16(z0, 4);
-        z1 = _mm512_srli_epi16(z1, 4);
+        const __m512i odd = _mm512_srli_epi16(p->odd, 4);
+        const __m512i even = _mm512_srli_epi16(p->even, 4);
+        v[0] = _mm512_permutexvar_epi8(tq_choose(at4, p->even, w), t->p4_w0);
+        v[1] = _mm512_permutexvar_epi8(tq_choose(at4, p->odd, w), t->p4_w2);
+        v[2] = _mm512_permutexvar_epi8(tq_choose(at2, even, w), t->p2_w4);
+        v[3] = _mm512_permutexvar_epi8(tq_choose(at2, odd, down), t->p2_w4);
+    } else {
+        const __m512i at0 = tq_byte_mask(0x03), up = _mm512_slli_epi16(w, 2);
+        v[0] = _mm512_permutexvar_epi8(tq_choose(at0, p->even, up), t->p0_w2);
+        v[1] = _mm512_permutexvar_epi8(tq_choose(at0, p->odd, w), t->p0_w2);
+        v[2] = _mm512_permutexvar_epi8(tq_choose(at2, p->even, w), t->p2_w4);
+        v[3] = _mm512_permutexvar_epi8(tq_choose(at2, p->odd, down), t->p2_w4);
     }
-    const __m512i even = tq_choose(even_bits, z0, _mm512_slli_epi16(z1, 1));
-    const __m512i odd = tq_choose(even_bits, _mm512_srli_epi16(z0, 1), z1);
-    v[0] = tq_choose(low, even, _mm512_slli_epi16(w, 2));
-    v[1] = tq_choose(low, odd, w);
-    v[2] = tq_choose(low, _mm512_srli_epi16(even, 2), _mm512_srli_epi16(w, 2));
-    v[3] = tq_choose(low, _mm512_srli_epi16(odd, 2), _mm512_srli_epi16(w, 4));
-    TQ_UNROLL
-    for (int f = 0; f < 4; f++)
-        v[f] = _mm512_permutexvar_epi8(v[f], table);
 }
 
 CPU_TARGET_END
