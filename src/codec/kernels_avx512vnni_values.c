@@ -205,7 +205,7 @@ CPU_INLINE void sum_queries(float *o, const uint8_t *code, int bits, const uint8
             sum_rows(o, code, bits, w, g, c, d, nq, r, 2, tile0, tile1, next);
     for (; r + 4 <= d / 16; r += 4)
         sum_rows(o, code, bits, w, g, c, d, nq, r, 4, tile0, tile1, next);
-    for (r = d / 64 * 4; r < d / 16; r++)
+    for (r = d / 64 * 4; r < d / 16; r++) // where r is, which GCC 12 does not see
         sum_rows(o, code, bits, w, g, c, d, nq, r, 1, tile0, tile1, next);
 }
 
